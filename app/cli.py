@@ -1,0 +1,5 @@
+"""The `modsync` command."""
+
+
+def main() -> None:
+    """Placeholder until the commands land."""
