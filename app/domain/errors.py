@@ -1,0 +1,174 @@
+"""One tree of errors: a stable code, whether it is retried, and what the operator should do.
+
+Every error that modsync records, answers or prints is a :class:`SyncError` whose code stands in :data:`CATALOG`.
+The catalogue is the one place where a code's retry rule and advice are decided; adapters only choose the code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Retry(StrEnum):
+    """What happens by itself after an error."""
+
+    NEVER = "never"  # a person or a new delivery has to act
+    BACKOFF = "backoff"  # tried again with growing, jittered delays, then given up
+    PATIENT = "patient"  # expected to appear: tried again for fifteen minutes
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """A code's fixed properties; `advice` is one sentence for whoever is on call."""
+
+    code: str
+    retry: Retry
+    advice: str
+    rejects: bool = False  # ends the run as `rejected` instead of `failed`
+
+
+def _kinds(*kinds: ErrorKind) -> dict[str, ErrorKind]:
+    return {kind.code: kind for kind in kinds}
+
+
+_N, _B, _P = Retry.NEVER, Retry.BACKOFF, Retry.PATIENT
+
+CATALOG: dict[str, ErrorKind] = _kinds(
+    # the release itself
+    ErrorKind("no_rule", _N, "Add a rule whose pattern matches this module path, then replay the run.", True),
+    ErrorKind("no_version", _N, "Tag the released commit at the source with a module version and replay the run."),
+    ErrorKind(
+        "version_moved",
+        _N,
+        "A released version never changes: release a new version, or find out who moved the tag.",
+        True,
+    ),
+    ErrorKind("superseded", _N, "Nothing to do: a later delivery of this version took this run's place.", True),
+    ErrorKind("duplicate_release", _N, "Nothing to do: another run brings exactly this release.", True),
+    ErrorKind(
+        "tag_missing",
+        _P,
+        'Push the version\'s tag at the source, or set tags = "make" in the rule, then replay the run.',
+    ),
+    ErrorKind(
+        "commit_mismatch", _N, "The webhook's commit is not the one that the tag peels to: check what was released."
+    ),
+    ErrorKind("commit_missing", _P, "The source does not have the released commit: push it, then replay the run."),
+    ErrorKind("tag_not_a_commit", _N, "The tag points to a tree or a blob: tag a commit and release a new version."),
+    ErrorKind("tag_blocked", _N, "A tag at the mirror or the source stands in the way of this name: remove that tag."),
+    ErrorKind(
+        "module_mismatch", _N, "Correct the module line of go.mod (or the webhook's path), release a new version."
+    ),
+    ErrorKind("go_mod_missing", _N, "There is no go.mod where the module path says: check the subdirectory and path."),
+    ErrorKind("not_a_module", _N, "The content breaks a rule of Go modules: correct it and release a new version."),
+    # the source
+    ErrorKind("source_unreachable", _B, "Check that the source's git host answers from the worker's machine."),
+    ErrorKind("source_denied", _N, "Check modsync's credentials for the source's git host, then replay the run."),
+    ErrorKind("source_missing", _N, "The source repository does not exist: check the rule's clone URL."),
+    ErrorKind("source_corrupt", _N, "git refuses the source's objects: run git fsck on the source repository."),
+    # git and the cache
+    ErrorKind("git_timeout", _B, "git took too long: check the network, or raise git.timeout_seconds."),
+    ErrorKind("git_failed", _B, "git failed in a way modsync does not know: read the message."),
+    ErrorKind("cache_broken", _B, "The repository's cache was damaged: it is thrown away and built anew by itself."),
+    ErrorKind("disk_full", _B, "Free space on the worker's disk; the run goes on by itself."),
+    # GitLab
+    ErrorKind("gitlab_unreachable", _B, "Check that GitLab answers from the worker's machine."),
+    ErrorKind("gitlab_unavailable", _B, "GitLab answers with a server error: check its status page."),
+    ErrorKind("rate_limited", _B, "GitLab limits modsync's requests: the run goes on by itself when it may."),
+    ErrorKind("token_expired", _N, "Give modsync a valid GitLab token (scopes api, write_repository), then replay."),
+    ErrorKind("forbidden", _N, "Give modsync's GitLab user the Maintainer role in the mirror group, then replay."),
+    ErrorKind("group_missing", _N, "Create the top-level group in GitLab, or grant access; modsync never creates one."),
+    ErrorKind(
+        "project_missing", _B, "The mirror project vanished or is hidden from modsync's token: check it in GitLab."
+    ),
+    ErrorKind("gitlab_refused", _N, "GitLab refused the request: read its message, correct it, then replay the run."),
+    ErrorKind(
+        "protected_branch", _N, "Allow force push for modsync's user on the protected branch ci-sync, then replay."
+    ),
+    ErrorKind("tag_protected", _N, "Allow modsync's role to create the protected version tags, then replay the run."),
+    ErrorKind("too_large", _N, "The push is above GitLab's size limit: raise the limit or shrink the repository."),
+    ErrorKind("quota", _N, "The mirror project is above its storage quota: raise it, then replay the run."),
+    ErrorKind("read_only", _B, "GitLab is read-only (maintenance?): the run goes on by itself when it ends."),
+    ErrorKind("lfs_missing", _N, "The repository uses Git LFS whose objects are not in the mirror: push them there."),
+    ErrorKind("push_refused", _N, "GitLab's hooks refused the push: read its message, correct the cause, then replay."),
+    ErrorKind(
+        "mirror_moved", _B, "Somebody else pushed to the mirror meanwhile: observed again and retried by itself."
+    ),
+    ErrorKind("push_not_visible", _B, "GitLab accepted the push but shows other refs: retried by itself."),
+    # the pipeline
+    ErrorKind("no_ci_config", _N, "Set gitlab.ci_config_path to the pre-cache pipeline's file, then replay the run."),
+    ErrorKind("pipeline_refused", _N, "GitLab refused to create the pipeline: read its message, then replay the run."),
+    ErrorKind("pipeline_failed", _N, "Read the pipeline's log, correct the cause, then replay from stage pipeline."),
+    ErrorKind("pipeline_canceled", _N, "Somebody cancelled the pipeline: replay from stage pipeline when ready."),
+    ErrorKind("pipeline_blocked", _N, "The pipeline waits for a person (manual job): remove that job, then replay."),
+    ErrorKind("pipeline_skipped", _N, "GitLab skipped the pipeline: check the CI file's workflow rules, then replay."),
+    ErrorKind("pipeline_timeout", _N, "The pipeline did not end in time: check the runners, then replay."),
+    # the proxy
+    ErrorKind("proxy_unreachable", _B, "Check that the private proxy answers from the worker's machine."),
+    ErrorKind("proxy_denied", _N, "Check modsync's credentials for the private proxy, then replay from stage verify."),
+    ErrorKind("not_cached_yet", _P, "The proxy does not have the version: check the pipeline's log and the proxy's."),
+    ErrorKind(
+        "proxy_not_goproxy", _N, "The answer is not the GOPROXY protocol's: check proxy.url (login page, path?)."
+    ),
+    ErrorKind("served_other_version", _N, "The proxy answers with another version: purge it there, then replay."),
+    ErrorKind("served_other_commit", _N, "The proxy holds another commit: purge the version there, then replay."),
+    ErrorKind("served_other_content", _N, "The proxy serves other bytes than released: purge it there, then replay."),
+    ErrorKind("zip_not_a_module", _N, "The proxy's zip breaks the rules of module zips: check the proxy's storage."),
+    # asking
+    ErrorKind("not_found", _N, "Check the id or name."),
+    ErrorKind("already_done", _N, "The run is done: replay with --force if you mean it."),
+    ErrorKind("still_running", _N, "The run is in flight: wait for its end, or cancel it first."),
+    ErrorKind("not_replayable", _N, "This run cannot be replayed: see its error; send a new delivery instead."),
+    ErrorKind("bad_request", _N, "Correct the request as the message says."),
+    ErrorKind("unauthorized", _N, "Send a valid token in the Authorization header, or log in."),
+    ErrorKind("forbidden_role", _N, "Ask an administrator for a token with a role that may do this."),
+    # intake
+    ErrorKind("bad_signature", _N, "Sign the raw body with the source's secret."),
+    ErrorKind("invalid_payload", _N, "Correct the named field and send the webhook again."),
+    ErrorKind("body_too_large", _N, "Send a smaller body: a release needs a few hundred bytes."),
+    ErrorKind(
+        "clone_url_refused", _N, "Send a clone URL that the source's allow-list permits, or extend the list.", True
+    ),
+    # modsync itself
+    ErrorKind("store_unavailable", _B, "Check the database; nothing was recorded, so send the request again."),
+    ErrorKind("queue_unavailable", _B, "Check Redis; the run is recorded and goes on by itself when Redis is back."),
+    ErrorKind("overtaken", _N, "Nothing to do: another worker took this run over."),
+    ErrorKind("cancelled", _N, "Somebody cancelled the run: replay it when ready."),
+    ErrorKind("internal", _B, "A defect in modsync: report the message with the run's id."),
+)
+
+
+class SyncError(Exception):
+    """Something that went wrong, said so that a person can act on it.
+
+    `message` names what happened (redacted by whoever raises it); `retry_after` is the other side's wish in seconds.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = CATALOG[code]
+        self.message = message
+        self.retry_after = retry_after
+        self.field = field
+
+    @property
+    def code(self) -> str:
+        """The stable code, a key of CATALOG."""
+        return self.kind.code
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what the operator should do."""
+        return self.kind.advice
+
+    @property
+    def retryable(self) -> bool:
+        """True when modsync tries again by itself."""
+        return self.kind.retry is not Retry.NEVER
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def __repr__(self) -> str:
+        return f"SyncError({self.code!r}, {self.message!r})"

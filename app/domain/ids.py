@@ -1,0 +1,54 @@
+"""Ids that people copy: runs, deliveries, and RQ jobs `<run>-<attempt>-<n>`.
+
+RQ allows letters, digits, `_` and `-` in a job's id, so a run's id holds no `-`: a job's id can be taken apart
+without asking Redis or the database (issue 2, point 3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Crockford's base 32: no i, l, o, u, so that ids survive being read aloud.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_RUN = re.compile(r"r[0-9a-hjkmnp-tv-z]{19}")
+_JOB = re.compile(rf"({_RUN.pattern})-([1-9][0-9]{{0,8}})-([1-9][0-9]{{0,8}})")
+
+
+@dataclass(frozen=True, slots=True)
+class JobId:
+    """An RQ job's id: the run, its attempt (from 1) and the job's number within the attempt (from 1)."""
+
+    run: str
+    attempt: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.run}-{self.attempt}-{self.number}"
+
+
+def _base32(value: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        value, digit = divmod(value, 32)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def make_id(prefix: str, unix_ms: int, randomness: int) -> str:
+    """`prefix` + 9 characters of time + 10 of chance (50 bits): sortable by creation, unguessable enough to be unique."""
+    return prefix + _base32(unix_ms, 9) + _base32(randomness % (1 << 50), 10)
+
+
+def run_of(text: str) -> str | None:
+    """The run's id inside a run's or a job's id; None when `text` is neither."""
+    if _RUN.fullmatch(text):
+        return text
+    job = parse_job_id(text)
+    return job.run if job else None
+
+
+def parse_job_id(text: str) -> JobId | None:
+    """The parts of an RQ job's id; None when it is not one of ours."""
+    match = _JOB.fullmatch(text)
+    return JobId(match[1], int(match[2]), int(match[3])) if match else None

@@ -1,0 +1,103 @@
+"""The run: the work to bring one release through, its stages, and its legal transitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Stage(StrEnum):
+    """A run's steps in order."""
+
+    MIRROR = "mirror"
+    PIPELINE = "pipeline"
+    VERIFY = "verify"
+
+
+class Status(StrEnum):
+    """Where a run is."""
+
+    QUEUED = "queued"
+    MIRROR = "mirror"
+    PIPELINE = "pipeline"
+    VERIFY = "verify"
+    DONE = "done"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+
+ENDED = frozenset({Status.DONE, Status.FAILED, Status.REJECTED})
+ACTIVE = frozenset(Status) - ENDED
+_NEXT = {Stage.MIRROR: Stage.PIPELINE, Stage.PIPELINE: Stage.VERIFY, Stage.VERIFY: None}
+
+
+def next_stage(stage: Stage) -> Stage | None:
+    """The stage after `stage`; None after the last."""
+    return _NEXT[stage]
+
+
+def may_become(old: Status, new: Status) -> bool:
+    """True when a run may go from `old` to `new` within one attempt; an ended run never changes but by replay."""
+    if old in ENDED:
+        return False
+    if new in (Status.FAILED, Status.REJECTED):
+        return True
+    order = [Status.QUEUED, Status.MIRROR, Status.PIPELINE, Status.VERIFY, Status.DONE]
+    return order.index(new) >= order.index(old)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a release comes from and goes to, decided at intake by the rules and stored with the run.
+
+    `subdir` is the module's directory below the repository's root (without `/`), "" for the root.
+    """
+
+    clone_url: str
+    mirror: str  # the GitLab project's full path: group/sub/name
+    subdir: str = ""
+    proxy: str = "default"
+    tags: str = "require"  # or "make": a missing tag is made by us
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as stored. `fence` grows with each claim; `version` and `tag` are None until a branch is resolved."""
+
+    id: str
+    source: str
+    module: str
+    version: str | None
+    ref: str
+    commit: str
+    target: Target
+    status: Status
+    stage: Stage
+    attempt: int
+    fence: int
+    created_at: datetime
+    updated_at: datetime
+    delivery: str
+    error: str | None = None
+    due_at: datetime | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+    job: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`module@version`, or `module@ref` while the version is not known."""
+        return f"{self.module}@{self.version or self.ref}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to write a run: valid until another claim raises the fence."""
+
+    run: Run
+    owner: str
+    fence: int

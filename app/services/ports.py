@@ -1,0 +1,167 @@
+"""What the services need from the outside, as small Protocols; adapters implement them, fakes stand in for them.
+
+Every method raises :class:`app.domain.errors.SyncError` and nothing else for what can go wrong outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from app.domain.refs import RefUpdate, TagAt
+
+
+class Clock(Protocol):
+    """Time and chance, so that decisions can be tested."""
+
+    def now(self) -> datetime:
+        """The time now, aware, in UTC."""
+        ...
+
+    def chance(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+
+Checkpoint = Callable[[], None]
+"""Called before anything that changes the world: raises SyncError("overtaken") when the worker lost its lease."""
+
+
+class SourceCopy(Protocol):
+    """One repository's bare cache on this host, held under the host-wide lock."""
+
+    def fetch(self, tags: Sequence[str], commits: Sequence[str]) -> Mapping[str, TagAt]:
+        """Bring the named tags (short names), and where not empty these commits (full sha), from the source.
+
+        Returns what each tag that exists at the source names now; a missing tag is missing from the answer. A tag that
+        moved at the source is taken over (forced). Commits that cannot be had are simply absent afterwards.
+        """
+        ...
+
+    def has_commit(self, sha: str) -> bool:
+        """True when the cache holds this commit."""
+        ...
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """The blob at `path` in `commit` (None: not there, or not a regular file)."""
+        ...
+
+    def make_tag(self, name: str, commit: str) -> TagAt:
+        """Make a deterministic annotated tag on `commit` (same name and commit: same object) and return it."""
+        ...
+
+    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
+        """Push all updates atomically, each with its explicit lease, to the mirror's clone URL.
+
+        Errors: `mirror_moved` when a lease was refused (nothing changed), and the refusals of GitLab by their codes.
+        """
+        ...
+
+    def path(self) -> str:
+        """The bare repository's directory, for reading."""
+        ...
+
+
+class Git(Protocol):
+    """The only door to git."""
+
+    def source(self, clone_url: str, checkpoint: Checkpoint) -> AbstractContextManager[SourceCopy]:
+        """Open the cache of a source repository under its lock (made when it is missing, rebuilt when broken)."""
+        ...
+
+    def remote_refs(self, url: str, refs: Sequence[str], checkpoint: Checkpoint) -> Mapping[str, TagAt]:
+        """What is at the remote now: full ref name (`refs/heads/x`, `refs/tags/y`) -> object and peeled commit.
+
+        `refs` are full names or patterns as `git ls-remote` takes them; [] asks for all. A ref that is not there is
+        missing from the answer. For a branch object and commit are equal.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorProject:
+    """A GitLab project: its numeric id, full path, the URL to push to (no credentials in it), and its page."""
+
+    id: int
+    path: str
+    clone_url: str
+    web_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A GitLab pipeline: `status` is GitLab's word, unknown ones included."""
+
+    id: int
+    status: str
+    sha: str
+    web_url: str
+    name: str | None = None
+
+
+class GitLab(Protocol):
+    """The only door to GitLab's API."""
+
+    def ensure_project(self, path: str) -> MirrorProject:
+        """Find the mirror project, or create it (subgroups too, top-level groups never) and set it up.
+
+        Idempotent; after it returns, `ci-sync` is protected with force push allowed, version tags are protected against
+        change, Auto DevOps is off and the CI file is set, all before anything was ever pushed.
+        """
+        ...
+
+    def create_pipeline(self, project: int, ref: str, variables: Mapping[str, str]) -> Pipeline:
+        """Create a pipeline on `ref`. Never replayed blindly: on `gitlab_unreachable` it may exist all the same."""
+        ...
+
+    def find_pipeline(self, project: int, name: str) -> Pipeline | None:
+        """The newest pipeline with this name (set by the CI file's workflow:name), None when there is none."""
+        ...
+
+    def pipeline(self, project: int, pipeline: int) -> Pipeline:
+        """A pipeline as it is now."""
+        ...
+
+    def failed_job(self, project: int, pipeline: int) -> tuple[str, str, str] | None:
+        """(name, page, last log lines) of the first failed job, for the run's page; None when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyInfo:
+    """A proxy's `.info`, parsed: the version it answers for, and the commit when the answer names it."""
+
+    version: str
+    time: str | None
+    commit: str | None
+
+
+class GoProxy(Protocol):
+    """The private Go module proxy (GOPROXY protocol). `not_cached_yet` stands for 404 and 410."""
+
+    def info(self, module: str, version: str) -> ProxyInfo:
+        """GET <module>/@v/<version>.info."""
+        ...
+
+    def mod(self, module: str, version: str) -> bytes:
+        """GET <module>/@v/<version>.mod."""
+        ...
+
+    def zip(self, module: str, version: str) -> AbstractContextManager[BinaryIO]:
+        """GET <module>/@v/<version>.zip into a temporary file, positioned at its start."""
+        ...
+
+
+class JobQueue(Protocol):
+    """RQ, as far as we use it: a hint that there is work; the database is the truth."""
+
+    def enqueue(self, job_id: str, run_id: str) -> None:
+        """Enqueue `advance_run(run_id)` under this id. Error: `queue_unavailable`, within half a second."""
+        ...
+
+    def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the jobs that Redis still holds as queued or started. Error: `queue_unavailable`."""
+        ...
