@@ -1,0 +1,132 @@
+"""One frozen, validated Settings from a TOML file and the environment: all checks at start, all problems at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.config_models import (
+    Access,
+    ConfigError,
+    Git,
+    GitLab,
+    Log,
+    Outgoing,
+    Problem,
+    Proxy,
+    Queue,
+    Retries,
+    RuleTable,
+    Sandbox,
+    Settings,
+    Source,
+    Store,
+    Table,
+    Web,
+    Worker,
+)
+from app.config_read import Reader, advice_for_unknown
+
+__all__ = ["ConfigError", "Problem", "Settings", "find_config", "load_settings"]
+
+TABLES: dict[str, type[Table]] = {
+    "web": Web,
+    "access": Access,
+    "store": Store,
+    "queue": Queue,
+    "worker": Worker,
+    "git": Git,
+    "outgoing": Outgoing,
+    "gitlab": GitLab,
+    "retry": Retries,
+    "log": Log,
+    "sandbox": Sandbox,
+}
+ARRAYS: dict[str, type[Table]] = {"proxies": Proxy, "sources": Source, "rules": RuleTable}
+SYSTEM_PATH = Path("/etc/modsync/modsync.toml")
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the file that `path`, $MODSYNC_CONFIG or the usual places name; raise ConfigError with all problems."""
+    found = find_config(path, environ)
+    raw = _parsed(found)
+    reader = Reader(environ, found.absolute().parent)
+    values = _read(reader, raw)
+    if reader.problems:
+        raise ConfigError(reader.problems, found)
+    return Settings(path=found.absolute(), origins=reader.origins, warnings=tuple(reader.warnings), **values)
+
+
+def find_config(path: Path | None, environ: Mapping[str, str]) -> Path:
+    """The configuration file: an argument or $MODSYNC_CONFIG must exist, the usual places are tried in order."""
+    named = path or (Path(environ["MODSYNC_CONFIG"]) if environ.get("MODSYNC_CONFIG") else None)
+    places = [named] if named else [Path("modsync.toml"), SYSTEM_PATH]
+    for place in places:
+        if place.is_file():
+            return place
+    what = f"there is no configuration file (looked at {', '.join(map(str, places))})"
+    fix = "Copy modsync.example.toml to modsync.toml and edit it, or name one by --config or MODSYNC_CONFIG."
+    raise ConfigError([Problem("modsync.toml", what, fix)])
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = Problem(path.name, f"cannot be read: {error.strerror}", "Make it readable for modsync's user.")
+    except UnicodeDecodeError:
+        problem = Problem(path.name, "is not UTF-8 text", "Save it as UTF-8.")
+    except tomllib.TOMLDecodeError as error:
+        problem = Problem(path.name, f"is not TOML: {error}", "Correct that place.")
+    raise ConfigError([problem], path)
+
+
+def _read(reader: Reader, raw: dict[str, Any]) -> dict[str, Any]:
+    """The fields of Settings from the file and the environment; None where a table has problems."""
+    known = ["data_dir", *TABLES, *ARRAYS]
+    for name in raw:
+        if name not in known:
+            reader.problem(name, "is not a known section or key", advice_for_unknown(name, known))
+    values: dict[str, Any] = {name: reader.table(model, raw.get(name, {}), name) for name, model in TABLES.items()}
+    for name, model in ARRAYS.items():
+        values[name] = tuple(reader.tables(model, raw.get(name, []), name))
+    values["data_dir"] = _data_dir(reader, raw.get("data_dir", "var"))
+    values["store"] = _store(reader, values["store"] or Store(), values["data_dir"])
+    values["queue"] = _queue(reader, values["queue"] or Queue())
+    return values
+
+
+def _data_dir(reader: Reader, given: object) -> Path:
+    if not isinstance(given, str) or not given:
+        reader.problem("data_dir", "is not a path", "Give a directory, relative to this file or absolute.")
+        given = "var"
+    return (reader.base / given).absolute()
+
+
+def _store(reader: Reader, store: Store, data_dir: Path) -> Store:
+    """The database's URL: $DATABASE_URL, else the file's, else SQLite in the data directory."""
+    url = _override(reader, "DATABASE_URL", "store.url") or store.url or f"sqlite:///{data_dir / 'modsync.db'}"
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            url = "postgresql+psycopg://" + url.removeprefix(scheme)
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        fix = "Give a sqlite:/// or postgresql:// URL (the driver is psycopg), or leave it out for SQLite."
+        reader.problem("store.url", "is neither SQLite nor PostgreSQL", fix)
+    return Store(url=url)
+
+
+def _queue(reader: Reader, queue: Queue) -> Queue:
+    """Redis' URL: $REDIS_URL, else the file's, else "" for the embedded server."""
+    url = _override(reader, "REDIS_URL", "queue.url") or queue.url
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        reader.problem("queue.url", "is not a Redis URL", "Give redis://, rediss:// or unix://, or leave it out.")
+    return Queue(url=url)
+
+
+def _override(reader: Reader, variable: str, key: str) -> str:
+    value = reader.environ.get(variable, "").strip()
+    if value:
+        reader.origins[key] = f"${variable}"
+    return value

@@ -1,0 +1,318 @@
+"""The shape of modsync's settings: frozen tables whose field descriptions are the advice a wrong value is answered with.
+
+A secret is a `SecretStr` field `x`; in the file it is written as `x_env` or `x_file` (see app/config_read.py).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from app.domain.retry import RetryPolicy
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: the dotted key, what is wrong with it, what to do. Never holds a secret's value."""
+
+    key: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.what}. {self.fix}"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; `problems` are all of them, in the file's order, and `path` is the file if found."""
+
+    def __init__(self, problems: list[Problem], path: Path | None = None) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+        self.path = path
+
+
+def _http_url(value: str) -> str:
+    """A URL without its last slash. ValueError: not http(s), no host, credentials, query or fragment."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http:// or https:// URL")
+    if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"[\s\\]", value):
+        raise ValueError("has credentials, a query, a fragment or spaces in it")
+    _ = parts.port  # ValueError of its own
+    return value.rstrip("/")
+
+
+def _listen(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError("is not host:port")
+    return value
+
+
+def _branch(value: str) -> str:
+    """A legal git branch name in a narrow, safe form. ValueError otherwise."""
+    bad = value.startswith(("-", "/", ".")) or value.endswith(("/", ".", ".lock")) or ".." in value or "//" in value
+    if bad or not re.fullmatch(r"[A-Za-z0-9._/-]+", value):
+        raise ValueError("is not a legal branch name")
+    return value
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9_-]{0,62})", value):
+        raise ValueError("is not a name: lower-case letters, digits, - and _, at most 63, in URLs and metrics")
+    return value
+
+
+def _network(value: object) -> Network:
+    return ipaddress.ip_network(str(value))
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Name = Annotated[str, AfterValidator(_name)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, and closed against unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Web(Table):
+    """[web]: the HTTP server. `secure_cookies` None stands for: yes when base_url is https."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        default="127.0.0.1:8080",
+        description="Give the address and port to listen on, like 127.0.0.1:8080 or [::]:8080.",
+    )
+    base_url: HttpUrl = Field(
+        default="http://127.0.0.1:8080", description="Give the address at which people and platforms reach modsync."
+    )
+    workers: Count = Field(default=2, description="Give the number of web server processes.")
+    threads: Count = Field(default=8, description="Give the number of threads in each web server process.")
+    max_body_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = Field(
+        default=1 << 20, description="Give the largest webhook body in bytes, 1024 to 67108864."
+    )
+    secure_cookies: bool | None = Field(default=None, description="true, false, or leave it out to follow base_url.")
+
+    @property
+    def cookies_are_secure(self) -> bool:
+        """True when session cookies are for https only."""
+        return self.base_url.startswith("https:") if self.secure_cookies is None else self.secure_cookies
+
+
+class Access(Table):
+    """[access]: who may use the API, the pages and the metrics."""
+
+    admin_token: SecretStr = Field(description="The token for the API and for the login of the pages.")
+    metrics_networks: tuple[Annotated[Network, BeforeValidator(_network)], ...] = Field(
+        default=(ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
+        description="List the networks that may read /metrics without a token, like 10.0.0.0/8.",
+    )
+
+
+class Store(Table):
+    """[store]: the database; after loading, `url` is an SQLAlchemy URL, never empty. May hold a password."""
+
+    url: str = Field(
+        default="", repr=False, description="Give a sqlite:/// or postgresql:// URL, or leave it out for SQLite."
+    )
+
+
+class Queue(Table):
+    """[queue]: Redis; "" stands for the embedded server. May hold a password."""
+
+    url: str = Field(default="", repr=False, description="Give a redis://, rediss:// or unix:// URL, or leave it out.")
+
+
+class Worker(Table):
+    """[worker]: processes for live and for backfill work; `lease_seconds` is how long a dead worker blocks a run."""
+
+    live: Count = Field(default=2, description="Give the number of worker processes for live releases.")
+    backfill: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=1, description="Give the number of worker processes for backfills; 0 leaves them to the live ones."
+    )
+    lease_seconds: Annotated[float, Field(ge=2, le=600)] = Field(
+        default=10.0, description="Give the seconds after which a silent worker's run is taken over, 2 to 600."
+    )
+
+
+class Git(Table):
+    """[git]."""
+
+    timeout_seconds: Seconds = Field(default=600.0, description="Give the longest time of one git command in seconds.")
+
+
+class Outgoing(Table):
+    """[outgoing]: modsync's own connections. Paths are absolute after loading."""
+
+    ca_file: Path | None = Field(default=None, description="Name a PEM file with the CA certificates to trust.")
+    http_proxy: HttpUrl | None = Field(default=None, description="Give the HTTP proxy's URL, without credentials.")
+    no_proxy: str = Field(default="", description="Give hosts reached without the HTTP proxy, with commas between.")
+    ssh_key_file: Path | None = Field(default=None, description="Name the private key for ssh:// clone URLs.")
+    known_hosts_file: Path | None = Field(default=None, description="Name the known_hosts file for ssh:// clone URLs.")
+
+
+class GitLab(Table):
+    """[gitlab]: where the mirrors are and the pipelines run."""
+
+    url: HttpUrl = Field(description="Give GitLab's address, like https://gitlab.corp.example.")
+    token: SecretStr = Field(description="A group access token: role Maintainer, scopes api and write_repository.")
+    username: str = Field(default="oauth2", min_length=1, description="Give the user name for git over HTTP.")
+    branch: Annotated[str, AfterValidator(_branch)] = Field(
+        default="ci-sync", description="Give the mirror branch to push to, like ci-sync."
+    )
+    ci_config_path: str = Field(
+        default="", description="Name the pipeline's file, like precache.yml@platform/ci-templates, or leave it out."
+    )
+    pipeline_ref: Literal["ci-sync", "tag"] = Field(
+        default="ci-sync", description='Choose "ci-sync" (the branch) or "tag".'
+    )
+    pipeline_parameters: Literal["variables", "inputs"] = Field(
+        default="variables", description='Choose "variables", or "inputs" (GitLab 18.1 and newer).'
+    )
+    visibility: Literal["private", "internal", "public"] = Field(
+        default="private", description='Choose "private", "internal" or "public" for new mirror projects.'
+    )
+    pipeline_timeout_seconds: Seconds = Field(
+        default=3600.0, description="Give the longest wait for a pipeline in seconds."
+    )
+    poll_first_seconds: Seconds = Field(default=1.0, description="Give the first wait between two looks at a pipeline.")
+    poll_longest_seconds: Seconds = Field(
+        default=30.0, description="Give the longest wait between two looks at a pipeline."
+    )
+    timeout_seconds: Seconds = Field(default=30.0, description="Give the longest time of one API request in seconds.")
+
+
+class Proxy(Table):
+    """[[proxies]]: a private Go module proxy."""
+
+    name: Name = Field(default="default", description="Give the proxy a name for rules to refer to.")
+    kind: Literal["any", "athens", "artifactory", "goproxy", "gitlab", "static"] = Field(
+        default="any", description='Choose "any", "athens", "artifactory", "goproxy", "gitlab" or "static".'
+    )
+    url: HttpUrl = Field(description="Give the GOPROXY base URL, as clients set it.")
+    token: SecretStr | None = Field(default=None, description="The bearer token for the proxy.")
+    username: str = Field(default="", description="Give the user name that goes with the password.")
+    password: SecretStr | None = Field(default=None, description="The password for the proxy.")
+    wait_seconds: Seconds = Field(default=900.0, description="Give the longest wait for the proxy to have a version.")
+    timeout_seconds: Seconds = Field(default=60.0, description="Give the longest time of one request in seconds.")
+
+
+class SourceSecret(Table):
+    """One of a source's live webhook secrets; `id` is recorded with every delivery that it matched."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)] = Field(description='Give the secret an id, like "2026-11".')
+    value: SecretStr = Field(description="The secret that the platform signs with, at least 16 characters.")
+
+
+class Source(Table):
+    """[[sources]]: a module platform that sends webhooks."""
+
+    name: Name = Field(description="Give the source a name: it is part of its webhook's address.")
+    scheme: Literal["article", "github", "gitea", "forgejo", "gitlab-token", "standard-webhooks", "artifactory"] = (
+        Field(
+            description="Choose how the platform signs: article, github, gitea, forgejo, gitlab-token, standard-webhooks"
+            " or artifactory."
+        )
+    )
+    secrets: tuple[SourceSecret, ...] = Field(
+        description='List at least one: secrets = [{ id = "2026-11", env = "NAME" }].', min_length=1
+    )
+    allow: tuple[str, ...] = Field(
+        default=(), description="List the clone URLs that are allowed: https://git.corp.example/**."
+    )
+    clone_username: str = Field(default="oauth2", min_length=1, description="Give the user name for cloning over HTTP.")
+    clone_token: SecretStr | None = Field(default=None, description="The token for cloning over HTTP.")
+    prereleases: bool = Field(default=True, description="true or false: bring versions like v1.2.0-rc.1 through.")
+
+
+class RuleTable(Table):
+    """[[rules]]: which modules go where; the first that matches wins."""
+
+    modules: str = Field(description="Give a module path pattern, like go.corp.example/{team}/{repo}.")
+    mirror: str = Field(description="Give the GitLab project's path, like go-mirrors/{team}/{repo}.")
+    clone: str = Field(default="", description="Give the clone URL, like https://git.corp.example/{team}/{repo}.git.")
+    source: str = Field(default="", description="Name a source, or leave it out for any.")
+    tags: Literal["require", "make"] = Field(default="require", description='Choose "require" or "make".')
+    proxy: str = Field(default="default", description="Name a proxy.")
+
+
+class Retries(Table):
+    """[retry]: how errors are tried again; the same numbers as app.domain.retry.RetryPolicy."""
+
+    first_seconds: Seconds = Field(default=1.0, description="Give the first delay in seconds.")
+    longest_seconds: Seconds = Field(default=60.0, description="Give the longest delay in seconds.")
+    give_up_seconds: Seconds = Field(default=3600.0, description="Give the seconds after which an error ends the run.")
+    patience_seconds: Seconds = Field(
+        default=900.0, description="Give the seconds to wait for what is expected to appear."
+    )
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """The policy that app.domain.retry decides by."""
+        return RetryPolicy(
+            first=self.first_seconds,
+            longest=self.longest_seconds,
+            give_up_after=self.give_up_seconds,
+            patience=self.patience_seconds,
+        )
+
+
+class Log(Table):
+    """[log]."""
+
+    format: Literal["json", "console"] = Field(default="json", description='Choose "json" or "console".')
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description='Choose "debug", "info", "warning" or "error".'
+    )
+
+
+class Sandbox(Table):
+    """[sandbox]: for tests and the demo only."""
+
+    enabled: bool = Field(
+        default=False, description="true allows loopback, file and http clone URLs; never in production."
+    )
+
+
+class Settings(Table):
+    """All of it. Paths are absolute; `origins` says where values outside the file came from (dotted key -> "$NAME")."""
+
+    path: Path
+    data_dir: Path
+    web: Web
+    access: Access
+    store: Store
+    queue: Queue
+    worker: Worker
+    git: Git
+    outgoing: Outgoing
+    gitlab: GitLab
+    proxies: tuple[Proxy, ...]
+    sources: tuple[Source, ...]
+    rules: tuple[RuleTable, ...]
+    retry: Retries
+    log: Log
+    sandbox: Sandbox
+    origins: Mapping[str, str] = Field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+
+    def source(self, name: str) -> Source | None:
+        """The source of this name, None when there is none."""
+        return next((source for source in self.sources if source.name == name), None)
+
+    def proxy(self, name: str) -> Proxy | None:
+        """The proxy of this name, None when there is none."""
+        return next((proxy for proxy in self.proxies if proxy.name == name), None)
