@@ -82,10 +82,15 @@ class Run:
     updated_at: datetime
     delivery: str
     error: str | None = None
+    error_message: str | None = None
     due_at: datetime | None = None
     lease_owner: str | None = None
     lease_until: datetime | None = None
     job: str | None = None
+    tries: int = 0  # failures of the present stage in the present attempt
+    stage_since: datetime | None = None  # when the present stage was first begun in this attempt
+    pushed_at: datetime | None = None
+    event: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property

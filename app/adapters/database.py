@@ -1,0 +1,87 @@
+"""One engine for SQLite (WAL, full durability) or PostgreSQL; the database's own errors become ours here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.domain.errors import SyncError
+
+# How long a writer waits for another one before the caller is told to come back; intake must answer within 10 s.
+BUSY_SECONDS = 5.0
+
+
+def connect(url: str, *, pool_size: int = 10) -> Engine:
+    """An engine for `url`; connects at first use. SQLite's directory is made when it is missing."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(url, parsed.database)
+    # A server that went away is noticed at checkout instead of inside a transaction.
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=BUSY_SECONDS,
+        connect_args={"connect_timeout": int(BUSY_SECONDS), "options": "-c lock_timeout=5000 -c timezone=UTC"},
+    )
+
+
+def _sqlite(url: str, database: str | None) -> Engine:
+    if database:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    event.listen(engine, "connect", _sqlite_settings)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_settings(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling is off: we say BEGIN IMMEDIATE ourselves (see _sqlite_begin).
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later would fail at once when another writer came between.
+    readonly = connection.get_execution_options().get("readonly")
+    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes; committed at the end, rolled back on any exception.
+
+    Errors: `store_unavailable` for everything that the database or its driver raises.
+    """
+    with _own_errors(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent view for reading. Errors: `store_unavailable`."""
+    with _own_errors(), engine.connect().execution_options(readonly=True) as connection:
+        yield connection
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise SyncError("store_unavailable", "no database connection was free in time", retry_after=2) from error
+    except DBAPIError as error:
+        # The statement's parameters (bodies, headers) stay out of the message: only the driver's first line.
+        text = str(error.orig).splitlines()[0] if error.orig and str(error.orig) else type(error).__name__
+        raise SyncError("store_unavailable", f"the database refused: {text}", retry_after=2) from error
+    except SQLAlchemyError as error:
+        raise SyncError("store_unavailable", f"the database layer failed: {type(error).__name__}") from error

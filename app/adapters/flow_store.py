@@ -1,0 +1,183 @@
+"""Claims and outcomes: every write of a run after intake, each one transaction, each fenced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, insert, or_, select, update
+
+from app.adapters.database import writing
+from app.adapters.release_claims import claim_release
+from app.adapters.rows import end_attempt, insert_ignoring, next_job, plain, run_of_row
+from app.adapters.tables import mirrors, releases, runs, steps
+from app.domain.errors import SyncError
+from app.domain.run import ENDED, Claim, Run, Stage
+from app.services.stores import Change, MirrorLease, StepRecord
+
+
+class SqlFlowStore:
+    """FlowStore and MirrorStore on SQLite or PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def claim(self, run_id: str, owner: str, now: datetime, lease_seconds: float) -> Claim | None:
+        """See FlowStore: compare-and-set; the fence grows, and the job that brought us is spent."""
+        with writing(self._engine) as connection:
+            return _claim(connection, (runs.c.id == run_id), owner, now, lease_seconds)
+
+    def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
+        """See FlowStore."""
+        waiting = (
+            (runs.c.mirror == claim.run.target.mirror) & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None)
+        )
+        with writing(self._engine) as connection:
+            query = select(runs.c.id).where(waiting, _free(now), runs.c.id != claim.run.id).order_by(runs.c.created_at)
+            ids = connection.execute(query.limit(limit)).scalars().all()
+            taken = [_claim(connection, runs.c.id == run_id, claim.owner, now, lease_seconds) for run_id in ids]
+        return [each for each in taken if each]
+
+    def renew(self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float) -> bool:
+        """See FlowStore: all or nothing, so that a worker never goes on with half of what it holds."""
+        until = now + timedelta(seconds=lease_seconds)
+        try:
+            with writing(self._engine) as connection:
+                for claim in claims:
+                    _fenced(connection, claim, {"lease_until": until})
+                if mirror:
+                    _fenced_mirror(connection, mirror, {"lease_until": until})
+        except SyncError as error:
+            if error.code == "overtaken":
+                return False
+            raise
+        return True
+
+    def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:
+        """See FlowStore."""
+        with writing(self._engine) as connection:
+            job = _hand_over(connection, claim, change)
+            _fenced(connection, claim, _values(change, now) | ({"job": job, "job_at": now} if job else {}))
+            if step:
+                connection.execute(insert(steps).values(**_step(claim.run, step)))
+            if change.pushed:
+                _mark_pushed(connection, claim.run, now)
+            if change.status in ENDED:
+                end_attempt(connection, claim.run.id, claim.run.attempt, change.status, change.error, now)
+        return job
+
+    def take_version(self, claim: Claim, version: str, semantic: str, now: datetime) -> tuple[str, str] | None:
+        """See FlowStore."""
+        run = claim.run
+        with writing(self._engine) as connection:
+            other = connection.execute(select(runs.c.id).where(runs.c.semantic == semantic)).scalar_one_or_none()
+            if other not in (None, run.id):
+                return "duplicate_release", f"run {other} already brings {run.module}@{version} from this commit"
+            refusal = claim_release(connection, run.module, version, run.id, run.commit, now)
+            if refusal is None:
+                _fenced(connection, claim, {"version": version, "semantic": semantic})
+        return refusal
+
+    def lease_mirror(self, path: str, owner: str, now: datetime, lease_seconds: float) -> MirrorLease | None:
+        """See MirrorStore."""
+        until = now + timedelta(seconds=lease_seconds)
+        with writing(self._engine) as connection:
+            _ensure_mirror(connection, path, now)
+            free = or_(mirrors.c.lease_until.is_(None), mirrors.c.lease_until < now)
+            row = connection.execute(
+                update(mirrors)
+                .where(mirrors.c.path == path, free)
+                .values(fence=mirrors.c.fence + 1, lease_owner=owner, lease_until=until)
+                .returning(mirrors)
+            ).mappings().one_or_none()  # fmt: skip
+        return MirrorLease(**{name: row[_COLUMN.get(name, name)] for name in _LEASE_FIELDS}) if row else None
+
+    def release_mirror(
+        self, lease: MirrorLease, now: datetime, *, project: tuple[int, str, str] | None, branch_at: str | None
+    ) -> None:
+        """See MirrorStore; an overtaken holder writes nothing."""
+        values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "updated_at": now, "branch_at": branch_at}
+        if project:
+            values |= {"project_id": project[0], "clone_url": project[1], "web_url": project[2]}
+        with writing(self._engine) as connection:
+            _fenced_mirror(connection, lease, values, strict=False)
+
+
+_LEASE_FIELDS = tuple(MirrorLease.__dataclass_fields__)
+_COLUMN = {"owner": "lease_owner"}
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    return runs.c.active & (runs.c.due_at <= now) & or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
+
+
+def _claim(
+    connection: Connection, which: ColumnElement[bool], owner: str, now: datetime, lease_seconds: float
+) -> Claim | None:
+    until = now + timedelta(seconds=lease_seconds)
+    values = {
+        "fence": runs.c.fence + 1,
+        "lease_owner": owner,
+        "lease_until": until,
+        "job_at": None,
+        "status": runs.c.stage,
+    }
+    row = (
+        connection.execute(update(runs).where(which, _free(now)).values(values).returning(runs))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return None
+    run = run_of_row(row)
+    return Claim(run, owner, run.fence)
+
+
+def _fenced(connection: Connection, claim: Claim, values: dict[str, Any]) -> None:
+    mine = (runs.c.id == claim.run.id) & (runs.c.fence == claim.fence) & (runs.c.lease_owner == claim.owner)
+    if connection.execute(update(runs).where(mine).values(values)).rowcount != 1:
+        raise SyncError("overtaken", f"run {claim.run.id} was taken over by another worker, or cancelled")
+
+
+def _fenced_mirror(connection: Connection, lease: MirrorLease, values: dict[str, Any], *, strict: bool = True) -> None:
+    mine = (mirrors.c.path == lease.path) & (mirrors.c.fence == lease.fence) & (mirrors.c.lease_owner == lease.owner)
+    if connection.execute(update(mirrors).where(mine).values(values)).rowcount != 1 and strict:
+        raise SyncError("overtaken", f"the lease of mirror {lease.path} was lost")
+
+
+def _ensure_mirror(connection: Connection, path: str, now: datetime) -> None:
+    known = connection.execute(select(mirrors.c.path).where(mirrors.c.path == path)).scalar_one_or_none()
+    if known is None:
+        insert_ignoring(connection, mirrors, {"path": path, "fence": 0, "updated_at": now})
+
+
+def _hand_over(connection: Connection, claim: Claim, change: Change) -> str | None:
+    return next_job(connection, claim.run.id, claim.run.attempt) if change.hand_over else None
+
+
+def _values(change: Change, now: datetime) -> dict[str, Any]:
+    ended = change.status in ENDED
+    values: dict[str, Any] = {
+        "status": change.status, "stage": change.stage, "facts": plain(change.facts), "tries": change.tries,
+        "stage_since": change.stage_since, "error": change.error, "error_message": change.error_message,
+        "updated_at": now, "active": not ended,
+    }  # fmt: skip
+    if change.pushed:
+        values["pushed_at"] = now
+    if ended or change.due_at or change.hand_over:
+        values |= {"lease_owner": None, "lease_until": None, "job_at": None}
+        values["due_at"] = None if ended else change.due_at or now
+    if ended:
+        values["ended_at"] = now
+    return values
+
+
+def _step(run: Run, step: StepRecord) -> dict[str, Any]:
+    values = {name: getattr(step, name) for name in StepRecord.__dataclass_fields__}
+    return values | {"run_id": run.id, "attempt": run.attempt, "detail": plain(step.detail)}
+
+
+def _mark_pushed(connection: Connection, run: Run, now: datetime) -> None:
+    which = (releases.c.module == run.module) & (releases.c.version == run.version) & (releases.c.commit == run.commit)
+    connection.execute(update(releases).where(which, releases.c.pushed_at.is_(None)).values(pushed_at=now))

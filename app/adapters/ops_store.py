@@ -1,0 +1,134 @@
+"""The sweeper's and the operator's side of the database: runs without a job, replays, cancellation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
+
+from app.adapters.database import reading, writing
+from app.adapters.release_claims import claim_release
+from app.adapters.rows import end_attempt, next_job, restart, run_of_row, target_json
+from app.adapters.tables import runs
+from app.domain.errors import SyncError
+from app.domain.run import Run, Stage, Status, Target
+from app.services.stores import DueRun, Receipt, ReplayOrder
+
+# A replay cannot help these: the version is another commit's, or another run brings the same release.
+_FINAL = frozenset({"version_moved", "superseded", "duplicate_release"})
+
+
+class SqlSweepStore:
+    """SweepStore on SQLite or PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def due(self, now: datetime, job_older_than: datetime, limit: int) -> list[DueRun]:
+        """See SweepStore."""
+        idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
+        jobless = or_(runs.c.job_at.is_(None), runs.c.job_at < job_older_than)
+        query = select(runs.c.id, runs.c.job, runs.c.job_at).where(runs.c.active, runs.c.due_at <= now, idle, jobless)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(runs.c.due_at).limit(limit)).all()
+        return [DueRun(row.id, row.job, row.job_at) for row in rows]
+
+    def give_job(self, run: DueRun, now: datetime) -> str | None:
+        """See SweepStore."""
+        same = runs.c.job_at.is_(None) if run.job_at is None else runs.c.job_at == run.job_at
+        idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
+        which = (runs.c.id == run.id) & runs.c.active & idle & same
+        with writing(self._engine) as connection:
+            attempt = connection.execute(
+                update(runs).where(which).values(job_at=now).returning(runs.c.attempt)
+            ).scalar_one_or_none()
+            if attempt is None:
+                return None
+            job = next_job(connection, run.id, attempt)
+            connection.execute(update(runs).where(runs.c.id == run.id).values(job=job))
+        return job
+
+    def still_queued(self, run_ids: Sequence[str], now: datetime) -> None:
+        """See SweepStore."""
+        if run_ids:
+            with writing(self._engine) as connection:
+                which = runs.c.id.in_(run_ids) & runs.c.job_at.is_not(None)
+                connection.execute(update(runs).where(which).values(job_at=now))
+
+
+class SqlReplayStore:
+    """ReplayStore on SQLite or PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def get(self, run_id: str) -> Run | None:
+        """See ReplayStore."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+        return run_of_row(row) if row else None
+
+    def replay(self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime) -> Receipt:
+        """See ReplayStore."""
+        with writing(self._engine) as connection:
+            row = _locked(connection, run_id)
+            _check(row, order)
+            if row["version"] is not None:
+                _hold_version(connection, row, now)
+            if target is not None:
+                changed = {"target": target_json(target), "mirror": target.mirror}
+                connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
+            stage = order.from_stage or Stage(row["stage"])
+            job = restart(
+                connection, row, kind="replay", stage=stage, actor=order.actor, reason=order.reason, now=now
+            )  # fmt: skip
+        return Receipt(run_id, Status.QUEUED, duplicate=False, job=job)
+
+    def cancel(self, run_id: str, actor: str, now: datetime) -> None:
+        """End a run that is in flight as `failed` with `cancelled`; its worker notices by the fence.
+
+        Errors: not_found, bad_request (it has ended already).
+        """
+        with writing(self._engine) as connection:
+            row = _locked(connection, run_id)
+            if not row["active"]:
+                raise SyncError("bad_request", f"run {run_id} has ended already ({row['status']})")
+            ended = {
+                "status": Status.FAILED, "active": False, "error": "cancelled", "error_message": f"cancelled by {actor}",
+                "fence": row["fence"] + 1, "lease_owner": None, "lease_until": None, "due_at": None, "ended_at": now,
+                "updated_at": now,
+            }  # fmt: skip
+            connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
+            end_attempt(connection, run_id, row["attempt"], Status.FAILED, "cancelled", now)
+
+
+def _locked(connection: Connection, run_id: str) -> RowMapping:
+    row = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).mappings().one_or_none()
+    if row is None:
+        raise SyncError("not_found", f"there is no run {run_id}")
+    return row
+
+
+def _check(row: RowMapping, order: ReplayOrder) -> None:
+    name = f"run {row['id']} ({row['module']}@{row['version'] or row['ref']})"
+    if row["active"]:
+        raise SyncError("still_running", f"{name} is in flight (attempt {row['attempt']}, {row['status']})")
+    if row["status"] == Status.DONE and not order.force:
+        raise SyncError("already_done", f"{name} is done")
+    if row["status"] == Status.REJECTED and row["error"] in _FINAL:
+        raise SyncError("not_replayable", f"{name} was rejected: {row['error']}: {row['error_message']}")
+    _check_stage(row, order, name)
+
+
+def _check_stage(row: RowMapping, order: ReplayOrder, name: str) -> None:
+    stages = list(Stage)
+    reached = stages.index(Stage(row["stage"]))
+    if order.from_stage and stages.index(order.from_stage) > reached:
+        raise SyncError("bad_request", f"{name} never came to stage {order.from_stage}; it can start at {row['stage']}")
+
+
+def _hold_version(connection: Connection, row: RowMapping, now: datetime) -> None:
+    refusal = claim_release(connection, row["module"], row["version"], row["id"], row["commit"], now)
+    if refusal:
+        raise SyncError("not_replayable", refusal[1])

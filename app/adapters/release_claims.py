@@ -1,0 +1,57 @@
+"""Which run may bring a version: the one rule for intake, branches and replays, inside the caller's transaction.
+
+A version belongs to one commit once it was pushed or is in flight; until then a later delivery with another commit
+takes the earlier one's place (issue 2, point 2).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, select, update
+
+from app.adapters.rows import end_attempt, is_active, lock_release
+from app.adapters.tables import releases, runs
+from app.domain.run import Status
+
+
+def claim_release(
+    connection: Connection, module: str, version: str, run_id: str, commit: str, now: datetime
+) -> tuple[str, str] | None:
+    """Let `run_id` hold (module, version) at `commit`; (code, message) when another commit has it already."""
+    release, new = lock_release(connection, module, version, run_id, commit)
+    if new or release["run_id"] == run_id:
+        return None
+    holder = connection.execute(select(runs).where(runs.c.id == release["run_id"])).mappings().one_or_none()
+    if holder is not None and release["commit"] != commit:
+        refusal = _refusal(release, holder, commit)
+        if refusal:
+            return refusal
+        _supersede(connection, holder, run_id, now)
+    which = (releases.c.module == module) & (releases.c.version == version)
+    connection.execute(update(releases).where(which).values(run_id=run_id, commit=commit))
+    return None
+
+
+def _refusal(release: RowMapping, holder: RowMapping, commit: str) -> tuple[str, str] | None:
+    name = f"{release['module']}@{release['version']}"
+    if release["pushed_at"] is not None:
+        state = "was already pushed"
+    elif is_active(holder["status"]):
+        state = "is in flight"
+    else:
+        return None
+    return (
+        "version_moved",
+        f"{name} {state} at commit {release['commit']} (run {holder['id']}); now asked for at {commit}",
+    )
+
+
+def _supersede(connection: Connection, holder: RowMapping, by: str, now: datetime) -> None:
+    message = f"run {by} brings this version from another commit"
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == holder["id"])
+        .values(status=Status.REJECTED, error="superseded", error_message=message, replaced_by=by, updated_at=now)
+    )
+    end_attempt(connection, holder["id"], holder["attempt"], Status.REJECTED, "superseded", now)

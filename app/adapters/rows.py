@@ -1,0 +1,115 @@
+"""Rows <-> values, and the few statements that several stores share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from app.adapters.tables import attempts, releases, runs
+from app.domain.ids import JobId
+from app.domain.run import ACTIVE, Run, Stage, Status, Target
+
+
+def run_of_row(row: RowMapping) -> Run:
+    """A row of `runs` as a Run."""
+    plain = {name: row[name] for name in Run.__dataclass_fields__ if name not in ("target", "status", "stage")}
+    return Run(**plain, target=Target(**row["target"]), status=Status(row["status"]), stage=Stage(row["stage"]))
+
+
+def target_json(target: Target) -> dict[str, Any]:
+    """A Target as it is stored in runs.target."""
+    return asdict(target)
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping as JSON can keep it; a value that it cannot keep is a defect of ours."""
+    result: dict[str, Any] = json.loads(json.dumps(dict(value)))
+    return result
+
+
+def insert_ignoring(connection: Connection, table: Any, values: Mapping[str, Any]) -> bool:
+    """INSERT ... ON CONFLICT DO NOTHING on either database; True when the row is new."""
+    make = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    return connection.execute(make(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+
+
+def next_job(connection: Connection, run_id: str, attempt: int) -> str:
+    """Count one more job in the attempt and return its id."""
+    number = connection.execute(
+        update(attempts)
+        .where(attempts.c.run_id == run_id, attempts.c.number == attempt)
+        .values(jobs=attempts.c.jobs + 1)
+        .returning(attempts.c.jobs)
+    ).scalar_one()
+    return str(JobId(run_id, attempt, number))
+
+
+def begin_attempt(
+    connection: Connection, run_id: str, number: int, *, kind: str, stage: Stage, actor: str, reason: str, now: datetime
+) -> None:
+    """Add an attempt; the run's own row is the caller's."""
+    values = {"kind": kind, "from_stage": stage, "actor": actor, "reason": reason, "created_at": now, "jobs": 0}
+    connection.execute(insert(attempts).values(run_id=run_id, number=number, **values))
+
+
+def end_attempt(
+    connection: Connection, run_id: str, number: int, outcome: Status, error: str | None, now: datetime
+) -> None:
+    """Close an attempt with its outcome."""
+    which = (attempts.c.run_id == run_id) & (attempts.c.number == number)
+    connection.execute(update(attempts).where(which).values(ended_at=now, outcome=outcome, error=error))
+
+
+def restart(
+    connection: Connection, row: RowMapping, *, kind: str, stage: Stage, actor: str, reason: str, now: datetime
+) -> str:
+    """Begin the run's next attempt at `stage` with fresh retries; returns the job to enqueue."""
+    number = row["attempt"] + 1
+    begin_attempt(connection, row["id"], number, kind=kind, stage=stage, actor=actor, reason=reason, now=now)
+    job = next_job(connection, row["id"], number)
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == row["id"])
+        .values(
+            status=Status.QUEUED, stage=stage, active=True, attempt=number, fence=row["fence"] + 1, lease_owner=None,
+            lease_until=None, due_at=now, job=job, job_at=now, tries=0, stage_since=None, error=None,
+            error_message=None, replaced_by=None, ended_at=None, updated_at=now, facts=_kept(row["facts"], stage),
+        )
+    )  # fmt: skip
+    return job
+
+
+# What a stage found out; a new attempt from that stage forgets it.
+FACTS = {
+    Stage.MIRROR: ("project", "push", "proof"),
+    Stage.PIPELINE: ("pipeline",),
+    Stage.VERIFY: ("verify",),
+}
+
+
+def _kept(facts: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+    order = list(Stage)
+    forgotten = {name for later in order[order.index(stage) :] for name in FACTS[later]}
+    return {name: value for name, value in facts.items() if name not in forgotten}
+
+
+def lock_release(
+    connection: Connection, module: str, version: str, run_id: str, commit: str
+) -> tuple[RowMapping, bool]:
+    """Take the release's row for this transaction, made when it is missing; (row, it is new)."""
+    values = {"module": module, "version": version, "run_id": run_id, "commit": commit}
+    new = insert_ignoring(connection, releases, values)
+    query = select(releases).where(releases.c.module == module, releases.c.version == version).with_for_update()
+    return connection.execute(query).mappings().one(), new
+
+
+def is_active(status: str) -> bool:
+    """True for a run that has not ended."""
+    return Status(status) in ACTIVE

@@ -1,0 +1,196 @@
+"""The database's tables (SQLAlchemy Core), the same on SQLite and PostgreSQL; migrations/ brings a database here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMES)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC on every database; SQLite itself keeps none of the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware in, UTC out; a naive datetime is a defect of ours."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime must not reach the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base class's shape
+        """What the database gave, as aware UTC."""
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
+    return Column(name, UtcDateTime, nullable=nullable)
+
+
+# One webhook request as received. `dedupe` is the platform's delivery id with the body's digest: ids are not signed.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("source", String(64), nullable=False),
+    Column("dedupe", String(400), nullable=False),
+    Column("scheme", String(32), nullable=False),
+    Column("secret_id", String(64), nullable=False),
+    _time("received_at", nullable=False),
+    _time("last_seen_at", nullable=False),
+    Column("seen", Integer, nullable=False, default=1),
+    Column("headers", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("verdict", String(32), nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    UniqueConstraint("source", "dedupe"),
+    Index("ix_deliveries_received_at_id", "received_at", "id"),
+)
+
+# One module path at one version: the row that is locked while two deliveries of a version meet.
+releases = Table(
+    "releases",
+    metadata,
+    Column("module", String(500), primary_key=True),
+    Column("version", String(200), primary_key=True),
+    Column("run_id", String(32), nullable=False),
+    Column("commit", String(64), nullable=False),
+    _time("pushed_at"),
+)
+
+# The work to bring one release through. The row is its own outbox: `due_at` says when work may begin, `job_at` when a
+# job was last enqueued for it (NULL: none since), `lease_until` until when a worker holds it, `fence` which worker.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("source", String(64), nullable=False),
+    Column("delivery", String(32), ForeignKey("deliveries.id"), nullable=False),
+    Column("module", String(500), nullable=False),
+    Column("version", String(200)),
+    Column("ref", String(1000), nullable=False),
+    Column("commit", String(64), nullable=False),
+    Column("semantic", String(64), nullable=False, unique=True),
+    Column("target", JSON, nullable=False),
+    Column("event", JSON, nullable=False),
+    Column("mirror", String(500), nullable=False, default=""),
+    Column("status", String(16), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("attempt", Integer, nullable=False, default=1),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("lease_owner", String(120)),
+    _time("lease_until"),
+    _time("due_at"),
+    Column("job", String(64)),
+    _time("job_at"),
+    Column("tries", Integer, nullable=False, default=0),
+    _time("stage_since"),
+    Column("facts", JSON, nullable=False),
+    Column("error", String(40)),
+    Column("error_message", Text),
+    Column("replaced_by", String(32)),
+    _time("pushed_at"),
+    _time("created_at", nullable=False),
+    _time("updated_at", nullable=False),
+    _time("ended_at"),
+    Index("ix_runs_active_due_at", "active", "due_at"),
+    Index("ix_runs_mirror_active", "mirror", "active"),
+    Index("ix_runs_created_at_id", "created_at", "id"),
+    Index("ix_runs_module_version", "module", "version"),
+    Index("ix_runs_commit", "commit"),
+    Index("ix_runs_status_created_at", "status", "created_at"),
+)
+
+# Which runs a delivery was about; a duplicate delivery names the run that was there already.
+delivery_runs = Table(
+    "delivery_runs",
+    metadata,
+    Column("delivery", String(32), ForeignKey("deliveries.id"), primary_key=True),
+    Column("run_id", String(32), ForeignKey("runs.id"), primary_key=True),
+    Column("duplicate", Boolean, nullable=False),
+    Index("ix_delivery_runs_run_id", "run_id"),
+)
+
+# The first attempt of a run and its replays: who asked, why, from which stage, and how it ended.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("from_stage", String(16), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("jobs", Integer, nullable=False, default=0),
+    _time("created_at", nullable=False),
+    _time("ended_at"),
+    Column("outcome", String(16)),
+    Column("error", String(40)),
+)
+
+# Each try of each stage, with its times: what the run's page draws.
+steps = Table(
+    "steps",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String(32), ForeignKey("runs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    _time("started_at", nullable=False),
+    _time("ended_at", nullable=False),
+    Column("error", String(40)),
+    Column("message", Text),
+    _time("retry_at"),
+    Column("detail", JSON, nullable=False),
+    Index("ix_steps_run_id_id", "run_id", "id"),
+)
+
+# A GitLab project that we push to: what we remember of it, and the lease that one mirror stage holds on it at a time.
+mirrors = Table(
+    "mirrors",
+    metadata,
+    Column("path", String(500), primary_key=True),
+    Column("project_id", Integer),
+    Column("clone_url", String(1000)),
+    Column("web_url", String(1000)),
+    Column("branch_at", String(64)),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("lease_owner", String(120)),
+    _time("lease_until"),
+    _time("updated_at", nullable=False),
+)

@@ -1,0 +1,200 @@
+"""What the services need from the database: small Protocols, and the values that go in and out.
+
+The store decides nothing about stages or retries; it keeps each call one transaction and each write fenced.
+Errors everywhere: `store_unavailable` (nothing was written).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from app.domain.run import Claim, Run, Stage, Status, Target
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """An authentic webhook request, to be recorded. `dedupe` is what makes it the same as an earlier one."""
+
+    id: str
+    source: str
+    dedupe: str
+    scheme: str
+    secret_id: str
+    received_at: datetime
+    headers: Mapping[str, str]
+    body: bytes
+    verdict: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run that a delivery asks for. `refusal` is the (code, message) of rules that do not allow it."""
+
+    id: str
+    source: str
+    module: str
+    version: str | None
+    ref: str
+    commit: str
+    semantic: str
+    event: Mapping[str, Any]
+    target: Target
+    refusal: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a planned run: the run (maybe an earlier one), and the job to enqueue when there is one."""
+
+    run_id: str
+    status: Status
+    duplicate: bool
+    job: str | None = None
+    error: str | None = None
+
+
+class IntakeStore(Protocol):
+    """Deliveries and the runs they ask for."""
+
+    def record(self, delivery: NewDelivery, planned: Sequence[PlannedRun]) -> tuple[str, bool, list[Receipt]]:
+        """Record all of it in one transaction; returns (delivery id, it was there already, a receipt per run)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One try of one stage, as it is kept."""
+
+    stage: Stage
+    outcome: str  # ok, waiting, retry, failed, rejected
+    started_at: datetime
+    ended_at: datetime
+    error: str | None = None
+    message: str | None = None
+    retry_at: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a run goes on. `due_at` None keeps the worker on it; `pushed` marks its version as released for good.
+
+    `hand_over` releases the lease and asks for a job for the next stage.
+    """
+
+    status: Status
+    stage: Stage
+    facts: Mapping[str, Any]
+    tries: int
+    stage_since: datetime | None
+    due_at: datetime | None = None
+    error: str | None = None
+    error_message: str | None = None
+    pushed: bool = False
+    hand_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorLease:
+    """The right to push to a mirror, and what is remembered of it (None: never seen)."""
+
+    path: str
+    owner: str
+    fence: int
+    project_id: int | None
+    clone_url: str | None
+    web_url: str | None
+    branch_at: str | None
+
+
+class FlowStore(Protocol):
+    """Claims, and the recording of outcomes. Every write checks the fence: `overtaken` when it is not ours."""
+
+    def claim(self, run_id: str, owner: str, now: datetime, lease_seconds: float) -> Claim | None:
+        """Take a run that is due and not leased; None when there is nothing to do."""
+        ...
+
+    def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
+        """Take the other runs that wait for the mirror stage of the same mirror, oldest first."""
+        ...
+
+    def renew(self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float) -> bool:
+        """Lengthen all leases; False when at least one is lost (nothing is lengthened then)."""
+        ...
+
+    def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:
+        """Write an outcome in one transaction; returns the id of the job to enqueue when `change.hand_over`."""
+        ...
+
+    def take_version(self, claim: Claim, version: str, semantic: str, now: datetime) -> tuple[str, str] | None:
+        """Give a branch's run its version, under the same rules as at intake; (code, message) when it may not have it."""
+        ...
+
+
+class MirrorStore(Protocol):
+    """The database lease of a mirror, across hosts."""
+
+    def lease_mirror(self, path: str, owner: str, now: datetime, lease_seconds: float) -> MirrorLease | None:
+        """Take the mirror's lease; None while somebody else holds it."""
+        ...
+
+    def release_mirror(
+        self, lease: MirrorLease, now: datetime, *, project: tuple[int, str, str] | None, branch_at: str | None
+    ) -> None:
+        """Give the lease back and remember the project (id, clone URL, page) and where the branch was left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DueRun:
+    """A run that should be at work and is not: `job` was enqueued at `job_at` (None: no job since the last worker)."""
+
+    id: str
+    job: str | None
+    job_at: datetime | None
+
+
+class SweepStore(Protocol):
+    """What the sweeper looks at."""
+
+    def due(self, now: datetime, job_older_than: datetime, limit: int) -> list[DueRun]:
+        """Active runs that are due, not leased, and have no recent job; oldest first."""
+        ...
+
+    def give_job(self, run: DueRun, now: datetime) -> str | None:
+        """A new job id for the run (compare-and-set on its present job); None when somebody else was faster."""
+        ...
+
+    def still_queued(self, run_ids: Sequence[str], now: datetime) -> None:
+        """Remember that these runs' jobs were seen waiting in Redis."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOrder:
+    """Who asked for a new attempt, why, and from which stage (None: the one that failed)."""
+
+    actor: str
+    reason: str
+    from_stage: Stage | None = None
+    force: bool = False
+
+
+class ReplayStore(Protocol):
+    """Replays and cancellation."""
+
+    def replay(self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime) -> Receipt:
+        """Begin a new attempt with fresh retries; `target` replaces the stored one.
+
+        Two orders at the same moment make one attempt: the second gets `still_running`.
+        Errors: not_found, still_running, already_done (without force), not_replayable.
+        """
+        ...
+
+    def get(self, run_id: str) -> Run | None:
+        """The run, None when there is none."""
+        ...
