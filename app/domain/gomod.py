@@ -63,7 +63,7 @@ def scan_module_path(data: bytes) -> str:
 
 def synthesized_go_mod(path: str) -> bytes:
     """The go.mod that Go invents for a module without one (coderepo.go LegacyGoMod, modfile.AutoQuote)."""
-    return f"module {quote(path) if _must_quote(path) else path}\n".encode()
+    return f"module {quote(path) if _must_quote(path) else path}\n".encode(errors="surrogateescape")
 
 
 def _must_quote(path: str) -> bool:
