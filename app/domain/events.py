@@ -1,0 +1,43 @@
+"""A verified payload -> the releases it tells, or why it tells none. One parser per platform, in `platforms/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from app.domain.platforms.article import parse_article
+from app.domain.platforms.fields import Fields
+from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent
+from app.domain.semver import semver_prerelease
+
+__all__ = ["PARSERS", "Ignored", "Parsed", "Policy", "ReleaseEvent", "parse"]
+
+Parser = Callable[[Mapping[str, str], Fields, Policy], Parsed]
+
+
+def parse(scheme: str, headers: Mapping[str, str], payload: dict[str, Any], policy: Policy) -> Parsed:
+    """What the payload means, by the scheme that verified it (a key of SCHEMES).
+
+    Headers name the kind of event on some platforms and are signed on none: they only choose among readings that the
+    signed body must then satisfy. SyncError `invalid_payload` with `field`.
+    """
+    lowered = {name.lower(): value for name, value in headers.items()}
+    parsed = PARSERS[scheme](lowered, Fields(payload), policy)
+    return parsed if isinstance(parsed, Ignored) else _by_policy(parsed, policy)
+
+
+def _by_policy(events: tuple[ReleaseEvent, ...], policy: Policy) -> Parsed:
+    """Without prerelease versions where the policy does not want them."""
+    wanted = tuple(event for event in events if policy.prereleases or not semver_prerelease(event.version or ""))
+    if wanted:
+        return wanted
+    return Ignored("prerelease", f"{events[0].version} is a prerelease, which this source's policy leaves out")
+
+
+def _article(_headers: Mapping[str, str], body: Fields, _policy: Policy) -> Parsed:
+    return (parse_article(body),)
+
+
+PARSERS: Mapping[str, Parser] = MappingProxyType({"article": _article})
+"""Every scheme's parser, by the scheme's name."""
