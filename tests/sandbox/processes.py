@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,45 +11,82 @@ from pathlib import Path
 _WAIT_SECONDS = 10.0
 
 
-def run(
-    command: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    cwd: Path | None = None,
-    stdin: bytes = b"",
-    timeout: float = 60.0,
-    check: bool = False,
-) -> subprocess.CompletedProcess[bytes]:
-    """Run to the end and return status and output.
+class ClosedError(Exception):
+    """No more children are wanted."""
 
-    Raises CalledProcessError (with `check`) or TimeoutExpired; either way no child is left.
-    """
-    process = subprocess.Popen(
-        command,
-        env=dict(env),
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(stdin, timeout)
-    finally:
-        end_group(process)
-    result = subprocess.CompletedProcess(list(command), process.returncode, out, err)
-    if check:
-        result.check_returncode()
-    return result
+
+class Children:
+    """Runs commands, from any thread, and can end all of them at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        stdin: bytes = b"",
+        timeout: float = 60.0,
+        check: bool = False,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run to the end and return status and output.
+
+        Raises CalledProcessError (with `check`), TimeoutExpired after `timeout` seconds, or ClosedError; no child is left
+        in any case.
+        """
+        process = self._spawn(command, env, cwd)
+        try:
+            out, err = process.communicate(stdin, timeout)
+        finally:
+            end_group(process)
+            with self._lock:
+                self._processes.discard(process)
+        result = subprocess.CompletedProcess(list(command), process.returncode, out, err)
+        if check:
+            result.check_returncode()
+        return result
+
+    def open(self) -> None:
+        """Let commands run (again)."""
+        self._closed = False
+
+    def close(self) -> None:
+        """End every running command, and refuse to start others until `open()`."""
+        with self._lock:
+            self._closed = True
+            for process in self._processes:
+                _kill_group(process)
+
+    def _spawn(self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        with self._lock:
+            if self._closed:
+                raise ClosedError
+            process = subprocess.Popen(
+                command, env=dict(env), cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            )
+            self._processes.add(process)
+        return process
+
+
+run = Children().run
+"""Runs one command for whoever has no need to end it from elsewhere."""
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill the process's whole group and reap it; nothing happens when it has been reaped already."""
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_group(process)
     process.wait(_WAIT_SECONDS)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def git_environment(home: Path, **more: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ write its URL into a configuration first, and a stopped server refuses connectio
 
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 from wsgiref.types import WSGIApplication
@@ -50,10 +51,13 @@ class _Server(ThreadedWSGIServer):
         """A client that went away is no news."""
 
     def cut_connections(self) -> None:
-        """Cut every open connection and wait (up to 5 s) until the applications have let go of them."""
         with self._changed:
             for connection in self._connections:
                 _cut(connection)
+
+    def wait_until_idle(self) -> None:
+        """Give the applications up to 5 s to notice that their connections are cut."""
+        with self._changed:
             self._changed.wait_for(lambda: not self._connections, _DRAIN_SECONDS)
 
 
@@ -61,11 +65,13 @@ class LoopbackServer:
     """Serves a WSGI application on 127.0.0.1; `port` 0 takes a free one.
 
     A context manager: entering starts, leaving closes. `start()` raises OSError when a given port is taken. Request
-    bodies arrive as sent: chunked framing is undone (`wsgi.input_terminated` is set then), gzip is not.
+    bodies arrive as sent: chunked framing is undone (`wsgi.input_terminated` is set then), gzip is not. `on_cut` is
+    called in each stop, when clients are cut off and requests may still be at work: end that work there.
     """
 
-    def __init__(self, wsgi_app: WSGIApplication, port: int = 0) -> None:
+    def __init__(self, wsgi_app: WSGIApplication, port: int = 0, *, on_cut: Callable[[], None] | None = None) -> None:
         self._application = wsgi_app
+        self._on_cut = on_cut
         self._reserved: socket.socket | None = _bound(port)
         self.port: int = self._reserved.getsockname()[1]
         self._server: _Server | None = None
@@ -102,6 +108,9 @@ class LoopbackServer:
         server.shutdown()
         thread.join()
         server.cut_connections()
+        if self._on_cut is not None:
+            self._on_cut()
+        server.wait_until_idle()
 
     def close(self) -> None:
         """Stop for good and give the port back."""
