@@ -1,0 +1,34 @@
+"""The three stages: each takes values and returns an outcome; none writes the store or calls another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The stage is done. `facts` are merged into the run's, `detail` is kept with the step."""
+
+    facts: Mapping[str, Any]
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for `seconds`; the run holds no worker meanwhile."""
+
+    seconds: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Record these facts before the stage goes on: what is about to be done must be known after a crash."""
+
+    facts: Mapping[str, Any]
+
+
+Outcome = Finished | Wait | Note

@@ -1,0 +1,118 @@
+"""Stage pipeline: one effective GitLab pipeline per attempt, polled without holding a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.services.ports import GitLab, Pipeline
+from app.services.stages import Finished, Note, Outcome, Wait
+
+# What GitLab's words mean for us; unknown and new ones are active (doc/api/pipelines.md: the list has grown before).
+_ENDS: Mapping[str, tuple[str, str]] = {
+    "failed": ("pipeline_failed", "failed"),
+    "canceled": ("pipeline_canceled", "was cancelled"),
+    "skipped": ("pipeline_skipped", "was skipped"),
+    "manual": ("pipeline_blocked", "waits for a manual job"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """How pipelines are made and awaited. `ref` is a branch, or "tag" for the version's tag; times in seconds."""
+
+    ref: str = "ci-sync"
+    timeout: float = 3600.0
+    poll_first: float = 1.0
+    poll_longest: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRequest:
+    """`key` is `<run>-<attempt>`: what names the pipeline. `state` is facts["pipeline"] as recorded so far."""
+
+    key: str
+    fence: int
+    project: int
+    tag: str
+    module: ModulePath
+    version: Version
+    commit: str
+    state: Mapping[str, Any]
+    since: datetime
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name: deploy/gitlab/precache.gitlab-ci.yml sets it by workflow:name."""
+        return f"modsync {self.key}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the pipeline is told; nothing larger, for a payload above 128 kB breaks the job."""
+        return {
+            "MODSYNC_MODULE": self.module.text,
+            "MODSYNC_MODULE_ESCAPED": self.module.escaped,
+            "MODSYNC_VERSION": self.version.text,
+            "MODSYNC_VERSION_ESCAPED": self.version.escaped,
+            "MODSYNC_COMMIT": self.commit,
+            "MODSYNC_RUN": self.key,
+        }
+
+
+class PipelineStage:
+    """The pipeline stage over GitLab's API."""
+
+    def __init__(self, gitlab: GitLab, options: PipelineOptions) -> None:
+        self._gitlab = gitlab
+        self._options = options
+
+    def run(self, request: PipelineRequest, extra: Mapping[str, str]) -> Outcome:
+        """One look: note the intent, create, or poll. `extra` are variables about the proxy (no secrets)."""
+        state = request.state
+        if "intent" not in state:
+            return Note({"pipeline": {"intent": request.name, "fence": request.fence}})
+        if "id" not in state:
+            made = self._made(request, extra)
+            return Note({"pipeline": {**state, **_facts(made), "polls": 0}})
+        seen = self._gitlab.pipeline(request.project, int(state["id"]))
+        return self._judged(request, {**state, **_facts(seen)}, seen)
+
+    def _made(self, request: PipelineRequest, extra: Mapping[str, str]) -> Pipeline:
+        # Another claim noted the intent: its POST may have gone through before it died. Look before making a second.
+        if request.state.get("fence") != request.fence:
+            found = self._gitlab.find_pipeline(request.project, request.name)
+            if found:
+                return found
+        ref = f"refs/tags/{request.tag}" if self._options.ref == "tag" else self._options.ref
+        return self._gitlab.create_pipeline(request.project, ref, {**request.variables, **extra})
+
+    def _judged(self, request: PipelineRequest, state: dict[str, Any], seen: Pipeline) -> Outcome:
+        if seen.status == "success":
+            return Finished({"pipeline": state}, detail=_facts(seen))
+        if seen.status in _ENDS:
+            code, words = _ENDS[seen.status]
+            raise SyncError(code, f"pipeline {seen.id} {words}{self._why(request, seen)}")
+        waited = (request.now - request.since).total_seconds()
+        if waited > self._options.timeout:
+            raise SyncError("pipeline_timeout", f"pipeline {seen.id} is still {seen.status} after {waited:.0f} s")
+        polls = int(state.get("polls", 0)) + 1
+        delay = min(self._options.poll_longest, self._options.poll_first * 1.5 ** (polls - 1))
+        return Wait(delay, {"pipeline": {**state, "polls": polls}}, note=f"pipeline {seen.id} is {seen.status}")
+
+    def _why(self, request: PipelineRequest, seen: Pipeline) -> str:
+        if seen.status != "failed":
+            return ""
+        try:
+            job = self._gitlab.failed_job(request.project, seen.id)
+        except SyncError:
+            return ""  # the log is a courtesy: its absence must not hide that the pipeline failed
+        return f": job {job[0]} ({job[1]}) ended with:\n{job[2]}" if job else ""
+
+
+def _facts(pipeline: Pipeline) -> dict[str, Any]:
+    return {"id": pipeline.id, "sha": pipeline.sha, "status": pipeline.status, "url": pipeline.web_url}
