@@ -1,0 +1,179 @@
+"""Everything git learns from its environment: settings, limits, and credentials; nothing is inherited but the PATH.
+
+Settings travel as GIT_CONFIG_COUNT/KEY/VALUE, so neither argv nor a config file ever holds a credential.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from app.domain.errors import SyncError
+
+CACHE_MARK = "MODSYNC_CACHE"  # in the environment of every git that works in a cache: names its directory
+_NOWHERE = "/nonexistent"
+_LOW_SPEED_BYTES = 1000
+_LOW_SPEED_SECONDS = 60
+_SCP_LIKE = re.compile(r"^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!//)[^\s]+$")
+
+Pairs = list[tuple[str, str]]
+
+
+class Secret(Protocol):
+    """A value that does not show itself (pydantic's SecretStr)."""
+
+    def get_secret_value(self) -> str:
+        """The value itself."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A user name and a password (or token) for HTTP Basic."""
+
+    username: str
+    password: Secret
+
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        pair = f"{self.username}:{self.password.get_secret_value()}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+Credentials = Callable[[str], Credential | None]
+"""Chooses the credential for a URL; None: ask without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class GitOptions:
+    """How git runs on this machine. `timeout_seconds` bounds each command and each wait for a cache's lock."""
+
+    cache_dir: Path
+    timeout_seconds: float = 600.0
+    ca_file: Path | None = None
+    http_proxy: str | None = None
+    ssh_key_file: Path | None = None
+    known_hosts_file: Path | None = None
+    protocols: tuple[str, ...] = ("https", "ssh")
+    tagger_name: str = "modsync"
+    tagger_email: str = "modsync@localhost"
+    beat_seconds: float = 1.0  # how often the checkpoint is asked while git runs
+
+
+_SETTINGS: Pairs = [
+    ("core.hooksPath", os.devnull),
+    ("core.fsmonitor", "false"),
+    ("core.askPass", ""),
+    ("credential.helper", ""),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("protocol.version", "2"),
+    ("http.followRedirects", "false"),
+    ("http.lowSpeedLimit", str(_LOW_SPEED_BYTES)),
+    ("http.lowSpeedTime", str(_LOW_SPEED_SECONDS)),
+    ("transfer.fsckObjects", "true"),
+    # Old honest histories break these three; Gitaly ignores them, too.
+    ("fetch.fsck.badTimezone", "ignore"),
+    ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
+    ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+    ("fetch.unpackLimit", "1"),  # one pack per fetch: half a fetch is one tmp_pack file, not hundreds of loose ones
+    ("push.followTags", "false"),
+    ("push.gpgSign", "false"),
+    ("push.useForceIfIncludes", "false"),
+]
+
+
+def environment(
+    options: GitOptions, *, git_dir: Path | None = None, url: str | None = None, credential: Credential | None = None
+) -> dict[str, str]:
+    """The environment of one git command on `git_dir` (None: no repository) that talks to `url` (None: to nobody)."""
+    pairs = [*_SETTINGS, *_network(options), *(_authorization(url, credential) if url and credential else [])]
+    return {
+        "HOME": _NOWHERE,
+        "XDG_CONFIG_HOME": _NOWHERE,
+        "LC_ALL": "C",
+        "LANGUAGE": "C",
+        "TZ": "UTC",
+        "GIT_DIR": str(git_dir or os.devnull),  # never discovered from a directory above
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "",  # empty also keeps git from SSH_ASKPASS
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_ALLOW_PROTOCOL": ":".join(options.protocols),
+        "GIT_SSH_COMMAND": _ssh(options),
+        "GIT_SSH_VARIANT": "ssh",
+        **({CACHE_MARK: str(git_dir)} if git_dir else {}),
+        **_as_environment(pairs),
+    }
+
+
+def inherited(ours: Iterable[str], present: Mapping[str, str] = os.environ) -> list[str]:
+    """Names of git's own variables in `present` that `ours` does not set and that must not reach git."""
+    mine = set(ours)
+    return sorted(name for name in present if name.startswith("GIT_") and name not in mine)
+
+
+def check_url(url: str, protocols: Iterable[str], code: str) -> str:
+    """`url` when git may be given it. Raises SyncError(`code`) for options, credentials in it, or another protocol."""
+    if not url or url.startswith("-") or not url.isprintable() or re.search(r"\s", url):
+        raise SyncError(code, "this is no URL that git may be given")
+    parts = urlsplit(url)
+    if parts.password is not None or (parts.username and parts.scheme.startswith("http")):
+        raise SyncError(code, f"the URL for {parts.hostname} holds a credential: configure it instead")
+    if _protocol(url) not in set(protocols):
+        raise SyncError(code, f"the protocol {_protocol(url) or 'of this address'!r} is not allowed")
+    return url
+
+
+def _protocol(url: str) -> str:
+    """The URL's protocol as git sees it; "" for remote helpers (`ext::`) and what is not understood."""
+    head = re.match(r"^([A-Za-z][A-Za-z0-9+.-]*)://", url)
+    if head:
+        return head[1].lower()
+    if url.startswith("/"):
+        return "file"
+    return "ssh" if _SCP_LIKE.match(url) and "::" not in url else ""
+
+
+def _network(options: GitOptions) -> Pairs:
+    pairs = []
+    if options.ca_file:
+        pairs.append(("http.sslCAInfo", str(options.ca_file)))
+    if options.http_proxy:
+        pairs.append(("http.proxy", options.http_proxy))
+    return pairs
+
+
+def _authorization(url: str, credential: Credential) -> Pairs:
+    """The credential, for this URL's scheme, host and port alone."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        return []
+    host = parts.netloc.rpartition("@")[2]
+    return [(f"http.{parts.scheme}://{host}/.extraHeader", f"Authorization: {credential.header()}")]
+
+
+def _ssh(options: GitOptions) -> str:
+    words = ["ssh", "-F", os.devnull, "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=30"]
+    words += ["-oServerAliveInterval=15", "-oServerAliveCountMax=4"]
+    if options.ssh_key_file:
+        words += ["-oIdentitiesOnly=yes", "-i", str(options.ssh_key_file)]
+    if options.known_hosts_file:
+        words += [f"-oUserKnownHostsFile={options.known_hosts_file}"]
+    return shlex.join(words)
+
+
+def _as_environment(pairs: Pairs) -> dict[str, str]:
+    numbered = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    for number, (key, value) in enumerate(pairs):
+        numbered |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return numbered

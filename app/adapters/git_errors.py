@@ -1,0 +1,182 @@
+"""What git and GitLab say -> one of our codes. Pure: a table per side, read from the top, the first match counts.
+
+Texts are git's (2.39 to 2.47, LC_ALL=C), curl's as git passes them on, and GitLab's (references in docs/). A line that
+starts with `remote:` (or `!`, a refused ref) is the other side speaking: only the sides' own tables look at it.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Collection
+from typing import Literal
+
+from app.adapters.redact import redact
+from app.domain.errors import SyncError
+
+Side = Literal["source", "mirror"]
+Rule = tuple[re.Pattern[str], str]  # what git says, and the code it stands for
+
+_THEIRS = ("remote:", "!")  # how lines start in which the other side speaks
+_MESSAGE_LINES = 3
+_MESSAGE_LENGTH = 500
+_NOISE = re.compile(
+    r"^(?:remote:\s*(?:=*\s*)?$|remote: (?:Enumerating|Counting|Compressing|Total|Resolving)|To |From |Done$|\s*$"
+    r"|hint:|error: failed to push some refs|fatal: the remote end hung up unexpectedly$"
+    r"|Please make sure you have the correct access|and the repository exists)"
+)
+
+_SHA = r"[0-9a-f]{40}"
+_REDIRECT = (r"returned error: 30[1278]", r"unable to update url base from redirection")
+_NOT_ALLOWED = (r"protocol '[^']*' is not allowed", r"transport '[^']*' not allowed")
+_CUT = (
+    r"early EOF",
+    r"unexpected disconnect",
+    r"RPC failed",
+    r"the remote end hung up",
+    r"transfer closed",
+    r"unexpected eof",
+)
+_UNREACHABLE = (
+    *_CUT,
+    r"Could not resolve (?:host|proxy)",
+    r"Failed to connect",
+    r"Couldn't connect",
+    r"Connection (?:refused|reset|timed out|closed)",
+    r"Network is unreachable",
+    r"No route to host",
+    r"Operation timed out",
+    r"Empty reply from server",
+    r"Recv failure",
+    r"Send failure",
+    r"SSL|TLS|certificate|gnutls",
+    r"kex_exchange|Host key verification failed|ssh: ",
+    r"not valid: is this a git repository",  # a login page, say
+    r"invalid server response|bad line length|expected flush",
+    r"HTTP/2 stream",
+    r"Received HTTP code \d+ from proxy",
+    r"unable to access",
+)
+_DENIED = (
+    r"Authentication failed for",
+    r"could not read (?:Username|Password)",
+    r"HTTP Basic: Access denied",
+    r"returned error: 401",
+    r"Permission denied \(",
+)
+_MISSING = (
+    r"repository '[^']*' not found",
+    r"does not appear to be a git repository",
+    r"returned error: 404",
+    r"[Pp]roject you were looking for could not be found",
+    r"(?:Project|Repository) not found",
+    r"no such repository",
+)
+
+
+def _rule(code: str, *patterns: str) -> Rule:
+    return re.compile("|".join(patterns)), code
+
+
+# This machine's own part, whichever the other side is.
+_LOCAL: tuple[Rule, ...] = (
+    _rule("disk_full", r"No space left on device", r"Disk quota exceeded"),
+    _rule("git_timeout", r"Operation too slow", r"Timeout, server \S+ not responding"),
+    _rule("source_corrupt", r"fsck error", r"mismatched algorithms", r"shallow roots are not allowed"),
+    _rule("source_corrupt", r"attempt to fetch/clone from a shallow", r"source repository is shallow"),
+    _rule(
+        "cache_broken",
+        r"fatal: bad object",
+        r"bad (?:packed |tree |blob |commit |tag )object",
+        r"[Nn]ot a git repository",
+        r"object file \S+ is empty",
+        r"(?:loose|packed) object \S+ .*is corrupt",
+        r"pack(?:file)? \S+ (?:is far too short|cannot be mapped|cannot be accessed|does not match|claims to have)",
+        r"index file \S+ (?:is too small|corrupt|is corrupt)|non-monotonic index|wrong index v\d+",
+        r"inflate: data stream error|unable to unpack",
+        rf"(?:[Uu]nable to|[Cc]ould not|[Cc]annot|[Ff]ailed to) (?:read|find|parse|get) (?:sha1 file|tree|object|commit|{_SHA})",
+        rf"missing (?:blob|tree|commit|tag|object) {_SHA}",
+        r"invalid sha1 pointer|does not point to a valid object|nor a valid object",
+        r"unexpected line in \S*packed-refs|bad config line|hash mismatch",
+        rf"src refspec {_SHA}",
+        r"Unable to create '[^']*\.lock'|unable to open \S+\.(?:pack|idx)",
+    ),
+)
+
+_SOURCE: tuple[Rule, ...] = (
+    _rule("source_denied", r"returned error: 403", *_DENIED),
+    _rule("source_missing", *_MISSING, *_REDIRECT),
+    _rule("clone_url_refused", *_NOT_ALLOWED),
+    _rule("source_unreachable", r"returned error: (?:429|5\d\d)", *_CUT),
+    _rule("source_corrupt", r"index-pack failed", r"did not send all necessary objects", r"bad pack header"),
+    _rule("source_corrupt", r"remote error: upload-pack", r"remote: (?:fatal|error):"),
+    _rule("source_unreachable", *_UNREACHABLE),
+)
+
+_MIRROR: tuple[Rule, ...] = (
+    _rule("tag_blocked", r"'refs/[^']*' exists; cannot create", r"there are still refs under"),
+    _rule(
+        "tag_protected",
+        r"not allowed to create this tag as it is protected",
+        r"Protected tags cannot be (?:updated|deleted)",
+        r"not allowed to change existing tags",
+    ),
+    _rule("protected_branch", r"not allowed to (?:force )?push code to (?:a )?protected branch"),
+    _rule(
+        "too_large",
+        r"pack exceeds maximum allowed size",
+        r"is larger than the allowed size",
+        r"file size limit",
+        r"returned error: 413",
+    ),
+    _rule("quota", r"exceeded its size limit", r"storage (?:quota|limit)"),
+    _rule("read_only", r"read-only", r"maintenance mode"),
+    _rule("lfs_missing", r"LFS objects are missing", r"LFS pointers? .*(?:missing|not)"),
+    _rule("forbidden", r"not allowed to (?:push|upload) (?:code|your)", r"returned error: 403"),
+    _rule("rate_limited", r"returned error: 429", r"Too Many Requests", r"rate limit"),
+    _rule("token_expired", *_DENIED),
+    _rule("project_missing", *_MISSING, *_REDIRECT),
+    _rule("gitlab_refused", *_NOT_ALLOWED),
+    _rule("push_refused", r"hook declined", r"GitLab: "),
+    _rule("gitlab_unavailable", r"No space left on device", r"returned error: 5\d\d", r"Internal (?:API|server) "),
+    _rule(
+        "mirror_moved",
+        r"stale info|fetch first|non-fast-forward|needs force|\(already exists\)|remote ref updated since",
+        r"reference already exists|cannot lock ref|failed to (?:update|lock)|incorrect old value",
+        r"atomic transaction failed",
+    ),
+    _rule("gitlab_unavailable", r"remote: (?:fatal|error):", r"unpacker error|remote unpack failed"),
+    _rule("push_refused", r"\[(?:remote )?rejected\]"),
+    _rule("gitlab_unreachable", *_UNREACHABLE),
+)
+
+_RULES: dict[Side, tuple[Rule, ...]] = {"source": _SOURCE, "mirror": _MIRROR}
+
+
+def classify(side: Side, code: int, text: str, *, where: str = "", secrets: Collection[str] = ()) -> SyncError:
+    """The error that git's exit `code` and `text` (stderr, with a push's refused lines) stand for.
+
+    `where` names the repository in the message. Nothing known: `git_failed`. The message is redacted and short.
+    """
+    local = "\n".join(line for line in text.splitlines() if not line.startswith(_THEIRS))
+    found = _first(_LOCAL, local) or _first(_RULES[side], text) or "git_failed"
+    return SyncError(
+        found, redact(": ".join(filter(None, (where, summary(text) or f"git ended with {code}"))), secrets)
+    )
+
+
+def from_os(error: OSError, where: str) -> SyncError:
+    """The error for a failed file operation in the cache."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return SyncError("disk_full" if full else "git_failed", f"{where}: {error.strerror or error}")
+
+
+def summary(text: str) -> str:
+    """The last lines of git's output that say something, joined; at most 500 characters."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if not _NOISE.match(line)]
+    distinct = list(dict.fromkeys(lines))
+    return " | ".join(distinct[-_MESSAGE_LINES:])[-_MESSAGE_LENGTH:]
+
+
+def _first(rules: tuple[Rule, ...], text: str) -> str | None:
+    return next((code for pattern, code in rules if pattern.search(text)), None)

@@ -1,0 +1,125 @@
+"""Reads objects of a cache through one `git cat-file --batch-command` that lives as long as its reader."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from app.adapters.git_process import GitProcess
+from app.domain.errors import SyncError
+from app.domain.refs import TagAt
+
+_READ_LIMIT = 16 << 20  # Go's own limit for go.mod and LICENSE
+_REGULAR = {b"100644", b"100755", b"100664"}
+
+
+class ObjectInfo(NamedTuple):
+    """An object's name, its type (commit, tag, tree, blob) and its size in bytes."""
+
+    name: str
+    type: str
+    size: int
+
+
+class ObjectReader:
+    """Answers questions about objects; git starts at the first one. `timeout` in seconds bounds each answer.
+
+    Raises SyncError `cache_broken` when git dies over a question, as it does over damaged objects.
+    """
+
+    def __init__(self, git_dir: Path, env: dict[str, str], timeout: float) -> None:
+        self._start: Callable[[], GitProcess] = lambda: GitProcess(["cat-file", "--batch-command"], env, git_dir)
+        self._timeout = timeout
+        self._process: GitProcess | None = None
+
+    def info(self, name: str) -> ObjectInfo | None:
+        """What `name` (an object, a ref, `<commit>:<path>`) is; None when there is no such thing."""
+        with self._asking(f"info {name}") as stream:
+            return _head(stream.readline())
+
+    def contents(self, name: str) -> bytes | None:
+        """The object's bytes; None when it is missing. Raises SyncError `not_a_module` above 16 MiB."""
+        found = self.info(name)
+        if found is None:
+            return None
+        if found.size > _READ_LIMIT:
+            raise SyncError("not_a_module", f"a file of {found.size} bytes is larger than Go modules allow")
+        with self._asking(f"contents {found.name}") as stream:
+            return _body(stream, found.size) if _head(stream.readline()) else None
+
+    def peel(self, ref: str) -> TagAt | None:
+        """The object at `ref` and the commit it peels to (None in it: a tree or a blob); None: no such ref."""
+        found = self.info(ref)
+        if found is None:
+            return None
+        end = self.info(f"{found.name}^{{}}") if found.type == "tag" else found
+        if end is None:
+            raise SyncError("cache_broken", f"{ref} names an object that is missing")
+        return TagAt(found.name, end.name if end.type == "commit" else None)
+
+    def regular_file(self, commit: str, path: str) -> bytes | None:
+        """The blob at `path` in `commit`; None for what is not there, or is a link, a directory or a submodule."""
+        folder, _, name = path.rpartition("/")
+        tree = self.info(f"{commit}:{folder}") if folder else self.info(f"{commit}^{{tree}}")
+        if tree is None or tree.type != "tree":
+            return None
+        entries = _entries(self.contents(tree.name) or b"", len(commit) // 2)
+        blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in _REGULAR), None)
+        return self._blob(blob) if blob else None
+
+    def close(self) -> None:
+        """End git; the next question starts it anew."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+
+    def _blob(self, name: str) -> bytes:
+        content = self.contents(name)
+        if content is None:
+            raise SyncError("cache_broken", f"blob {name} is missing")
+        return content
+
+    @contextmanager
+    def _asking(self, question: str) -> Iterator[IO[bytes]]:
+        """Ask, and give the stream with the answer; whatever goes wrong meanwhile ends git."""
+        self._process = process = self._process or self._start()
+        timer = threading.Timer(self._timeout, process.end)
+        timer.start()
+        try:
+            yield process.ask(question.encode() + b"\n")
+        except (OSError, ValueError) as error:
+            self.close()
+            raise SyncError("cache_broken", f"git cat-file ended: {error}") from error
+        except BaseException:
+            self.close()  # in the middle of an answer: nothing after it could be read rightly
+            raise
+        finally:
+            timer.cancel()
+
+
+def _head(line: bytes) -> ObjectInfo | None:
+    """`<object> <type> <size>`; None for `<name> missing`. Raises ValueError when git said something else, or died."""
+    if line.endswith((b" missing\n", b" ambiguous\n")):
+        return None
+    name, kind, size = line.decode("ascii").split()
+    return ObjectInfo(name, kind, int(size))
+
+
+def _body(stream: IO[bytes], size: int) -> bytes:
+    content = stream.read(size + 1)
+    if len(content) != size + 1:
+        raise ValueError("the answer is too short")
+    return content[:-1]
+
+
+def _entries(tree: bytes, width: int) -> Iterator[tuple[bytes, bytes, str]]:
+    """The (mode, name, object) of a raw tree whose object names take `width` bytes."""
+    at = 0
+    while at < len(tree):
+        end = tree.index(b"\0", at)
+        mode, _, name = tree[at:end].partition(b" ")
+        at = end + 1 + width
+        yield mode, name, tree[end + 1 : at].hex()

@@ -1,0 +1,106 @@
+"""git commands on one bare repository (or on none), each with the right environment, limits and errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from app.adapters.git_env import Credentials, GitOptions, check_url, environment
+from app.adapters.git_errors import Side, classify, from_os
+from app.adapters.git_process import Result, Watch, run
+from app.adapters.redact import redact
+from app.domain.errors import SyncError
+from app.domain.refs import TagAt
+
+_ILLEGAL_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|(?:^|/)\.|[./]$")
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_REFUSED: dict[Side, str] = {"source": "clone_url_refused", "mirror": "gitlab_refused"}
+
+
+class Repository:
+    """Runs git on the bare repository at `path`; None: only commands that need no repository."""
+
+    def __init__(self, path: Path | None, options: GitOptions, credentials: Credentials, watch: Watch) -> None:
+        self.path = path
+        self.options = options
+        self.watch = watch
+        self._credentials = credentials
+
+    def local(self, *args: str, stdin: bytes = b"") -> Result:
+        """Run git on the repository alone. Raises SyncError."""
+        result = self._run(args, None, stdin, self._name())
+        if result.code:
+            raise classify("source", result.code, result.err, where=self._name())
+        return result
+
+    def remote(
+        self, side: Side, url: str, args: Sequence[str], after: Sequence[str] = (), stdin: bytes = b""
+    ) -> Result:
+        """Run `git <args> --end-of-options <url> <after>`; the caller looks at the exit code.
+
+        Raises SyncError for a URL that git may not be given, and for timeouts.
+        """
+        check_url(url, self.options.protocols, _REFUSED[side])
+        return self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url))
+
+    def failure(self, side: Side, url: str, result: Result, more: str = "") -> SyncError:
+        """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""
+        secrets = self._secrets(url)
+        return classify(side, result.code, f"{result.err}\n{more}", where=redact(url, secrets), secrets=secrets)
+
+    def remote_refs(self, side: Side, url: str, patterns: Sequence[str] = ()) -> dict[str, TagAt]:
+        """The refs at `url` that match one of `patterns` ([]: all), by full name, with their peeled objects."""
+        result = self.remote(side, url, ["ls-remote", "--quiet"])
+        if result.code:
+            raise self.failure(side, url, result)
+        objects = _advertised(result.out.decode("utf-8", "surrogateescape"))
+        return {
+            ref: TagAt(found, objects.get(f"{ref}^{{}}", found))
+            for ref, found in objects.items()
+            if ref.startswith("refs/") and not ref.endswith("^{}") and _matches(ref, patterns)
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The environment for git on this repository that talks to nobody."""
+        return environment(self.options, git_dir=self.path)
+
+    def _run(self, args: Sequence[str], url: str | None, stdin: bytes, where: str) -> Result:
+        credential = self._credentials(url) if url else None
+        env = environment(self.options, git_dir=self.path, url=url, credential=credential)
+        try:
+            return run(args, env, self.path or self.options.cache_dir, self.watch, stdin=stdin, where=where)
+        except OSError as error:
+            raise from_os(error, where) from error
+
+    def _secrets(self, url: str) -> list[str]:
+        credential = self._credentials(url)
+        return [credential.password.get_secret_value()] if credential else []
+
+    def _name(self) -> str:
+        return f"cache {self.path.name}" if self.path else ""
+
+
+def check_ref(ref: str) -> str:
+    """`ref` when it is a full, legal ref name. Raises SyncError `bad_request`."""
+    if not ref.startswith("refs/") or _ILLEGAL_IN_REF.search(ref) or "/-" in ref:
+        raise SyncError("bad_request", f"{ref!r} is no ref name that modsync uses")
+    return ref
+
+
+def check_sha(sha: str) -> str:
+    """`sha` when it is a full object name in lower case. Raises SyncError `bad_request`."""
+    if not _SHA.fullmatch(sha):
+        raise SyncError("bad_request", f"{sha!r} is no full object name")
+    return sha
+
+
+def _advertised(listing: str) -> dict[str, str]:
+    pairs = (line.split("\t", 1) for line in listing.splitlines() if "\t" in line)
+    return {ref: found for found, ref in pairs}
+
+
+def _matches(ref: str, patterns: Sequence[str]) -> bool:
+    """As `git ls-remote` matches: a pattern stands for the end of the name, from a slash on."""
+    return not patterns or ref in patterns or any(fnmatchcase(f"/{ref}", f"*/{pattern}") for pattern in patterns)

@@ -1,0 +1,69 @@
+"""Takes secrets out of text before it leaves: errors, logs, pages, stored messages.
+
+Two nets: shapes in which secrets usually travel (URLs, headers, query parameters, well-known token forms), and the
+secret values that the caller knows, also percent-encoded or inside base64 (an HTTP Basic header).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Collection
+from urllib.parse import quote
+
+MASK = "***"
+
+_NAMES = (
+    r"(?:private|access|job|deploy|personal|refresh|id|runner|ci_job|registry|oauth)?[_-]?token"
+    r"|(?:client|webhook|shared)?[_-]?secret|passwd|password|api[_-]?key|signature|sig"
+)
+_HEADERS = (
+    r"(?:Proxy-)?Authorization|PRIVATE-TOKEN|JOB-TOKEN|DEPLOY-TOKEN|X-Gitlab-Token|X-Hub-Signature(?:-256)?"
+    r"|X-Auth-Token|X-JFrog-Art-Api|Set-Cookie|Cookie"
+)
+_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # https://user:pass@host, https://token@host; a bare ssh user (git@) is no secret
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#:@'\"<>]*:[^\s/?#'\"<>]*@"), rf"\1{MASK}@"),
+    (re.compile(r"(?i)\b(https?://)[^\s/?#@'\"<>]+@"), rf"\1{MASK}@"),
+    (re.compile(rf"(?i)([?&;](?:{_NAMES})=)[^\s&;#'\"<>]+"), rf"\1{MASK}"),
+    (re.compile(rf"(?im)\b({_HEADERS})([\"']?\s*[:=]\s*)[^\r\n]+"), rf"\1\2{MASK}"),
+    (re.compile(rf"(?i)([\"'](?:{_NAMES})[\"']\s*:\s*)([\"'])(?:(?!\2)[^\\\r\n]|\\.)*\2"), rf"\1\2{MASK}\2"),
+    (re.compile(rf"(?i)\b((?:{_NAMES})\s*=\s*)[^\s&;,'\"<>]+"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}"), rf"\1\2{MASK}"),
+    (re.compile(r"\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|oas)-[A-Za-z0-9_.-]{8,}"), MASK),
+    (re.compile(r"\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"), MASK),
+)
+_CORE_LENGTH = 4  # shorter pieces of base64 would match by chance
+
+
+def redact(text: str, secrets: Collection[str] = ()) -> str:
+    """`text` without secrets: known shapes first, then each of `secrets` in its plain, quoted and base64 forms.
+
+    Idempotent; text without secrets comes back unchanged. Empty secrets are ignored.
+    """
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = _without(text, secret)
+    for pattern, replacement in _SHAPES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _without(text: str, secret: str) -> str:
+    for form in {secret, quote(secret, safe=""), quote(secret)}:
+        text = text.replace(form, MASK)
+    for core in _base64_cores(secret.encode()):
+        text = re.sub(rf"[A-Za-z0-9+/_-]*{re.escape(core)}[A-Za-z0-9+/_=-]*", MASK, text)
+    return text
+
+
+def _base64_cores(secret: bytes) -> set[str]:
+    """What base64 of any text around `secret` must contain, one piece for each of the three alignments.
+
+    The first and last characters mix in bits of the neighbours (a user name of unknown length) and are left out.
+    """
+    cores = set()
+    for shift in range(3):
+        body = secret[-shift % 3 :]  # starts at a multiple of three bytes
+        whole = body[: len(body) // 3 * 3]
+        cores |= {base64.b64encode(whole).decode(), base64.urlsafe_b64encode(whole).decode()}
+    return {core for core in cores if len(core) >= _CORE_LENGTH}
