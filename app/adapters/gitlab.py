@@ -1,0 +1,139 @@
+"""The only door to GitLab's API: implements ports.GitLab through python-gitlab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gitlab.v4.objects import Project
+from pydantic import SecretStr
+
+from app.adapters import gitlab_answers as answers
+from app.adapters.gitlab_client import Client, Door, Failure
+from app.adapters.gitlab_errors import Call
+from app.adapters.gitlab_project import Projects, Wanted
+from app.adapters.http_session import Transport
+from app.services.ports import MirrorProject, Pipeline
+
+_LOG_LINES = 30
+_LOG_BYTES = 256 * 1024
+_LOG_BLOCK = 64 * 1024
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class GitLabOptions:
+    """One GitLab and how its mirror projects shall be.
+
+    `url` is the base URL (a relative root included). `ci_config_path` (empty: left alone) names the pre-cache pipeline's
+    file, also in another project (`precache.yml@platform/ci-templates`). `variables_role` is who may set pipeline
+    variables; it is left alone where parameters go as `inputs` (GitLab 18.1 and newer).
+    """
+
+    url: str
+    token: SecretStr
+    branch: str = "ci-sync"
+    ci_config_path: str = ""
+    visibility: Literal["private", "internal", "public"] = "private"
+    pipeline_parameters: Literal["variables", "inputs"] = "variables"
+    variables_role: Literal["developer", "maintainer", "owner"] = "maintainer"
+    timeout_seconds: float = 30.0
+    ca_file: str | None = None
+    http_proxy: str | None = field(default=None, repr=False)
+
+    def wanted(self) -> Wanted:
+        """The mirror projects' settings, as the project API names them."""
+        settings: dict[str, Any] = {
+            "auto_devops_enabled": False,
+            # releases share the branch: the next one's pipeline must not cancel this one's
+            "auto_cancel_pending_pipelines": "disabled",
+        }
+        if self.ci_config_path:
+            settings["ci_config_path"] = self.ci_config_path
+        if self.pipeline_parameters == "variables":
+            settings["ci_pipeline_variables_minimum_override_role"] = self.variables_role
+        return Wanted(self.branch, self.visibility, settings)
+
+
+class GitLabApi:
+    """ports.GitLab over API v4; one object serves all threads. Every failure is a SyncError without the token in it."""
+
+    def __init__(self, options: GitLabOptions) -> None:
+        transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
+        self._options = options
+        self._door = Door(options.url, options.token.get_secret_value(), transport)
+        self._projects = Projects(self._door, options.wanted())
+
+    def ensure_project(self, path: str) -> MirrorProject:
+        """See ports.GitLab. The clone URL is built from our own base URL, for the push carries credentials."""
+        found = self._projects.ensure(path)
+        clone_url = f"{self._options.url.rstrip('/')}/{found.path}.git"
+        return MirrorProject(found.id, found.path, clone_url, found.web_url)
+
+    def create_pipeline(self, project: int, ref: str, variables: Mapping[str, str]) -> Pipeline:
+        """See ports.GitLab. `ref`: a branch, a tag, or a full ref. Sent once, whatever comes back.
+
+        Errors: `no_ci_config`, `pipeline_refused`, `pipeline_skipped`, `forbidden`, `push_not_visible`.
+        """
+        body = {"ref": ref, **self._parameters(variables)}
+        call = Call("create pipeline", f"on {ref} of project {project}", refused="pipeline_refused", writes=True)
+        return self._door.ask(call, lambda gl: answers.pipeline(_lazy(gl, project).pipelines.create(body).asdict()))
+
+    def find_pipeline(self, project: int, name: str) -> Pipeline | None:
+        """See ports.GitLab. Needs GitLab 16.9; older ones ignore the filter, so names are compared here, too."""
+        call = Call("find pipeline", f"{name} of project {project}")
+        newest: dict[str, Any] = {"name": name, "order_by": "id", "sort": "desc", "per_page": _PAGE}
+        listed = self._door.ask(
+            call,
+            lambda gl: [
+                answers.pipeline(one.asdict()) for one in _lazy(gl, project).pipelines.list(get_all=False, **newest)
+            ],
+        )
+        return next((one for one in listed if one.name == name), None)
+
+    def pipeline(self, project: int, pipeline: int) -> Pipeline:
+        """See ports.GitLab."""
+        call = Call("read pipeline", f"{pipeline} of project {project}")
+        return self._door.ask(call, lambda gl: answers.pipeline(_lazy(gl, project).pipelines.get(pipeline).asdict()))
+
+    def failed_job(self, project: int, pipeline: int) -> tuple[str, str, str] | None:
+        """See ports.GitLab. A log that cannot be had is said to be so in its place."""
+        call = Call("list failed jobs", f"of pipeline {pipeline} of project {project}")
+        found = answers.guilty_job(self._door.ask(call, lambda gl: _failed_jobs(gl, project, pipeline)))
+        return None if found is None else (found.name, found.web_url, self._log(project, found))
+
+    def close(self) -> None:
+        """Close this thread's connections."""
+        self._door.close()
+
+    def _parameters(self, variables: Mapping[str, str]) -> dict[str, Any]:
+        if self._options.pipeline_parameters == "inputs":
+            return {"inputs": dict(variables)}
+        return {"variables": [{"key": key, "value": value} for key, value in variables.items()]}
+
+    def _log(self, project: int, failed: answers.JobAnswer) -> str:
+        """The last lines of a job's log, held in bounded memory however long it is."""
+        tail = answers.Tail(_LOG_BYTES)
+        call = Call("read log", f"of job {failed.id} of project {project}")
+        answer = self._door.attempt(
+            call,
+            lambda gl: (
+                _lazy(gl, project)
+                .jobs.get(failed.id, lazy=True)
+                .trace(streamed=True, action=tail.add, chunk_size=_LOG_BLOCK)
+            ),
+        )
+        if isinstance(answer, Failure):
+            return f"(log not available: {answer.error})"
+        return answers.last_lines(tail.bytes(), _LOG_LINES, self._door.secrets)
+
+
+def _lazy(client: Client, project: int) -> Project:
+    """A handle on a project; asks GitLab nothing."""
+    return client.projects.get(project, lazy=True)
+
+
+def _failed_jobs(client: Client, project: int, pipeline: int) -> list[answers.JobAnswer]:
+    jobs = _lazy(client, project).pipelines.get(pipeline, lazy=True).jobs
+    return [answers.job(one.asdict()) for one in jobs.list(scope=["failed"], per_page=_PAGE, get_all=False)]

@@ -1,0 +1,124 @@
+"""python-gitlab, tamed: one client per thread, no waiting and no replaying of its own, every failure a SyncError.
+
+Read in python-gitlab 8.6.0: it sleeps without a bound on 429, replays POSTs when told to retry, follows Link headers to
+other hosts, and lets exceptions of requests through; its errors carry no headers.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import gitlab
+import requests
+from gitlab.exceptions import GitlabError, GitlabParsingError
+
+from app.adapters.gitlab_errors import Call, classify
+from app.adapters.http_session import USER_AGENT, PinnedSession, Transport, proxy_secrets, reason
+from app.domain.errors import SyncError
+
+T = TypeVar("T")
+_EXPECTED = (GitlabError, OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+class Client(gitlab.Gitlab):
+    """A python-gitlab client that asks once and remembers the headers of the last answer."""
+
+    def __init__(self, url: str, token: str, transport: Transport) -> None:
+        session = PinnedSession(url, transport)
+        session.hooks["response"].append(self._remember)
+        self.answer_headers: Mapping[str, str] = {}
+        super().__init__(
+            url,
+            private_token=token,
+            ssl_verify=transport.verify,
+            user_agent=USER_AGENT,
+            keep_base_url=True,
+            session=session,
+        )
+
+    def http_request(self, verb: str, path: str, *args: Any, **kwargs: Any) -> requests.Response:
+        """As the base class, once."""
+        once = {"obey_rate_limit": False, "retry_transient_errors": False}
+        return super().http_request(verb, path, *args, **{**kwargs, **once})
+
+    def _remember(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
+        self.answer_headers = response.headers
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed call as a value: the HTTP status (None: no usable answer) and the error."""
+
+    status: int | None
+    error: SyncError
+
+
+class Door:
+    """Makes calls to one GitLab with one token; safe for threads, and for processes forked from this one."""
+
+    def __init__(self, url: str, token: str, transport: Transport) -> None:
+        self._url, self._token, self._transport = url, token.strip(), transport
+        self.secrets = (self._token, *proxy_secrets(transport))
+        self._local = threading.local()
+
+    def ask(self, call: Call, act: Callable[[Client], T]) -> T:
+        """What `act` makes of the client. SyncError for everything that can go wrong with the call."""
+        answer = self.attempt(call, act)
+        if isinstance(answer, Failure):
+            raise answer.error
+        return answer
+
+    def find(self, call: Call, act: Callable[[Client], T]) -> T | None:
+        """As ask(), and None for a 404."""
+        answer = self.attempt(call, act)
+        if not isinstance(answer, Failure):
+            return answer
+        if answer.status != 404:
+            raise answer.error
+        return None
+
+    def attempt(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
+        """As ask(), with the failure as a value: the library's exceptions hold requests, and so the token."""
+        client = self._client()
+        client.answer_headers = {}
+        try:
+            return act(client)
+        except _EXPECTED as error:
+            return self._failure(call, error, client.answer_headers)
+
+    def close(self) -> None:
+        """Close this thread's connections."""
+        client: Client | None = getattr(self._local, "client", None)
+        if client is not None:
+            client.session.close()
+            self._local.client = None
+
+    def _client(self) -> Client:
+        """This thread's client; a forked process must not share its parent's connections."""
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None or self._local.pid != os.getpid():
+            client = Client(self._url, self._token, self._transport)
+            self._local.client, self._local.pid = client, os.getpid()
+        return client
+
+    def _failure(self, call: Call, error: Exception, headers: Mapping[str, str]) -> Failure:
+        status, message = _status(error), _message(error)
+        return Failure(status, classify(status, message, headers, call=call, secrets=self.secrets))
+
+
+def _status(error: Exception) -> int | None:
+    return error.response_code if isinstance(error, GitlabError) else None
+
+
+def _message(error: Exception) -> Any:
+    if isinstance(error, GitlabError) and error.response_code is not None:
+        return error.error_message
+    if isinstance(error, OSError):
+        return reason(error)
+    if isinstance(error, (GitlabParsingError, LookupError, TypeError, AttributeError, ValueError)):
+        return "the answer is not one of GitLab's API (cut off, a login page, or gitlab.url is wrong)"
+    return type(error).__name__

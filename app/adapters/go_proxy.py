@@ -1,0 +1,256 @@
+"""The private Go module proxy: implements ports.GoProxy (GOPROXY protocol, https://go.dev/ref/mod#goproxy-protocol).
+
+A proxy may answer slowly (Athens in sync mode fetches while we wait), never (a login page instead), or half: each has its
+own code, so that the run says what to do.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import NoneType
+from typing import BinaryIO, Literal
+from urllib.parse import quote
+
+import requests
+import urllib3
+from pydantic import SecretStr
+
+from app.adapters.http_session import PinnedSession, Transport, proxy_secrets, reason, shown_url, wait_seconds
+from app.adapters.redact import redact
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.domain.rules import RuleBroken
+from app.services.ports import ProxyInfo
+
+_TUNNEL_DENIED = re.compile(r"Tunnel connection failed: 40[137]")
+MIB = 1024 * 1024
+_BLOCK = 256 * 1024
+_SHOWN_BODY = 200
+_ERROR_BODY = 4096
+_CODES: Mapping[int, str] = {
+    401: "proxy_denied",
+    403: "proxy_denied",
+    404: "not_cached_yet",
+    407: "proxy_denied",
+    410: "not_cached_yet",
+    429: "proxy_unreachable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyOptions:
+    """One proxy. `url` is the GOPROXY base URL; `username` with `password` is Basic, `token` alone is a Bearer.
+
+    `timeout_seconds` bounds each wait for bytes (a proxy may fetch before its first one). Sizes in bytes; go itself
+    refuses more than 16 MiB of go.mod and 500 MiB of zip.
+    """
+
+    name: str
+    url: str
+    kind: Literal["athens", "artifactory", "goproxy", "gitlab", "static", "any"] = "any"
+    token: SecretStr | None = None
+    username: str = ""
+    password: SecretStr | None = None
+    timeout_seconds: float = 60.0
+    ca_file: str | None = None
+    http_proxy: str | None = field(default=None, repr=False)
+    max_info: int = MIB
+    max_mod: int = 16 * MIB
+    max_zip: int = 512 * MIB
+
+    def authorization(self) -> str | None:
+        """The Authorization header's value, None without credentials."""
+        if self.token is not None:
+            return f"Bearer {self.token.get_secret_value().strip()}"
+        if self.password is None:
+            return None
+        pair = f"{self.username}:{self.password.get_secret_value()}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file of a module version, as the protocol names it; `kind` is info, mod or zip, `limit` in bytes."""
+
+    module: str
+    version: str
+    kind: str
+    limit: int
+
+    def path(self) -> str:
+        """The path below the proxy's base URL. `bad_request` for what is no legal module path or version."""
+        try:
+            module, version = ModulePath.parse(self.module).escaped, Version.parse(self.version).escaped
+        except RuleBroken as error:
+            problem = str(error)
+        else:
+            return f"{module}/@v/{quote(version, safe='!+')}.{self.kind}"
+        raise SyncError("bad_request", problem)
+
+    def __str__(self) -> str:
+        return f".{self.kind} of {self.module}@{self.version}"
+
+
+class GoProxyClient:
+    """ports.GoProxy over HTTP; one object serves all threads. Zips go to `directory` (None: the system's) and are removed.
+
+    Errors: `not_cached_yet`, `proxy_denied`, `proxy_not_goproxy`, `proxy_unreachable` (with `retry_after` where the
+    proxy says it), `zip_not_a_module` (too large), `disk_full`, `bad_request` (no legal module path or version).
+    """
+
+    def __init__(self, options: ProxyOptions, directory: Path | None = None) -> None:
+        self._options, self._directory = options, directory
+        self._transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
+        known = [secret.get_secret_value().strip() for secret in (options.token, options.password) if secret]
+        self._secrets = (*known, *proxy_secrets(self._transport))
+        self._local = threading.local()
+
+    def info(self, module: str, version: str) -> ProxyInfo:
+        """See ports.GoProxy: JSON with `Version`, and where present `Time` and `Origin.Hash`; other fields are ignored."""
+        file = _File(module, version, "info", self._options.max_info)
+        body = self._body(file)
+        parsed = _parse_info(body)
+        if isinstance(parsed, str):
+            raise self._error("proxy_not_goproxy", file, f"{parsed}: {_shown(body)}")
+        return parsed
+
+    def mod(self, module: str, version: str) -> bytes:
+        """See ports.GoProxy."""
+        file = _File(module, version, "mod", self._options.max_mod)
+        body = self._body(file)
+        if _is_html(body):
+            raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
+        return body
+
+    @contextmanager
+    def zip(self, module: str, version: str) -> Iterator[BinaryIO]:
+        """See ports.GoProxy. The file is gone when the context ends, however it ends."""
+        file = _File(module, version, "zip", self._options.max_zip)
+        with tempfile.TemporaryFile(dir=self._directory, prefix="modsync-zip-") as target:
+            self._download(file, target)
+            yield target
+
+    def close(self) -> None:
+        """Close this thread's connections."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is not None:
+            session.close()
+            self._local.session = None
+
+    def _body(self, file: _File) -> bytes:
+        return b"".join(self._blocks(file))
+
+    def _download(self, file: _File, target: BinaryIO) -> None:
+        """Write the file to `target` and go back to its start."""
+        for block in self._blocks(file):
+            if not _written(target, block):
+                raise self._error("disk_full", file, "no space left for the download")
+        target.seek(0)
+        if _is_html(target.read(_SHOWN_BODY)):
+            raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
+        target.seek(0)
+
+    def _blocks(self, file: _File) -> Iterator[bytes]:
+        """The body of a 200, block by block. The library's own errors stay here: they hold the request's headers."""
+        url, size = f"{self._options.url.rstrip('/')}/{file.path()}", 0
+        try:
+            with self._session().get(url, stream=True) as response:
+                self._check(response, file)
+                for block in response.iter_content(_BLOCK):
+                    size += len(block)
+                    self._check_size(size, file)
+                    yield block
+                return
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            failure = self._unreachable(file, error)
+        raise failure
+
+    def _session(self) -> PinnedSession:
+        """This thread's session; a forked process must not share its parent's connections."""
+        session: PinnedSession | None = getattr(self._local, "session", None)
+        if session is None or self._local.pid != os.getpid():
+            session = PinnedSession(self._options.url, self._transport)
+            session.headers["Accept-Encoding"] = "identity"  # lengths and hashes are of the bytes as they are
+            if authorization := self._options.authorization():
+                session.headers["Authorization"] = authorization
+            self._local.session, self._local.pid = session, os.getpid()
+        return session
+
+    def _check(self, response: requests.Response, file: _File) -> None:
+        """Raise what a status other than 200 stands for."""
+        status = response.status_code
+        if status == 200:
+            return
+        if 300 <= status < 400:
+            place = shown_url(response.headers.get("Location", ""))
+            raise self._error("proxy_not_goproxy", file, f"{status}, redirected to {place} (a login page?)")
+        code = "proxy_unreachable" if status >= 500 else _CODES.get(status, "proxy_not_goproxy")
+        wait = wait_seconds(response.headers, datetime.now(UTC)) if status in (429, 503) else None
+        said = _shown(response.raw.read(_ERROR_BODY, decode_content=True))
+        raise self._error(code, file, f"{status}, {said}", wait)
+
+    def _check_size(self, size: int, file: _File) -> None:
+        if size > file.limit:
+            code = "zip_not_a_module" if file.kind == "zip" else "proxy_not_goproxy"
+            raise self._error(code, file, f"more than {file.limit} bytes")
+
+    def _unreachable(self, file: _File, error: BaseException) -> SyncError:
+        """A company's HTTP proxy that wants a login says so in the error of the tunnel."""
+        said = reason(error)
+        denied = isinstance(error, requests.exceptions.ProxyError) and _TUNNEL_DENIED.search(said)
+        return self._error("proxy_denied" if denied else "proxy_unreachable", file, said)
+
+    def _error(self, code: str, file: _File, said: str, wait: float | None = None) -> SyncError:
+        return SyncError(code, redact(f"proxy {self._options.name}, {file}: {said}", self._secrets), retry_after=wait)
+
+
+def _parse_info(body: bytes) -> ProxyInfo | str:
+    """The parsed .info, or what is wrong with it. An RFC 3339 `Time` is passed on as it is."""
+    try:
+        raw = json.loads(body)
+    except (ValueError, RecursionError):
+        return "not JSON"
+    if not isinstance(raw, dict):
+        return "not a JSON object"
+    origin = {} if raw.get("Origin") is None else raw["Origin"]
+    if not isinstance(origin, dict):
+        return "Origin is not an object"
+    version, time, commit = raw.get("Version"), raw.get("Time"), origin.get("Hash")
+    if not isinstance(version, str) or not version:
+        return "Version is missing or not a string"
+    if not isinstance(time, (str, NoneType)) or not isinstance(commit, (str, NoneType)):
+        return "Time or Origin.Hash is not a string"
+    return ProxyInfo(version, time, commit or None)
+
+
+def _written(target: BinaryIO, block: bytes) -> bool:
+    """False when the disk is full (or its quota)."""
+    try:
+        target.write(block)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return False
+    return True
+
+
+def _is_html(start: bytes) -> bool:
+    return start.lstrip()[:1] == b"<"
+
+
+def _shown(body: bytes) -> str:
+    """The start of an answer for a message; pages of HTML are only named."""
+    if _is_html(body):
+        return "an HTML page"
+    return " ".join(body.decode("utf-8", "replace").split())[:_SHOWN_BODY] or "an empty body"
