@@ -32,6 +32,11 @@ class SqlIntakeStore:
             done = {plan.id: _run(connection, plan, delivery_id, delivery.received_at) for plan in ordered}
         return delivery_id, known, [done[plan.id] for plan in planned]
 
+    def add(self, delivery: str, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
+        """See IntakeStore."""
+        with writing(self._engine) as connection:
+            return [_run(connection, plan, delivery, now) for plan in planned]
+
 
 def _delivery(connection: Connection, delivery: NewDelivery) -> tuple[str, bool]:
     values = {

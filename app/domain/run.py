@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -46,6 +48,12 @@ def may_become(old: Status, new: Status) -> bool:
         return True
     order = [Status.QUEUED, Status.MIRROR, Status.PIPELINE, Status.VERIFY, Status.DONE]
     return order.index(new) >= order.index(old)
+
+
+def semantic_key(module: str, version: str | None, ref: str, commit: str) -> str:
+    """What makes two requests the same release: module, version (the ref while there is none) and commit; hex."""
+    parts = [module, version, "" if version else ref, commit]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

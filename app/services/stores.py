@@ -64,6 +64,10 @@ class IntakeStore(Protocol):
         """Record all of it in one transaction; returns (delivery id, it was there already, a receipt per run)."""
         ...
 
+    def add(self, delivery: str, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
+        """Record more runs of a known delivery: a branch's commit can carry several version tags."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:

@@ -1,0 +1,219 @@
+"""Drives one run as far as it goes now; with the store, the only writer of run state after intake.
+
+Observe (a stage), decide (retry, next stage), record (one transaction), and again, until the run ends or has to wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.domain.retry import RetryPolicy, TryAgain, decide
+from app.domain.run import ACTIVE, Claim, Run, Stage, Status, next_stage
+from app.services.branches import BranchResolver
+from app.services.lease import Lease
+from app.services.ports import Clock, JobQueue
+from app.services.stages import Finished, Note, Outcome, Wait
+from app.services.stages.pipeline import PipelineRequest, PipelineStage
+from app.services.stages.verify import VerifyRequest, VerifyStage
+from app.services.stores import Change, FlowStore, StepRecord
+from app.services.turn import MirrorTurn
+
+log = logging.getLogger(__name__)
+
+
+class RunFailedError(Exception):
+    """The run ended failed: raised after it was recorded, so that RQ's dashboard shows the job as failed, too.
+
+    Carries ids and the code only: RQ keeps the text in Redis and shows it unescaped.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOptions:
+    """Who works, for how long a claim holds without a sign of life, and how errors are retried."""
+
+    owner: str
+    lease_seconds: float = 10.0
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class Flow:
+    """One worker's way of advancing runs."""
+
+    def __init__(
+        self, store: FlowStore, queue: JobQueue, clock: Clock, options: FlowOptions, turn: MirrorTurn,
+        branches: BranchResolver, pipeline: PipelineStage, verify: VerifyStage, proxies: Mapping[str, Mapping[str, str]],
+    ) -> None:  # fmt: skip
+        self._store, self._queue, self._clock, self._options = store, queue, clock, options
+        self._turn, self._branches, self._pipeline, self._verify = turn, branches, pipeline, verify
+        self._proxy_variables = proxies
+
+    def advance(self, run_id: str) -> None:
+        """Claim the run and drive it until it ends or waits; nothing to do is no error.
+
+        Errors: RunFailedError when it ended failed; `store_unavailable` (the sweeper brings the run back).
+        """
+        claim = self._store.claim(run_id, self._options.owner, self._clock.now(), self._options.lease_seconds)
+        if claim is None:
+            return
+        try:
+            with Lease(self._store, self._clock, self._options.lease_seconds, [claim]) as lease:
+                run = self._drive(claim, lease)
+        except SyncError as error:
+            if error.code != "overtaken":
+                raise
+            log.info("run_overtaken", extra={"run": run_id})
+            return
+        if run.status is Status.FAILED:
+            raise RunFailedError(f"run {run.id} failed: {run.error}")
+
+    def _drive(self, claim: Claim, lease: Lease) -> Run:
+        while claim.run.status in ACTIVE:
+            lease.check()
+            started = self._clock.now()
+            try:
+                outcomes = self._stage(claim, lease)
+            except SyncError as error:
+                if error.code in ("overtaken", "store_unavailable"):
+                    raise
+                outcomes = {claim.run.id: (claim, error)}
+            except Exception:
+                # A defect of ours must not leave the run without a verdict; the log has the trace.
+                log.exception("stage_defect", extra={"run": claim.run.id})
+                outcomes = {claim.run.id: (claim, SyncError("internal", "an unexpected error; see the worker's log"))}
+            claim, going = self._record_all(claim, lease, outcomes, started)
+            if not going:
+                break
+        return claim.run
+
+    def _stage(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
+        run = claim.run
+        if run.stage is Stage.MIRROR:
+            claim = self._branches.resolve(claim, lease)
+            return self._turn.run(claim, lease)
+        if run.stage is Stage.PIPELINE:
+            return {run.id: (claim, self._pipeline.run(_pipeline_request(claim, self._clock.now()), self._extra(run)))}
+        return {run.id: (claim, self._verify.run(_verify_request(run)))}
+
+    def _extra(self, run: Run) -> Mapping[str, str]:
+        return self._proxy_variables.get(run.target.proxy, {})
+
+    def _record_all(
+        self, claim: Claim, lease: Lease, outcomes: Mapping[str, tuple[Claim, Outcome | SyncError]], started: datetime
+    ) -> tuple[Claim, bool]:
+        """Record our own run last: the others must not wait for what it does next."""
+        going = False
+        for run_id, (each, outcome) in sorted(outcomes.items(), key=lambda item: item[0] == claim.run.id):
+            mine = run_id == claim.run.id
+            changed, still_ours = self._record(each, lease, outcome, started, keep=mine)
+            if mine:
+                claim, going = changed, still_ours
+        return claim, going
+
+    def _record(
+        self, claim: Claim, lease: Lease, outcome: Outcome | SyncError, started: datetime, *, keep: bool
+    ) -> tuple[Claim, bool]:
+        now = self._clock.now()
+        change = self._decide(claim.run, outcome, started, now, keep=keep)
+        going = change.status in ACTIVE and change.due_at is None and not change.hand_over
+        if not going:
+            lease.drop(claim)
+        job = self._store.record(claim, _step(claim.run, outcome, change, started, now), change, now)
+        if job:
+            self._enqueue(job, claim.run.id)
+        _log_outcome(claim.run, outcome, change)
+        return replace(claim, run=_applied(claim.run, change)), going
+
+    def _enqueue(self, job: str, run_id: str) -> None:
+        try:
+            self._queue.enqueue(job, run_id)
+        except SyncError as error:
+            log.warning("enqueue_failed", extra={"run": run_id, "code": error.code})  # the sweeper does it later
+
+    def _decide(
+        self, run: Run, outcome: Outcome | SyncError, started: datetime, now: datetime, *, keep: bool
+    ) -> Change:
+        since = run.stage_since or started
+        if isinstance(outcome, SyncError):
+            return self._after_error(run, outcome, since, now)
+        base = Change(Status(run.stage.value), run.stage, {**run.facts, **outcome.facts}, run.tries, since)
+        if isinstance(outcome, Wait):
+            return replace(base, due_at=now + timedelta(seconds=outcome.seconds))
+        if isinstance(outcome, Note):
+            return base
+        following = next_stage(run.stage)
+        pushed = run.stage is Stage.MIRROR
+        if following is None:
+            return replace(base, status=Status.DONE, tries=0)
+        moved = replace(base, status=Status(following.value), stage=following, tries=0, stage_since=None, pushed=pushed)
+        return moved if keep else replace(moved, hand_over=True)
+
+    def _after_error(self, run: Run, error: SyncError, since: datetime, now: datetime) -> Change:
+        tries = run.tries + 1
+        verdict = decide(
+            self._options.policy, error, tries=tries, since=since, now=now, chance=self._clock.chance()
+        )  # fmt: skip
+        base = Change(
+            Status(run.stage.value), run.stage, run.facts, tries, since, error=error.code, error_message=error.message
+        )
+        if isinstance(verdict, TryAgain):
+            return replace(base, due_at=verdict.at)
+        return replace(base, status=Status.REJECTED if error.kind.rejects else Status.FAILED)
+
+
+def _applied(run: Run, change: Change) -> Run:
+    """The run as the change leaves it, so that it need not be read again."""
+    return replace(
+        run, status=change.status, stage=change.stage, facts=dict(change.facts), tries=change.tries,
+        stage_since=change.stage_since, error=change.error, error_message=change.error_message, due_at=change.due_at,
+    )  # fmt: skip
+
+
+def _step(
+    run: Run, outcome: Outcome | SyncError, change: Change, started: datetime, now: datetime
+) -> StepRecord | None:
+    """What is kept of this try; a look that found nothing new is not worth a row."""
+    if isinstance(outcome, (Wait, Note)):
+        return None
+    began = run.stage_since or started if isinstance(outcome, Finished) and run.stage is Stage.PIPELINE else started
+    if isinstance(outcome, Finished):
+        return StepRecord(run.stage, "ok", began, now, detail=outcome.detail)
+    word = "retry" if change.due_at else str(change.status)
+    return StepRecord(run.stage, word, began, now, outcome.code, outcome.message, change.due_at)
+
+
+def _log_outcome(run: Run, outcome: Outcome | SyncError, change: Change) -> None:
+    if isinstance(outcome, Note):
+        return
+    values: dict[str, Any] = {
+        "run": run.id,
+        "release": run.name,
+        "stage": run.stage.value,
+        "status": change.status.value,
+    }
+    if isinstance(outcome, SyncError):
+        values |= {"code": outcome.code, "error": outcome.message, "retry_at": str(change.due_at or "")}
+    log.info("stage_outcome", extra=values)
+
+
+def _pipeline_request(claim: Claim, now: datetime) -> PipelineRequest:
+    run = claim.run
+    return PipelineRequest(
+        key=f"{run.id}-{run.attempt}", fence=claim.fence, project=int(run.facts["project"]["id"]),
+        tag=str(run.facts["push"]["tag"]), module=ModulePath.parse(run.module), version=Version.parse(run.version or ""),
+        commit=run.commit, state=run.facts.get("pipeline", {}), since=run.stage_since or now, now=now,
+    )  # fmt: skip
+
+
+def _verify_request(run: Run) -> VerifyRequest:
+    proof = run.facts["proof"]
+    return VerifyRequest(
+        module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
+        proxy=run.target.proxy, go_mod_sha256=str(proof["go_mod_sha256"]), h1=proof.get("h1"),
+    )  # fmt: skip

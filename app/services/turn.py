@@ -1,0 +1,113 @@
+"""A mirror's turn: its database lease, the runs that wait for it, one mirror stage for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.domain.run import Claim
+from app.services.lease import Lease
+from app.services.ports import Clock, MirrorProject
+from app.services.stages import Finished, Outcome, Wait
+from app.services.stages.mirror import Mirrored, MirrorRequest, MirrorResult, MirrorStage, Release
+from app.services.stores import FlowStore, MirrorLease, MirrorStore
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """`batch` bounds how many waiting releases share a fetch and a push; `busy_seconds` is the wait for a taken mirror."""
+
+    branch: str = "ci-sync"
+    lease_seconds: float = 10.0
+    batch: int = 50
+    busy_seconds: float = 0.5
+
+
+class MirrorTurn:
+    """Takes the turn, runs the stage, gives the turn back."""
+
+    def __init__(
+        self, store: FlowStore, mirrors: MirrorStore, stage: MirrorStage, clock: Clock, options: TurnOptions
+    ) -> None:
+        self._store, self._mirrors, self._stage, self._clock, self._options = store, mirrors, stage, clock, options
+
+    def run(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
+        """An outcome for the claimed run and for each sibling that was waiting; Wait when the mirror is taken."""
+        path = claim.run.target.mirror
+        seconds = self._options.lease_seconds
+        turn = self._mirrors.lease_mirror(path, claim.owner, self._clock.now(), seconds)
+        if turn is None:
+            return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken"))}
+        lease.add([], turn)
+        result: MirrorResult | None = None
+        try:
+            siblings = self._store.claim_siblings(claim, self._clock.now(), seconds, self._options.batch - 1)
+            lease.add(siblings)
+            claims = [claim, *(each for each in siblings if _same_repository(each, claim))]
+            claims.sort(key=lambda each: each.run.created_at)
+            result = self._stage.run(self._request(turn, claims), lease.check, lease.fence)
+            done: dict[str, tuple[Claim, Outcome | SyncError]] = {e.run.id: (e, _outcome(result, e)) for e in claims}
+            return done | _put_back(siblings, done)
+        except SyncError as error:
+            if error.code in ("overtaken", "store_unavailable"):
+                raise
+            return {each.run.id: (each, error) for each in claims}
+        finally:
+            lease.drop_mirror()
+            self._give_back(turn, result)
+
+    def _request(self, turn: MirrorLease, claims: list[Claim]) -> MirrorRequest:
+        project = None
+        if turn.project_id is not None and turn.clone_url and turn.web_url:
+            project = MirrorProject(turn.project_id, turn.path, turn.clone_url, turn.web_url)
+        releases = tuple(_release(each) for each in claims)
+        clone_url = claims[0].run.target.clone_url
+        return MirrorRequest(clone_url, turn.path, self._options.branch, releases, project, turn.branch_at)
+
+    def _give_back(self, turn: MirrorLease, result: MirrorResult | None) -> None:
+        project = result.project if result else None
+        known = (project.id, project.clone_url, project.web_url) if project else None
+        # After an error nothing is remembered of the branch: the next turn looks.
+        self._mirrors.release_mirror(
+            turn, self._clock.now(), project=known, branch_at=result.branch_at if result else None
+        )  # fmt: skip
+
+
+def _put_back(siblings: list[Claim], done: Mapping[str, object]) -> dict[str, tuple[Claim, Outcome | SyncError]]:
+    """Runs of another source repository with the same mirror: a set-up nobody should have, but they must not hang."""
+    return {each.run.id: (each, Wait(1.0, note="another repository")) for each in siblings if each.run.id not in done}
+
+
+def _same_repository(one: Claim, other: Claim) -> bool:
+    return one.run.target.clone_url == other.run.target.clone_url
+
+
+def _release(claim: Claim) -> Release:
+    run = claim.run
+    return Release(
+        run_id=run.id, module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
+        subdir=run.target.subdir, make_tag=run.target.tags == "make",
+    )  # fmt: skip
+
+
+def _outcome(result: MirrorResult, claim: Claim) -> Finished | SyncError:
+    each = result.outcomes[claim.run.id]
+    if isinstance(each, SyncError):
+        return each
+    return Finished(_facts(result, each), detail=_detail(result, each))
+
+
+def _facts(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
+    project = result.project
+    return {
+        "project": {"id": project.id, "path": project.path, "url": project.web_url} if project else {},
+        "push": {"tag": each.tag, "object": each.object, "commit": each.commit, "new": each.new},
+        "proof": {"directory": each.directory, "go_mod_sha256": each.go_mod_sha256},
+    }
+
+
+def _detail(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
+    return {"tag": each.tag, "commit": each.commit, "new": each.new, "branch_at": result.branch_at}
