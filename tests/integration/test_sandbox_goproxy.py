@@ -137,7 +137,7 @@ def test_without_its_token_the_proxy_gets_nothing(world: World) -> None:
         ("GET", f"{HOST}/misc/@v/-x.info", 400),
         ("GET", f"{HOST}/misc/@v/v1.0.0.exe", 404),
         ("GET", f"{HOST}/misc", 404),
-        ("GET", "sumdb/sum.golang.org/supported", 404),
+        ("GET", "sumdb/sums.example/supported", 404),
         ("POST", f"{HOST}/misc/@v/v1.0.0.info", 405),
         ("GET", "healthz", 200),
     ],
