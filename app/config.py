@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.config_check import Draft, check_admin_token, check_tables
+from app.config_check_rules import check_rules
 from app.config_models import (
     Access,
     ConfigError,
@@ -54,6 +56,9 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     raw = _parsed(found)
     reader = Reader(environ, found.absolute().parent)
     values = _read(reader, raw)
+    draft = Draft.of(reader, values, raw)
+    check_tables(draft)
+    check_rules(draft)
     if reader.problems:
         raise ConfigError(reader.problems, found)
     return Settings(path=found.absolute(), origins=reader.origins, warnings=tuple(reader.warnings), **values)
@@ -92,6 +97,8 @@ def _read(reader: Reader, raw: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {name: reader.table(model, raw.get(name, {}), name) for name, model in TABLES.items()}
     for name, model in ARRAYS.items():
         values[name] = tuple(reader.tables(model, raw.get(name, []), name))
+    if values["access"]:
+        check_admin_token(reader, values["access"].admin_token.get_secret_value())
     values["data_dir"] = _data_dir(reader, raw.get("data_dir", "var"))
     values["store"] = _store(reader, values["store"] or Store(), values["data_dir"])
     values["queue"] = _queue(reader, values["queue"] or Queue())

@@ -6,18 +6,16 @@ A secret is a `SecretStr` field `x`; in the file it is written as `x_env` or `x_
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from app.config_types import Branch, Count, HttpUrl, Listen, Name, Network, Seconds
 from app.domain.retry import RetryPolicy
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from app.domain.routing import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,48 +39,6 @@ class ConfigError(Exception):
         self.path = path
 
 
-def _http_url(value: str) -> str:
-    """A URL without its last slash. ValueError: not http(s), no host, credentials, query or fragment."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not an http:// or https:// URL")
-    if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"[\s\\]", value):
-        raise ValueError("has credentials, a query, a fragment or spaces in it")
-    _ = parts.port  # ValueError of its own
-    return value.rstrip("/")
-
-
-def _listen(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError("is not host:port")
-    return value
-
-
-def _branch(value: str) -> str:
-    """A legal git branch name in a narrow, safe form. ValueError otherwise."""
-    bad = value.startswith(("-", "/", ".")) or value.endswith(("/", ".", ".lock")) or ".." in value or "//" in value
-    if bad or not re.fullmatch(r"[A-Za-z0-9._/-]+", value):
-        raise ValueError("is not a legal branch name")
-    return value
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9_-]{0,62})", value):
-        raise ValueError("is not a name: lower-case letters, digits, - and _, at most 63, in URLs and metrics")
-    return value
-
-
-def _network(value: object) -> Network:
-    return ipaddress.ip_network(str(value))
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Name = Annotated[str, AfterValidator(_name)]
-Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=1024)]
-
-
 class Table(BaseModel):
     """A table of the file: frozen, and closed against unknown keys."""
 
@@ -92,7 +48,7 @@ class Table(BaseModel):
 class Web(Table):
     """[web]: the HTTP server. `secure_cookies` None stands for: yes when base_url is https."""
 
-    listen: Annotated[str, AfterValidator(_listen)] = Field(
+    listen: Listen = Field(
         default="127.0.0.1:8080",
         description="Give the address and port to listen on, like 127.0.0.1:8080 or [::]:8080.",
     )
@@ -116,7 +72,7 @@ class Access(Table):
     """[access]: who may use the API, the pages and the metrics."""
 
     admin_token: SecretStr = Field(description="The token for the API and for the login of the pages.")
-    metrics_networks: tuple[Annotated[Network, BeforeValidator(_network)], ...] = Field(
+    metrics_networks: tuple[Network, ...] = Field(
         default=(ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
         description="List the networks that may read /metrics without a token, like 10.0.0.0/8.",
     )
@@ -170,9 +126,7 @@ class GitLab(Table):
     url: HttpUrl = Field(description="Give GitLab's address, like https://gitlab.corp.example.")
     token: SecretStr = Field(description="A group access token: role Maintainer, scopes api and write_repository.")
     username: str = Field(default="oauth2", min_length=1, description="Give the user name for git over HTTP.")
-    branch: Annotated[str, AfterValidator(_branch)] = Field(
-        default="ci-sync", description="Give the mirror branch to push to, like ci-sync."
-    )
+    branch: Branch = Field(default="ci-sync", description="Give the mirror branch to push to, like ci-sync.")
     ci_config_path: str = Field(
         default="", description="Name the pipeline's file, like precache.yml@platform/ci-templates, or leave it out."
     )
@@ -308,6 +262,11 @@ class Settings(Table):
     sandbox: Sandbox
     origins: Mapping[str, str] = Field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def routing(self) -> tuple[Rule, ...]:
+        """The rules as app.domain.routing takes them."""
+        return tuple(Rule(**rule.model_dump()) for rule in self.rules)
 
     def source(self, name: str) -> Source | None:
         """The source of this name, None when there is none."""

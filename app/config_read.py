@@ -73,26 +73,22 @@ class Reader:
         known = list(file_keys(model))
         values = {}
         for name, value in raw.items():
-            if self._looks_secret(name, value, f"{key}.{name}"):
-                if name in model.model_fields:
-                    values[name] = UNRESOLVED if holds(model.model_fields[name].annotation, SecretStr) else value
+            if looks_secret(name, value):
+                self._refuse_secret(model, values, name, key)
             elif name in known:
                 values[name] = value
             else:
                 self.problem(f"{key}.{name}", "is not a known key", advice_for_unknown(name, known))
         return values
 
-    def _looks_secret(self, name: str, value: object, key: str) -> bool:
-        if not isinstance(value, str):
-            return False
-        if _SECRET_KEY.search(name) or _SECRET_VALUE.match(value):
-            stem = re.sub(r"_(?:env|file)$", "", name)
-            self.problem(key, "is a secret in the file", f"Use {stem}_env or {stem}_file, and change the secret.")
-            return True
-        if _URL_PASSWORD.match(value):
-            self.problem(key, "is a URL with a password in it", "Take the password out, and change it.")
-            return True
-        return False
+    def _refuse_secret(self, model: type[BaseModel], values: dict[str, Any], name: str, key: str) -> None:
+        """A secret in the file: say where it goes, and let the checks after this go on as if it were there."""
+        secrets = [field for field, info in model.model_fields.items() if holds(info.annotation, SecretStr)]
+        stem = re.sub(r"_(?:env|file)$", "", name)
+        meant = [stem] if stem in secrets else secrets
+        keys = " or ".join(at for field in meant for at in secret_keys(field))
+        self.problem(f"{key}.{name}", "holds a secret", f"{f'Use {keys}' if keys else 'Take it out'}, and change it.")
+        values.update(dict.fromkeys(meant, UNRESOLVED))
 
     def _secret(self, values: dict[str, Any], name: str, key: str) -> None:
         """Replace `name_env` or `name_file` in `values` by the secret they name, as `name`."""
@@ -161,6 +157,13 @@ class Reader:
         if holds(info.annotation, SecretStr):
             fix = f"Set {' or '.join(secret_keys(name))}: {fix[:1].lower()}{fix[1:]}"
         self.problem(f"{key}.{name}", said(detail), fix)
+
+
+def looks_secret(name: str, value: object) -> bool:
+    """True for a text under a secret's name, a text in a known token's form, and a URL with a password."""
+    if not isinstance(value, str):
+        return False
+    return any((_SECRET_KEY.search(name), _SECRET_VALUE.match(value), _URL_PASSWORD.match(value)))
 
 
 def said(detail: ErrorDetails) -> str:

@@ -1,0 +1,155 @@
+"""Checks across tables, after each was read: names, credentials, URLs, times. Rules have their own module."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.config_models import GitLab, Outgoing, Proxy, Retries, RuleTable, Source, Web
+from app.config_read import Reader, secret_keys
+from app.domain.urls import AllowPattern, is_local
+
+SHORTEST_SECRET = 16
+DEMO_ONLY = "It is allowed with [sandbox] enabled = true only, for tests and the demo."
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What could be read of a file. `*_names` hold the names of broken tables too, so that nothing wrong follows."""
+
+    reader: Reader
+    web: Web | None
+    gitlab: GitLab | None
+    outgoing: Outgoing | None
+    retry: Retries | None
+    proxies: tuple[Proxy, ...]
+    sources: tuple[Source, ...]
+    rules: tuple[RuleTable, ...]
+    sandbox: bool
+    proxy_names: frozenset[str]
+    source_names: frozenset[str]
+
+    @classmethod
+    def of(cls, reader: Reader, values: dict[str, Any], raw: dict[str, Any]) -> Draft:
+        """Gather the read tables (None or left out where broken) and the names as they are written."""
+        same = {name: values[name] for name in ("web", "gitlab", "outgoing", "retry", "proxies", "sources", "rules")}
+        return cls(
+            reader=reader,
+            sandbox=bool(values["sandbox"] and values["sandbox"].enabled),
+            proxy_names=_names(raw.get("proxies"), "default"),
+            source_names=_names(raw.get("sources"), ""),
+            **same,
+        )
+
+
+def _names(raw: object, unnamed: str) -> frozenset[str]:
+    tables = [item for item in raw if isinstance(item, dict)] if isinstance(raw, list) else []
+    return frozenset(str(table.get("name", unnamed)) for table in tables)
+
+
+def check_tables(draft: Draft) -> None:
+    """Record the problems and warnings of all that are not rules."""
+    _unique(draft.reader, "proxies", [proxy.name for proxy in draft.proxies])
+    _unique(draft.reader, "sources", [source.name for source in draft.sources])
+    _web(draft)
+    _gitlab(draft)
+    _times(draft)
+    _ssh_key(draft)
+    for proxy in draft.proxies:
+        _proxy(draft, proxy)
+    for source in draft.sources:
+        _source(draft, source)
+
+
+def _unique(reader: Reader, key: str, names: Iterable[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            reader.problem(f"{key}[{name}]", f"stands in the file {count} times", "Give each its own name.")
+
+
+def _web(draft: Draft) -> None:
+    if draft.web and _is_plain_http(draft.web.base_url) and not draft.sandbox:
+        fix = "Put a TLS proxy in front and give its https:// address."
+        draft.reader.warning("web.base_url", "is http://: tokens and releases travel unencrypted", fix)
+
+
+def _gitlab(draft: Draft) -> None:
+    if draft.gitlab and _is_plain_http(draft.gitlab.url) and not draft.sandbox:
+        draft.reader.problem("gitlab.url", "is http:// and would send the token unencrypted", "Use https://.")
+
+
+def _times(draft: Draft) -> None:
+    gitlab, retry = draft.gitlab, draft.retry
+    if gitlab and gitlab.poll_first_seconds > gitlab.poll_longest_seconds:
+        draft.reader.problem("gitlab.poll_first_seconds", "is above poll_longest_seconds", "Make it smaller.")
+    if retry and retry.first_seconds > retry.longest_seconds:
+        draft.reader.problem("retry.first_seconds", "is above longest_seconds", "Make it smaller.")
+
+
+def _ssh_key(draft: Draft) -> None:
+    """ssh itself refuses a key that others can read, with a message that nobody sees."""
+    key = draft.outgoing.ssh_key_file if draft.outgoing else None
+    if key and key.is_file() and key.stat().st_mode & 0o077:
+        draft.reader.warning("outgoing.ssh_key_file", "is readable for others: ssh refuses it", "chmod 600 that file.")
+
+
+def _proxy(draft: Draft, proxy: Proxy) -> None:
+    key, problem = f"proxies[{proxy.name}]", draft.reader.problem
+    if proxy.token and (proxy.password or proxy.username):
+        problem(f"{key}.token_env", "is set beside a user name or password", "Keep one way to log in.")
+    elif bool(proxy.username) != bool(proxy.password):
+        problem(f"{key}.username", "and a password go together", "Set both, or neither.")
+    if (proxy.token or proxy.password) and _is_plain_http(proxy.url) and not draft.sandbox:
+        problem(f"{key}.url", "is http:// and would send the credentials unencrypted", "Use https://.")
+
+
+def _source(draft: Draft, source: Source) -> None:
+    key = f"sources[{source.name}]"
+    _unique(draft.reader, f"{key}.secrets", [secret.id for secret in source.secrets])
+    for secret in source.secrets:
+        _long_enough(draft.reader, f"{key}.secrets[{secret.id}]", "value", secret.value.get_secret_value())
+    for pattern in source.allow:
+        _allow(draft, source, f"{key}.allow", pattern)
+
+
+def check_admin_token(reader: Reader, value: str) -> None:
+    """The admin token is as long as a webhook secret has to be."""
+    _long_enough(reader, "access", "admin_token", value)
+
+
+def _long_enough(reader: Reader, key: str, name: str, value: str) -> None:
+    if len(value) >= SHORTEST_SECRET:
+        return
+    env, file = secret_keys(name)
+    at = env if reader.origins.get(f"{key}.{name}", "$").startswith("$") else file
+    what = f"names a secret shorter than {SHORTEST_SECRET} characters"
+    reader.problem(f"{key}.{at}", what, "Make a long one, for example by: openssl rand -hex 32")
+
+
+def _allow(draft: Draft, source: Source, key: str, text: str) -> None:
+    try:
+        pattern = AllowPattern.parse(text)
+    except ValueError as error:
+        draft.reader.problem(key, f"has an entry that {error}", "Write entries like https://git.corp.example/**.")
+        return
+    if not draft.sandbox and (pattern.scheme not in ("https", "ssh") or is_local(urlsplit(text).hostname or "")):
+        draft.reader.problem(key, "permits http, file or an inside address", f"Use https or ssh. {DEMO_ONLY}")
+    if source.clone_token and pattern.scheme == "http" and not draft.sandbox:
+        draft.reader.problem(key, "would send clone_token over http", "Use https.")
+
+
+def _is_plain_http(url: str) -> bool:
+    """True for http:// to another machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
