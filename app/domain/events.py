@@ -7,11 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 from app.domain.platforms.article import parse_article
+from app.domain.platforms.artifactory import parse_artifactory
 from app.domain.platforms.fields import Fields
+from app.domain.platforms.forge import parse_gitea, parse_github
+from app.domain.platforms.gitlab import parse_gitlab
 from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent
+from app.domain.platforms.standard import parse_standard
+from app.domain.platforms.versions import fit_path
 from app.domain.semver import semver_prerelease
 
-__all__ = ["PARSERS", "Ignored", "Parsed", "Policy", "ReleaseEvent", "parse"]
+__all__ = ["PARSERS", "Ignored", "Parsed", "Policy", "ReleaseEvent", "fit_path", "parse"]
 
 Parser = Callable[[Mapping[str, str], Fields, Policy], Parsed]
 
@@ -39,5 +44,15 @@ def _article(_headers: Mapping[str, str], body: Fields, _policy: Policy) -> Pars
     return (parse_article(body),)
 
 
-PARSERS: Mapping[str, Parser] = MappingProxyType({"article": _article})
+PARSERS: Mapping[str, Parser] = MappingProxyType(
+    {
+        "article": _article,
+        "github": parse_github,
+        "gitea": parse_gitea,
+        "forgejo": parse_gitea,
+        "gitlab-token": parse_gitlab,
+        "standard-webhooks": parse_standard,
+        "artifactory": parse_artifactory,
+    }
+)
 """Every scheme's parser, by the scheme's name."""

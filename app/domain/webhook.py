@@ -27,6 +27,7 @@ __all__ = [
     "Secret",
     "VerifiedBody",
     "decode",
+    "parse_object",
     "verify",
     "verify_unknown",
 ]
@@ -128,8 +129,8 @@ def decode(verified: VerifiedBody, content_type: str) -> dict[str, Any]:
     scheme = SCHEMES.get(verified.scheme, UNKNOWN)
     is_form = content_type.partition(";")[0].strip().lower() == _FORM and not verified.raw.lstrip().startswith(b"{")
     if scheme.form and is_form:
-        return _object(_form_payload(verified.raw), "payload")
-    return _object(_text(verified.raw), "body")
+        return parse_object(_form_payload(verified.raw), "payload")
+    return parse_object(_text(verified.raw), "body")
 
 
 def _text(raw: bytes) -> str:
@@ -151,7 +152,8 @@ def _form_payload(raw: bytes) -> str:
     return values[0]
 
 
-def _object(text: str, field: str) -> dict[str, Any]:
+def parse_object(text: str, field: str) -> dict[str, Any]:
+    """A JSON object without duplicate keys, NaN, huge numbers or deep nesting; SyncError `invalid_payload` names `field`."""
     try:
         value = json.loads(
             text, object_pairs_hook=_unique, parse_int=_int, parse_float=_float, parse_constant=_no_constant

@@ -67,6 +67,10 @@ class Fields:
             raise invalid(self.name(key), "is not an object")
         return Fields(value, self.name(key))
 
+    def maybe(self, key: str) -> Fields | None:
+        """An object where null and absent mean None."""
+        return None if self.values.get(key) is None else self.object(key)
+
     def commit(self, key: str) -> str:
         """A full commit id in lower case."""
         return sha(self.text(key, 64), self.name(key))

@@ -48,4 +48,9 @@ class Policy:
     tag_events: bool = True
 
 
+def as_parsed(outcome: ReleaseEvent | Ignored) -> Parsed:
+    """One release in the form that parsers return."""
+    return outcome if isinstance(outcome, Ignored) else (outcome,)
+
+
 Parsed = tuple[ReleaseEvent, ...] | Ignored

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from app.domain.modules import ModulePath, Version, check_path_major, split_tag
-from app.domain.platforms.fields import Ref, by_rule, invalid
+from app.domain.platforms.fields import Ref, by_rule, invalid, parse_ref
+from app.domain.platforms.release import Ignored, ReleaseEvent
 from app.domain.rules import RuleBroken
 
 _LOOKS_LIKE_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?![0-9.])")
@@ -19,12 +20,17 @@ def names_version(ref: Ref) -> bool:
     return ref.is_tag is not False and _LOOKS_LIKE_VERSION.match(ref.name.rpartition("/")[2]) is not None
 
 
-def tagged(name: str) -> tuple[str, Version] | None:
-    """(directory, version) of a tag; None when Go would not see a version in it. For events that only name a tag."""
+def tag_release(tag: str, field: str, repo_url: str | None, commit: str | None) -> ReleaseEvent | Ignored:
+    """The release of a repository that a tag's short name tells; Ignored where Go would see no version in it.
+
+    The module path is not known yet: whoever adds it calls fit_path() with the version.
+    """
+    name = parse_ref(f"refs/tags/{tag}", field).name
     try:
-        return split_tag(name)
-    except RuleBroken:
-        return None
+        subdir, version = split_tag(name)
+    except RuleBroken as broken:
+        return Ignored("not_a_version_tag", f"tag {name!r} names no module version: {broken.message}")
+    return ReleaseEvent(None, name, True, commit, version.text, repo_url, subdir)
 
 
 def explicit_version(text: str, field: str) -> Version:
