@@ -1,0 +1,55 @@
+"""Replay: a new attempt of a run that ended, by the run's id or any of its jobs' ids."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from app.domain.errors import SyncError
+from app.domain.ids import run_of
+from app.domain.run import Run, Stage, Target
+from app.services.ports import Clock, JobQueue
+from app.services.stores import Receipt, ReplayOrder, ReplayStore
+
+log = logging.getLogger(__name__)
+
+TargetOf = Callable[[str, str, str | None, str | None], Target]
+"""(source, module, repo_url, subdir) -> where today's rules send it; see Intake.target."""
+
+
+class Replay:
+    """Starts new attempts; the stored event enters at record, under the rules of today."""
+
+    def __init__(self, store: ReplayStore, queue: JobQueue, clock: Clock, target: TargetOf) -> None:
+        self._store, self._queue, self._clock, self._target = store, queue, clock, target
+
+    def replay(self, identifier: str, order: ReplayOrder) -> Receipt:
+        """Begin a new attempt.
+
+        Errors: not_found, still_running, already_done (unless forced), not_replayable, bad_request (a stage the run
+        never came to), no_rule and clone_url_refused (today's rules do not allow it).
+        """
+        run = self.find(identifier)
+        stage = order.from_stage or run.stage
+        target = self._today(run) if stage is Stage.MIRROR else None
+        receipt = self._store.replay(run.id, order, target, self._clock.now())
+        if receipt.job:
+            self._enqueue(receipt)
+        return receipt
+
+    def find(self, identifier: str) -> Run:
+        """The run of a run's or a job's id; it need not be in Redis any more. Error: not_found."""
+        run_id = run_of(identifier.strip())
+        run = self._store.get(run_id) if run_id else None
+        if run is None:
+            raise SyncError("not_found", f"there is no run or job {identifier!r}")
+        return run
+
+    def _today(self, run: Run) -> Target:
+        return self._target(run.source, run.module, run.event.get("repo_url"), run.event.get("subdir"))
+
+    def _enqueue(self, receipt: Receipt) -> None:
+        try:
+            self._queue.enqueue(receipt.job or "", receipt.run_id)
+        except SyncError as error:
+            log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})  # the sweeper does it
