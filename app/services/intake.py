@@ -100,13 +100,15 @@ class Intake:
         self, options: SourceOptions, verified: VerifiedBody, headers: Mapping[str, str],
         parsed: events.Parsed, now: datetime,
     ) -> NewDelivery:  # fmt: skip
-        ignored = isinstance(parsed, Ignored)
         digest = hashlib.sha256(verified.raw).hexdigest()
-        key = verified.delivery_key or ("" if ignored else parsed[0].delivery_key) or ""
+        if isinstance(parsed, Ignored):
+            key, verdict, note = verified.delivery_key or "", "ignored", parsed.message
+        else:
+            key, verdict, note = verified.delivery_key or parsed[0].delivery_key or "", "accepted", ""
         return NewDelivery(
             id=self._new_id("d"), source=options.name, dedupe=f"{key}:{digest}", scheme=verified.scheme,
             secret_id=verified.secret_id, received_at=now, headers=_safe(headers), body=verified.raw,
-            verdict="ignored" if ignored else "accepted", note=parsed.message if ignored else "",
+            verdict=verdict, note=note,
         )  # fmt: skip
 
     def _planned(self, options: SourceOptions, event: ReleaseEvent) -> PlannedRun:

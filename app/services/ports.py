@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from app.domain.refs import RefUpdate, TagAt
 
@@ -72,11 +72,13 @@ class Git(Protocol):
         """Open the cache of a source repository under its lock (made when it is missing, rebuilt when broken)."""
         ...
 
-    def remote_refs(self, url: str, refs: Sequence[str], checkpoint: Checkpoint) -> Mapping[str, TagAt]:
+    def remote_refs(
+        self, url: str, refs: Sequence[str], checkpoint: Checkpoint, *, side: Literal["source", "mirror"] = "mirror"
+    ) -> Mapping[str, TagAt]:
         """What is at the remote now: full ref name (`refs/heads/x`, `refs/tags/y`) -> object and peeled commit.
 
         `refs` are full names or patterns as `git ls-remote` takes them; [] asks for all. A ref that is not there is
-        missing from the answer. For a branch object and commit are equal.
+        missing from the answer. For a branch object and commit are equal. `side` chooses whose errors are reported.
         """
         ...
 

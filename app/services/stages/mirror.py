@@ -91,7 +91,7 @@ class MirrorStage:
     def versions_at(self, clone_url: str, commit: str, subdir: str, checkpoint: Checkpoint) -> list[Version]:
         """The versions whose tags (below `subdir`) peel to `commit` at the source, lowest first."""
         prefix = f"refs/tags/{subdir}/" if subdir else "refs/tags/"
-        found = self._git.remote_refs(clone_url, [f"{prefix}v*"], checkpoint)
+        found = self._git.remote_refs(clone_url, [f"{prefix}v*"], checkpoint, side="source")
         names = [
             ref.removeprefix(prefix) for ref, at in found.items() if ref.startswith(prefix) and at.commit == commit
         ]

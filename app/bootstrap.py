@@ -1,0 +1,195 @@
+"""The only place where adapters are built and handed to services."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine
+
+from app.adapters.database import connect
+from app.adapters.embedded_redis import socket_url
+from app.adapters.flow_store import SqlFlowStore
+from app.adapters.git import Credential, GitDoor, GitOptions
+from app.adapters.gitlab import GitLabApi, GitLabOptions
+from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.job_queue import RqJobQueue
+from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
+from app.adapters.system import SystemClock, random_bits
+from app.config_models import Settings, Source
+from app.domain.errors import SyncError
+from app.domain.events import Policy
+from app.domain.modules import ModulePath, RuleBroken, Version
+from app.domain.routing import Rule
+from app.domain.webhook import Secret
+from app.services.branches import BranchResolver
+from app.services.checksum import zip_sums
+from app.services.flow import Flow, FlowOptions
+from app.services.intake import Intake, SourceOptions, id_maker
+from app.services.replay import Replay
+from app.services.stages.mirror import MirrorStage
+from app.services.stages.pipeline import PipelineOptions, PipelineStage
+from app.services.stages.verify import VerifyStage
+from app.services.sweep import Sweep, SweepOptions
+from app.services.turn import MirrorTurn, TurnOptions
+
+
+class Container:
+    """Everything a process needs, built at first use; nothing connects before it is used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+
+    @property
+    def redis_url(self) -> str:
+        """Redis as configured, or the embedded server's socket."""
+        return self.settings.queue.url or socket_url(self.settings.data_dir)
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where this host keeps the bare caches."""
+        return self.settings.data_dir / "cache"
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database."""
+        return connect(self.settings.store.url, pool_size=self.settings.web.threads)
+
+    @cached_property
+    def queue(self) -> RqJobQueue:
+        """RQ's live queue."""
+        return RqJobQueue(self.redis_url)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """The intake service."""
+        sources = {source.name: _source_options(source) for source in self.settings.sources}
+        return Intake(
+            sources, self.rules, SqlIntakeStore(self.engine), self.queue, self.clock,
+            id_maker(self.clock, random_bits), sandbox=self.settings.sandbox.enabled,
+        )  # fmt: skip
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """The routing rules, in the file's order."""
+        return tuple(
+            Rule(rule.modules, rule.mirror, rule.clone, rule.source, rule.tags, rule.proxy)
+            for rule in self.settings.rules
+        )
+
+    @cached_property
+    def replay(self) -> Replay:
+        """The replay service."""
+        return Replay(SqlReplayStore(self.engine), self.queue, self.clock, self.intake.target)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The sweeper's service."""
+        return Sweep(SqlSweepStore(self.engine), self.queue, self.clock, SweepOptions())
+
+    @cached_property
+    def git(self) -> GitDoor:
+        """The door to git."""
+        settings = self.settings
+        outgoing = settings.outgoing
+        options = GitOptions(
+            cache_dir=self.cache_dir, timeout_seconds=settings.git.timeout_seconds, ca_file=outgoing.ca_file,
+            http_proxy=outgoing.http_proxy, ssh_key_file=outgoing.ssh_key_file,
+            known_hosts_file=outgoing.known_hosts_file,
+            protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
+        )  # fmt: skip
+        return GitDoor(options, self.credential)
+
+    def credential(self, url: str) -> Credential | None:
+        """The credentials for a git URL: GitLab's for GitLab, a source's for what its allow-list names."""
+        settings = self.settings
+        if _host(url) == _host(settings.gitlab.url):
+            return Credential(settings.gitlab.username, settings.gitlab.token)
+        for source in settings.sources:
+            if source.clone_token and any(_host(pattern) == _host(url) for pattern in source.allow):
+                return Credential(source.clone_username, source.clone_token)
+        return None
+
+    @cached_property
+    def gitlab(self) -> GitLabApi:
+        """The door to GitLab's API."""
+        gitlab, outgoing = self.settings.gitlab, self.settings.outgoing
+        return GitLabApi(
+            GitLabOptions(
+                url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
+                visibility=gitlab.visibility, pipeline_parameters=gitlab.pipeline_parameters,
+                timeout_seconds=gitlab.timeout_seconds, ca_file=_text(outgoing.ca_file), http_proxy=outgoing.http_proxy,
+            )
+        )  # fmt: skip
+
+    @cached_property
+    def proxies(self) -> Mapping[str, GoProxyClient]:
+        """The private proxies by name."""
+        outgoing = self.settings.outgoing
+        return {
+            proxy.name: GoProxyClient(
+                ProxyOptions(
+                    name=proxy.name, url=proxy.url, kind=proxy.kind, token=proxy.token, username=proxy.username,
+                    password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
+                    http_proxy=outgoing.http_proxy,
+                ),
+                self.settings.data_dir / "tmp",
+            )
+            for proxy in self.settings.proxies
+        }  # fmt: skip
+
+    @cached_property
+    def flow(self) -> Flow:
+        """What a worker drives runs with."""
+        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab)
+        lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
+        turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))
+        make_id = id_maker(self.clock, random_bits)
+        branches = BranchResolver(
+            store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: make_id("r")
+        )  # fmt: skip
+        options = FlowOptions(owner=_owner(), lease_seconds=lease, policy=self.settings.retry.policy)
+        pipeline = PipelineStage(self.gitlab, self._pipeline_options())
+        verify = VerifyStage(self.proxies, _zip_sum)
+        addresses = {proxy.name: {"MODSYNC_PROXY_URL": proxy.url} for proxy in self.settings.proxies}
+        return Flow(store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses)
+
+    def _pipeline_options(self) -> PipelineOptions:
+        gitlab = self.settings.gitlab
+        ref = "tag" if gitlab.pipeline_ref == "tag" else gitlab.branch
+        return PipelineOptions(
+            ref, gitlab.pipeline_timeout_seconds, gitlab.poll_first_seconds, gitlab.poll_longest_seconds
+        )
+
+
+def _source_options(source: Source) -> SourceOptions:
+    secrets = tuple(Secret(each.id, each.value.get_secret_value().encode()) for each in source.secrets)
+    return SourceOptions(source.name, source.scheme, secrets, source.allow, Policy(prereleases=source.prereleases))
+
+
+def _zip_sum(file: BinaryIO, module: ModulePath, version: Version) -> str:
+    try:
+        return zip_sums(file, module, version).h1_zip
+    except RuleBroken as error:
+        raise SyncError("zip_not_a_module", f"{module}@{version}: the proxy's zip: {error.message}") from error
+
+
+def _owner() -> str:
+    """Who holds a lease, for people: the host and the process; the fence, not the name, decides."""
+    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+
+
+def _host(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None

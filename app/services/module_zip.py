@@ -1,0 +1,179 @@
+"""Reading a module zip that somebody else made, and writing one (golang.org/x/mod/zip/zip.go CheckZip, Create)."""
+
+import stat
+import zlib
+from collections.abc import Iterator
+from hashlib import sha256
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from app.domain.gopath import check_file_path
+from app.domain.modules import RuleBroken
+from app.domain.modzip import MAX_ZIP, Collisions, FileHash, check_clean, check_size
+
+_CHUNK = 1 << 20
+_LOCAL_HEADER = 30  # bytes before the name
+_ENCRYPTED = 0x1
+_UTF8 = 0x800
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class Readable(Protocol):
+    """A content to pack."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        ...
+
+
+def check_zip(file: BinaryIO, prefix: str) -> tuple[tuple[FileHash, ...], bytes | None]:
+    """Every entry with its hash, names without `prefix`, and the content of go.mod (None without one).
+
+    Directory entries end in `/`; like Go's, h1 counts them as empty files.
+
+    RuleBroken `zip_bad`, `zip_prefix`, `zip_unclean`, `zip_collision`, `zip_duplicate`, `zip_symlink`, `zip_nested_go_mod`,
+    `zip_go_mod_case`, `zip_go_mod_size`, `zip_license_size`, `zip_too_large`, `file_*`.
+    """
+    if file.seek(0, 2) > MAX_ZIP:
+        raise RuleBroken("zip_too_large", f"the zip is larger than {MAX_ZIP} bytes")
+    infos = _directory(file)
+    names = [_checked_name(info, prefix) for info in infos]
+    _check_together(infos, names)
+    hashes, go_mod = [], None
+    for info, name in zip(infos, names, strict=True):
+        digest, kept = _digest(file, info, keep=name == "go.mod")
+        hashes.append(FileHash(name, digest))
+        go_mod = kept if name == "go.mod" else go_mod
+    return tuple(hashes), go_mod
+
+
+class ZipSink:
+    """Writes a module zip: the same names and contents give the same bytes with the same zlib."""
+
+    def __init__(self, target: BinaryIO, prefix: str) -> None:
+        self._zip = ZipFile(target, "w", ZIP_DEFLATED)
+        self._prefix = prefix
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    def add(self, name: str, size: int, content: Readable) -> None:
+        """Pack `size` bytes of `content`."""
+        with self._zip.open(self._info(name, size), "w") as packed:
+            while chunk := content.read(_CHUNK):
+                packed.write(chunk)
+
+    def add_bytes(self, name: str, data: bytes) -> None:
+        """Pack `data`."""
+        self._zip.writestr(self._info(name, len(data)), data)
+
+    def _info(self, name: str, size: int) -> ZipInfo:
+        info = ZipInfo(self._prefix + name, _EPOCH)
+        info.compress_type, info.create_system, info.file_size = ZIP_DEFLATED, 3, size
+        info.external_attr = (stat.S_IFREG | 0o644) << 16
+        return info
+
+
+def _directory(file: BinaryIO) -> list[ZipInfo]:
+    try:
+        with ZipFile(file) as archive:
+            return archive.infolist()
+    except (BadZipFile, ValueError, NotImplementedError) as error:
+        # ValueError covers names that are not UTF-8 though the zip says so, and offsets outside the file
+        raise RuleBroken("zip_bad", f"not a valid zip: {error}") from None
+
+
+def _checked_name(info: ZipInfo, prefix: str) -> str:
+    """The entry's name below the prefix, a directory's with its `/`."""
+    raw = _raw_name(info)
+    name = raw.removeprefix(prefix)
+    if name == raw:
+        raise RuleBroken("zip_prefix", f"the zip's {raw!r} does not start with {prefix!r}")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise RuleBroken("zip_symlink", f"the zip's {raw!r} is a symlink")
+    plain = name.removesuffix("/")
+    if plain:
+        check_clean(plain)
+        check_file_path(plain)
+    return name
+
+
+def _raw_name(info: ZipInfo) -> str:
+    """The name's own bytes as UTF-8, as Go reads them: ZipFile cuts names at a NUL and takes unmarked ones for code page 437."""
+    if info.flag_bits & _UTF8:
+        return info.orig_filename
+    return info.orig_filename.encode("cp437").decode(errors="surrogateescape")
+
+
+def _check_together(infos: list[ZipInfo], names: list[str]) -> None:
+    """Collisions, misplaced go.mod files, and all sizes as declared, before anything is unpacked."""
+    seen = Collisions()
+    for info, name in zip(infos, names, strict=True):
+        seen.add(name.removesuffix("/"), is_dir=name.endswith("/"))
+        check_size(name, info.file_size)
+        base = name.rpartition("/")[2]
+        if base.lower() == "go.mod" and name != "go.mod":
+            rule = "zip_nested_go_mod" if name != base else "zip_go_mod_case"
+            raise RuleBroken(rule, f"the zip's {name!r} is not the module's own go.mod")
+    if len(set(names)) < len(names):
+        raise RuleBroken("zip_duplicate", "the zip has a directory entry twice")
+    if sum(info.file_size for info in infos) > MAX_ZIP:
+        raise RuleBroken("zip_too_large", f"the zip's content is larger than {MAX_ZIP} bytes")
+
+
+def _digest(file: BinaryIO, info: ZipInfo, *, keep: bool) -> tuple[str, bytes]:
+    """sha256 in hex and, if asked for, the content; exactly the declared bytes with the declared CRC must come out."""
+    digest, crc, size, kept = sha256(), 0, 0, bytearray()
+    if info.orig_filename.endswith("/") and info.file_size == 0:
+        return digest.hexdigest(), b""
+    for chunk in _content(file, info):
+        digest.update(chunk)
+        crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+        if keep:
+            kept += chunk
+        if size > info.file_size:
+            break
+    if size != info.file_size or crc != info.CRC:
+        raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r} is not what its header says")
+    return digest.hexdigest(), bytes(kept)
+
+
+def _content(file: BinaryIO, info: ZipInfo) -> Iterator[bytes]:
+    if info.flag_bits & _ENCRYPTED or info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r} is packed in a way Go does not read")
+    packed = _packed(file, info)
+    return packed if info.compress_type == ZIP_STORED else _inflated(packed, info)
+
+
+def _packed(file: BinaryIO, info: ZipInfo) -> Iterator[bytes]:
+    """The entry's packed bytes: they follow the local header, whose name and extra field have their own lengths."""
+    file.seek(max(info.header_offset, 0))
+    header = file.read(_LOCAL_HEADER)
+    if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
+        raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r} has no local header")
+    file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
+    left = info.compress_size
+    while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+        left -= len(chunk)
+        yield chunk
+
+
+def _inflated(packed: Iterator[bytes], info: ZipInfo) -> Iterator[bytes]:
+    """At most a chunk at a time, however well it is packed."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        for chunk in packed:
+            yield inflater.decompress(chunk, _CHUNK)
+            while inflater.unconsumed_tail and not inflater.eof:
+                yield inflater.decompress(inflater.unconsumed_tail, _CHUNK)
+        yield inflater.flush()
+    except zlib.error as error:
+        raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r}: {error}") from None
+    if not inflater.eof:
+        raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r} ends too early")
