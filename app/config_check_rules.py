@@ -77,6 +77,8 @@ def _clone_sample(draft: Draft, rule: RuleTable) -> None:
         draft.reader.problem(key, error.message.removeprefix("the clone URL "), fix.strip())
         return
     sources = _sources(draft, rule)
+    if any(problem.key == f"sources[{source.name}].allow" for source in sources for problem in draft.reader.problems):
+        return  # correct the list first
     patterns = [pattern for source in sources for pattern in _patterns(source)]
     if sources and not any(pattern.covers_host(url) for pattern in patterns):
         draft.reader.problem(key, "is not on the source's allow-list", f"Add {_whole_host(url)} to allow.")
@@ -95,14 +97,8 @@ def _sources(draft: Draft, rule: RuleTable) -> list[Source]:
 
 
 def _patterns(source: Source) -> list[AllowPattern]:
-    """The source's legal patterns; the others are reported where the source is checked."""
-    found = []
-    for text in source.allow:
-        try:
-            found.append(AllowPattern.parse(text))
-        except ValueError:
-            continue
-    return found
+    """The source's patterns; all of them are legal, else its list was reported before."""
+    return [AllowPattern.parse(text) for text in source.allow]
 
 
 def _shadowed(draft: Draft, first: RuleTable, second: RuleTable) -> None:

@@ -66,7 +66,7 @@ class Reader:
         if not isinstance(raw, list):
             self.problem(key, "is not an array of tables", f"Write each of them as [[{key}]].")
             return []
-        read = (self.table(model, item, f"{key}[{label(item, at)}]") for at, item in enumerate(raw, 1))
+        read = (self.table(model, item, f"{key}[{label(model, item, at)}]") for at, item in enumerate(raw, 1))
         return [item for item in read if item is not None]
 
     def _without_unknown(self, model: type[BaseModel], raw: dict[str, Any], key: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Reader:
         meant = [stem] if stem in secrets else secrets
         keys = " or ".join(at for field in meant for at in secret_keys(field))
         self.problem(f"{key}.{name}", "holds a secret", f"{f'Use {keys}' if keys else 'Take it out'}, and change it.")
-        values.update(dict.fromkeys(meant, UNRESOLVED))
+        values.update({field: UNRESOLVED for field in meant if model.model_fields[field].is_required()})
 
     def _secret(self, values: dict[str, Any], name: str, key: str) -> None:
         """Replace `name_env` or `name_file` in `values` by the secret they name, as `name`."""
@@ -210,10 +210,12 @@ def advice_for_unknown(name: str, known: list[str]) -> str:
     return f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
 
 
-def label(item: object, at: int) -> str:
-    """How an array's item is called in a key: by its own name, else by its place from 1."""
+def label(model: type[BaseModel], item: object, at: int) -> str:
+    """How an array's item is called in a key: by its own name (or the default one), else by its place from 1."""
     if isinstance(item, dict):
         for name in ("name", "id", "modules"):
-            if isinstance(item.get(name), str) and item[name] and not _SECRET_VALUE.match(item[name]):
-                return str(item[name])[:80]
+            default = model.model_fields[name].default if name in model.model_fields else None
+            value = item.get(name, default)
+            if isinstance(value, str) and value and not _SECRET_VALUE.match(value):
+                return value[:80]
     return f"#{at}"

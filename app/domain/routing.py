@@ -79,11 +79,7 @@ def modules_for_repository(
     for rule, base in _bases(rules, source, url):
         module = base + (f"/{subdir}" if subdir else "") + (f"/v{major}" if major >= 2 else "")
         chosen = first_match(rules, source, module)
-        if (
-            chosen is not None
-            and chosen[0] == rule
-            and chosen[2] == split_major(subdir and f"/{subdir}")[0].lstrip("/")
-        ):
+        if chosen is not None and chosen[0] == rule and chosen[2] == subdir:
             return module
     return None
 

@@ -1,0 +1,147 @@
+"""Checks across tables: each bad combination is named by its key; the good one beside it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_config import GOOD, changed, here, load, problems
+
+__all__ = ["here"]
+
+SANDBOX = "\n[sandbox]\nenabled = true\n"
+CLONE = 'clone = "https://git.corp.example/{team}/{repo}.git"'
+MIRROR = 'mirror = "go-mirrors/{team}/{repo}"'
+MODULES = 'modules = "go.corp.example/{team}/{repo}"'
+ALLOW = 'allow = ["https://git.corp.example/**"]'
+RULE = "rules[go.corp.example/{team}/{repo}]"
+
+
+def more(*lines: str) -> str:
+    return GOOD + "\n".join(lines) + "\n"
+
+
+def rule(modules: str, mirror: str, *lines: str) -> str:
+    clone = 'clone = "https://git.corp.example/x/y.git"'
+    return more("[[rules]]", f'modules = "{modules}"', f'mirror = "{mirror}"', clone, *lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        (more("[[proxies]]", 'url = "https://p.example"'), "proxies[default]", "2 times"),
+        (changed(MIRROR, MIRROR + '\nsource = "platfrom"'), f"{RULE}.source", "Name one of [[sources]]: platform"),
+        (changed(MIRROR, MIRROR + '\nproxy = "p"'), f"{RULE}.proxy", "Name one of [[proxies]]: default"),
+        (changed(MODULES, 'modules = "go.corp.example/{a}{b}"'), "rules[go.corp.example/{a}{b}].modules", "told apart"),
+        (changed(MIRROR, 'mirror = "m/{team}/{repo}/{x}"'), f"{RULE}.mirror", "uses {x}"),
+        (changed(MIRROR, 'mirror = "m/{repo}"'), f"{RULE}.mirror", "leaves out {team}"),
+        (changed(MIRROR, 'mirror = "m/{team}-{repo}"'), f"{RULE}.mirror", "two placeholders"),
+        (changed(MIRROR, 'mirror = "m--m/{team}/{repo}"'), f"{RULE}.mirror", "does not take"),
+        (changed(CLONE, 'clone = "https://git.corp.example/{x}.git"'), f"{RULE}.clone", "uses {x}"),
+        (changed(CLONE, 'clone = "https://{team}.corp.example/{repo}"'), f"{RULE}.clone", "placeholder in its host"),
+        (changed(CLONE, 'clone = "git@git.corp.example:{team}/{repo}"'), f"{RULE}.clone", "short form of ssh"),
+        (changed(CLONE, 'clone = "https://other.example/{team}/{repo}"'), f"{RULE}.clone", "https://other.example/**"),
+        (changed(CLONE, "").replace(ALLOW, ""), f"{RULE}.clone", "allows no clone URL"),
+        (changed(ALLOW, 'allow = ["git.corp.example"]'), "sources[platform].allow", "is not a URL"),
+        (changed(ALLOW, 'allow = ["http://git.corp.example/**"]'), "sources[platform].allow", "http"),
+        (changed(ALLOW, 'allow = ["https://127.0.0.1/**"]'), "sources[platform].allow", "inside address"),
+        (changed("https://gitlab.", "http://gitlab."), "gitlab.url", "unencrypted"),
+        (changed("https://gitlab.corp.example/", "https://u@gitlab.corp.example"), "gitlab.url", "credentials"),
+        (changed("[gitlab]", "[gitlab]\npoll_first_seconds = 31"), "gitlab.poll_first_seconds", "above"),
+        (changed("[gitlab]", '[gitlab]\nbranch = "a..b"'), "gitlab.branch", "legal branch"),
+        (more("[retry]", "first_seconds = 61"), "retry.first_seconds", "above"),
+        (more("[web]", 'listen = "8080"'), "web.listen", "host:port"),
+        (more("[web]", 'listen = "h:70000"'), "web.listen", "host:port"),
+        (more("[git]", "timeout_seconds = inf"), "git.timeout_seconds", "should be"),
+    ],
+)
+def test_bad_combinations(here: Path, text: str, key: str, words: str) -> None:
+    found = problems(here, text)
+    assert words in found[key]
+    assert len(found) == 1, found
+
+
+def test_http_is_for_loopback_and_the_sandbox(here: Path) -> None:
+    assert load(here, changed("https://gitlab.corp.example/", "http://127.0.0.1:1/")).gitlab.url == "http://127.0.0.1:1"
+    text = changed("https://gitlab.", "http://gitlab.").replace("https://git.", "http://git.")
+    assert load(here, text + SANDBOX).warnings == ()
+    (warning,) = load(here, more("[web]", 'base_url = "http://modsync.corp.example"')).warnings
+    assert warning.key == "web.base_url"
+
+
+def test_secret_ids_and_source_names_are_unique(here: Path) -> None:
+    two = 'secrets = [{ id = "new", env = "HOOK" }, { id = "new", env = "ADMIN" }]'
+    found = problems(here, changed('secrets = [{ id = "new", env = "HOOK" }]', two))
+    assert list(found) == ["sources[platform].secrets[new]"]
+    second = '[[sources]]\nname = "platform"\nscheme = "github"\nsecrets = [{ id = "1", env = "HOOK" }]'
+    assert list(problems(here, more(second))) == ["sources[platform]"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('token_env = "GITLAB"\nusername = "u"\npassword_env = "HOOK"', "proxies[default].token_env"),
+        ('username = "u"', "proxies[default].username"),
+        ('password_env = "HOOK"', "proxies[default].username"),
+    ],
+)
+def test_a_proxy_has_one_way_to_log_in(here: Path, lines: str, key: str) -> None:
+    assert list(problems(here, changed("[[proxies]]", f"[[proxies]]\n{lines}"))) == [key]
+
+
+def test_a_proxy_on_http_gets_no_credentials(here: Path) -> None:
+    plain = changed("https://goproxy.", "http://goproxy.")
+    assert load(here, plain).proxies[0].url.startswith("http://")
+    found = problems(here, plain.replace("[[proxies]]", '[[proxies]]\ntoken_env = "GITLAB"'))
+    assert list(found) == ["proxies[default].url"]
+
+
+def test_a_broken_source_or_proxy_does_not_make_rules_wrong_too(here: Path) -> None:
+    text = changed('scheme = "article"', 'scheme = "x"').replace(MIRROR, MIRROR + '\nsource = "platform"')
+    assert list(problems(here, text)) == ["sources[platform].scheme"]
+    assert list(problems(here, changed("https://goproxy.corp.example", "goproxy"))) == ["proxies[default].url"]
+
+
+@pytest.mark.parametrize(
+    ("modules", "mirror", "bad"),
+    [
+        ("go.corp.example/special/repo", "go-mirrors/special/repo", False),  # the same module either way
+        ("other.example/{a}/{b}", "go-mirrors/{a}/{b}", True),
+        ("other.example/{a}", "go-mirrors/one/{a}", True),
+        ("other.example/{a}", "Go-Mirrors/one/{a}", True),  # GitLab does not look at letter case
+        ("other.example/{a}/{b}", "others/{a}/{b}", False),
+        ("other.example/{a}", "go-mirrors/{a}", True),  # a project where the other rule needs a group
+        ("other.example/{a}", "others/{a}", False),
+    ],
+)
+def test_rules_never_share_a_mirror(here: Path, modules: str, mirror: str, bad: bool) -> None:
+    text = rule(modules, mirror)
+    if bad:
+        assert list(problems(here, text)) == [f"rules[{modules}].mirror"]
+    else:
+        assert len(load(here, text).rules) == 2
+
+
+def test_a_rule_behind_an_equal_one_is_never_reached(here: Path) -> None:
+    modules = "go.corp.example/{team}/{repo}"
+    assert "never reached" in problems(here, rule(modules, "go-mirrors/{team}/{repo}"))[f"{RULE}.modules"]
+
+
+def test_what_works_but_should_be_looked_at(here: Path) -> None:
+    narrow = load(here, changed(ALLOW, 'allow = ["https://git.corp.example/infra/**"]'))
+    assert [warning.key for warning in narrow.warnings] == [f"{RULE}.clone"]
+    text = GOOD.partition("[[sources]]")[0]
+    assert [warning.key for warning in load(here, text).warnings] == ["sources"]
+    text = GOOD.partition("[[rules]]")[0]
+    assert [warning.key for warning in load(here, text).warnings] == ["sources[platform]"]
+    (here / "key").write_text("x")
+    (here / "key").chmod(0o640)
+    loose = load(here, more("[outgoing]", 'ssh_key_file = "key"'))
+    assert [warning.key for warning in loose.warnings] == ["outgoing.ssh_key_file"]
+
+
+def test_cookies_follow_the_base_url(here: Path) -> None:
+    assert not load(here, GOOD).web.cookies_are_secure
+    assert load(here, more("[web]", 'base_url = "https://m.example"')).web.cookies_are_secure
+    assert load(here, more("[web]", "secure_cookies = true")).web.cookies_are_secure
