@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,7 @@ class Container:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = SystemClock()
+        self.stopping = threading.Event()
 
     @property
     def redis_url(self) -> str:
@@ -159,7 +161,9 @@ class Container:
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         verify = VerifyStage(self.proxies, _zip_sum)
         addresses = {proxy.name: {"MODSYNC_PROXY_URL": proxy.url} for proxy in self.settings.proxies}
-        return Flow(store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses)
+        return Flow(
+            store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stopping.is_set
+        )  # fmt: skip
 
     def _pipeline_options(self) -> PipelineOptions:
         gitlab = self.settings.gitlab

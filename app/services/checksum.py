@@ -28,6 +28,10 @@ _CHUNK = 1 << 20
 _ZIP_OVERHEAD = 200  # bytes: more than git's zip adds to one file besides its name (twice)
 
 
+class SourceUnreadable(RuntimeError):  # noqa: N818 - it reads as what happened
+    """git, or the place it should read, failed; the message says how, without credentials."""
+
+
 class CommitFiles(Protocol):
     """The files of a repository's commits; app.adapters.git_archive.GitArchive is the real one."""
 

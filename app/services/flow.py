@@ -6,7 +6,7 @@ Observe (a stage), decide (retry, next stage), record (one transaction), and aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,10 +49,11 @@ class Flow:
     def __init__(
         self, store: FlowStore, queue: JobQueue, clock: Clock, options: FlowOptions, turn: MirrorTurn,
         branches: BranchResolver, pipeline: PipelineStage, verify: VerifyStage, proxies: Mapping[str, Mapping[str, str]],
+        stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._turn, self._branches, self._pipeline, self._verify = turn, branches, pipeline, verify
-        self._proxy_variables = proxies
+        self._proxy_variables, self._stopping = proxies, stopping
 
     def advance(self, run_id: str) -> None:
         """Claim the run and drive it until it ends or waits; nothing to do is no error.
@@ -76,6 +77,8 @@ class Flow:
     def _drive(self, claim: Claim, lease: Lease) -> Run:
         while claim.run.status in ACTIVE:
             lease.check()
+            if self._stopping():
+                return self._hand_back(claim, lease)
             started = self._clock.now()
             try:
                 outcomes = self._stage(claim, lease)
@@ -91,6 +94,16 @@ class Flow:
             if not going:
                 break
         return claim.run
+
+    def _hand_back(self, claim: Claim, lease: Lease) -> Run:
+        """This process is to end: somebody else goes on, at once."""
+        run, now = claim.run, self._clock.now()
+        lease.drop(claim)
+        change = Change(Status(run.stage.value), run.stage, run.facts, run.tries, run.stage_since, hand_over=True)
+        job = self._store.record(claim, None, change, now)
+        if job:
+            self._enqueue(job, run.id)
+        return run
 
     def _stage(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
         run = claim.run

@@ -1,0 +1,54 @@
+"""Bring a database to the newest schema; Alembic does the work, its scripts are in migrations/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import migrations
+from app.adapters.database import connect, reading
+
+
+def _config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    # Alembic reads its options with % as a placeholder's start; a password may hold one.
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Upgrade to `revision`; does nothing when the database is there already, and two at once wait for each other."""
+    command.upgrade(_config(url), revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Go back to `revision` ("base": no tables)."""
+    command.downgrade(_config(url), revision)
+
+
+def current(url: str) -> str | None:
+    """The database's revision, None for an empty one. Error: `store_unavailable`."""
+    engine = connect(url, pool_size=1)
+    try:
+        with reading(engine) as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def head() -> str:
+    """The newest revision that this code knows."""
+    newest = ScriptDirectory.from_config(_config("")).get_current_head()
+    if newest is None:
+        raise RuntimeError("migrations/ holds no revision")
+    return newest
+
+
+def at_head(url: str) -> bool:
+    """True when the database has the schema that this code needs."""
+    return current(url) == head()

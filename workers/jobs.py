@@ -1,0 +1,26 @@
+"""The one function that RQ calls. Its argument is a run's id; everything else is read from the database."""
+
+from __future__ import annotations
+
+from app.bootstrap import Container
+
+_container: Container | None = None
+
+
+def use(container: Container) -> None:
+    """Set what jobs work with; called once in the parent, before RQ forks (imports and settings are then at hand)."""
+    global _container
+    _container = container
+
+
+def advance_run(run_id: str) -> None:
+    """Drive the run as far as it goes now. Raises RunFailedError when it ended failed, so that RQ shows it."""
+    if _container is None:
+        raise RuntimeError("workers.jobs.use() was not called: start workers by `modsync worker`")
+    _container.flow.advance(run_id)
+
+
+def stop() -> None:
+    """Ask the running job to hand its run back after the step that it is in; safe in a signal handler."""
+    if _container is not None:
+        _container.stopping.set()
