@@ -121,6 +121,8 @@ class _Copy:
 
     def _peeled(self, ref: str) -> TagAt:
         found = self._objects.peel(ref)
+        if found is None and self._fresh:  # git leaves out, without a word, what would make the cache shallow
+            raise SyncError("source_corrupt", f"the source did not give {ref}: is it a shallow repository?")
         if found is None:
             raise SyncError("cache_broken", f"{ref} was fetched but is not there")
         return found
@@ -155,7 +157,7 @@ class _Copy:
         )
 
     def _rebuild(self) -> None:
-        self._rebuilt = True
+        self._rebuilt = self._fresh = True
         self._objects.close()
         try:
             git_cache.rebuild(self._path, self._repo.options, self._repo.watch)

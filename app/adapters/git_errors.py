@@ -55,6 +55,7 @@ _UNREACHABLE = (
     r"invalid server response|bad line length|expected flush",
     r"HTTP/2 stream",
     r"Received HTTP code \d+ from proxy",
+    r"git-http-push failed",  # not git's protocol: a login page, again
     r"unable to access",
 )
 _DENIED = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from app.domain.refs import TagAt
 
 _ILLEGAL_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|(?:^|/)\.|[./]$")
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_NO_MORE: Mapping[str, str] = {}
 _REFUSED: dict[Side, str] = {"source": "clone_url_refused", "mirror": "gitlab_refused"}
 
 
@@ -36,14 +37,21 @@ class Repository:
         return result
 
     def remote(
-        self, side: Side, url: str, args: Sequence[str], after: Sequence[str] = (), stdin: bytes = b""
+        self,
+        side: Side,
+        url: str,
+        args: Sequence[str],
+        after: Sequence[str] = (),
+        *,
+        stdin: bytes = b"",
+        more: Mapping[str, str] = _NO_MORE,
     ) -> Result:
-        """Run `git <args> --end-of-options <url> <after>`; the caller looks at the exit code.
+        """Run `git <args> --end-of-options <url> <after>`; the caller looks at the exit code; `more` is environment.
 
         Raises SyncError for a URL that git may not be given, and for timeouts.
         """
         check_url(url, self.options.protocols, _REFUSED[side])
-        return self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url))
+        return self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url), more)
 
     def failure(self, side: Side, url: str, result: Result, more: str = "") -> SyncError:
         """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""
@@ -56,19 +64,29 @@ class Repository:
         if result.code:
             raise self.failure(side, url, result)
         objects = _advertised(result.out.decode("utf-8", "surrogateescape"))
+        if not objects and url.startswith("http"):
+            self._check_speaks_git(side, url)
         return {
             ref: TagAt(found, objects.get(f"{ref}^{{}}", found))
             for ref, found in objects.items()
             if ref.startswith("refs/") and not ref.endswith("^{}") and _matches(ref, patterns)
         }
 
+    def _check_speaks_git(self, side: Side, url: str) -> None:
+        """A login page that answers 200 looks to git like an old-fashioned server of an empty repository."""
+        traced = self.remote(side, url, ["ls-remote", "--quiet"], more={"GIT_TRACE_PACKET": "1"})
+        if "packet:" not in traced.err:
+            raise self.failure(side, url, Result(1, b"", "invalid server response: not git's protocol; a login page?"))
+
     def environment(self) -> dict[str, str]:
         """The environment for git on this repository that talks to nobody."""
         return environment(self.options, git_dir=self.path)
 
-    def _run(self, args: Sequence[str], url: str | None, stdin: bytes, where: str) -> Result:
+    def _run(
+        self, args: Sequence[str], url: str | None, stdin: bytes, where: str, more: Mapping[str, str] = _NO_MORE
+    ) -> Result:
         credential = self._credentials(url) if url else None
-        env = environment(self.options, git_dir=self.path, url=url, credential=credential)
+        env = environment(self.options, git_dir=self.path, url=url, credential=credential) | dict(more)
         try:
             return run(args, env, self.path or self.options.cache_dir, self.watch, stdin=stdin, where=where)
         except OSError as error:
