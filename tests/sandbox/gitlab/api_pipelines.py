@@ -32,7 +32,8 @@ def create(encoded: str) -> tuple[dict[str, Any], int]:
 
 @pipelines.get("/projects/<encoded>/pipelines")
 def list_pipelines(encoded: str) -> Response:
-    found = [one for one in world().pipelines.values() if one.project_id == _project(encoded).id and _matches(one)]
+    number = _project(encoded).id
+    found = [one for one in world().pipelines.values() if one.project_id == number and _matches(one)]
     newest_first = request.args.get("sort", "desc") != "asc"
     found.sort(key=lambda one: one.id, reverse=newest_first)
     return answer(found, lambda one: views.pipeline(world(), one))
