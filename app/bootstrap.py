@@ -60,6 +60,13 @@ class Container:
         return self.settings.data_dir / "cache"
 
     @cached_property
+    def tmp_dir(self) -> Path:
+        """Where downloads are kept while they are looked at; on the data's disk, not in a small /tmp."""
+        directory = self.settings.data_dir / "tmp"
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return directory
+
+    @cached_property
     def engine(self) -> Engine:
         """The database."""
         return connect(self.settings.store.url, pool_size=self.settings.web.threads)
@@ -142,7 +149,7 @@ class Container:
                     password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
                     http_proxy=outgoing.http_proxy,
                 ),
-                self.settings.data_dir / "tmp",
+                self.tmp_dir,
             )
             for proxy in self.settings.proxies
         }  # fmt: skip

@@ -17,8 +17,8 @@ from workers import jobs
 
 log = logging.getLogger(__name__)
 
-# A stopping worker gives its job this long to end or to hand its run back; then the lease does the rest.
-STOP_SECONDS = 7.0
+# A stopping worker gives its job this long to end or to hand its run back; then the lease does the rest. honcho waits 5 s.
+STOP_SECONDS = 3.5
 
 
 class SyncWorker(Worker):
