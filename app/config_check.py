@@ -113,7 +113,7 @@ def _source(draft: Draft, source: Source) -> None:
     for secret in source.secrets:
         _long_enough(draft.reader, f"{key}.secrets[{secret.id}]", "value", secret.value.get_secret_value())
     for pattern in source.allow:
-        _allow(draft, source, f"{key}.allow", pattern)
+        _allow(draft, f"{key}.allow", pattern)
 
 
 def check_admin_token(reader: Reader, value: str) -> None:
@@ -130,7 +130,7 @@ def _long_enough(reader: Reader, key: str, name: str, value: str) -> None:
     reader.problem(f"{key}.{at}", what, "Make a long one, for example by: openssl rand -hex 32")
 
 
-def _allow(draft: Draft, source: Source, key: str, text: str) -> None:
+def _allow(draft: Draft, key: str, text: str) -> None:
     try:
         pattern = AllowPattern.parse(text)
     except ValueError as error:
@@ -138,8 +138,6 @@ def _allow(draft: Draft, source: Source, key: str, text: str) -> None:
         return
     if not draft.sandbox and (pattern.scheme not in ("https", "ssh") or is_local(urlsplit(text).hostname or "")):
         draft.reader.problem(key, "permits http, file or an inside address", f"Use https or ssh. {DEMO_ONLY}")
-    if source.clone_token and pattern.scheme == "http" and not draft.sandbox:
-        draft.reader.problem(key, "would send clone_token over http", "Use https.")
 
 
 def _is_plain_http(url: str) -> bool:

@@ -31,7 +31,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The settings cannot be used; `problems` are all of them, in the file's order, and `path` is the file if found."""
+    """The settings cannot be used; `problems` are all of them, and `path` is the file if found."""
 
     def __init__(self, problems: list[Problem], path: Path | None = None) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))

@@ -71,7 +71,7 @@ class Reader:
 
     def _without_unknown(self, model: type[BaseModel], raw: dict[str, Any], key: str) -> dict[str, Any]:
         known = list(file_keys(model))
-        values = {}
+        values: dict[str, Any] = {}
         for name, value in raw.items():
             if looks_secret(name, value):
                 self._refuse_secret(model, values, name, key)

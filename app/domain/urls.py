@@ -131,8 +131,6 @@ def _shape(text: str) -> dict[str, str]:
     """The parts as they are written."""
     if len(text) > LONGEST or not text.isascii() or not text.isprintable() or re.search(r"[\s\\?#\"'<>`|^]", text):
         raise refused("is too long, or holds characters, a query or a fragment that do not belong there")
-    if text.startswith("-"):
-        raise refused("starts with a dash")
     if _SCP_LIKE.match(text):
         raise refused("has the short form of ssh: write ssh://git@host/path instead")
     if (match := _SHAPE.fullmatch(text)) is None:

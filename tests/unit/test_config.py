@@ -77,6 +77,14 @@ def test_a_small_file_gives_all_the_defaults(here: Path) -> None:
     assert settings.warnings == ()
 
 
+def test_values_of_the_file_are_taken(here: Path) -> None:
+    text = GOOD.replace("[gitlab]", '[gitlab]\nbranch = "sync/ci"\npipeline_ref = "tag"')
+    text += '[web]\nlisten = "[::]:80"\n'
+    settings = load(here, text.replace("[access]", '[access]\nmetrics_networks = ["10.0.0.0/8"]'))
+    assert (settings.gitlab.branch, settings.gitlab.pipeline_ref, settings.web.listen) == ("sync/ci", "tag", "[::]:80")
+    assert [str(network) for network in settings.access.metrics_networks] == ["10.0.0.0/8"]
+
+
 def test_settings_never_change(here: Path) -> None:
     settings = load(here, GOOD)
     with pytest.raises(ValidationError):
@@ -88,7 +96,7 @@ def test_secrets_are_hidden_in_every_form(here: Path) -> None:
     assert SECRET not in repr(settings) + str(settings) + repr(settings.store) + str(settings.gitlab)
 
 
-def test_all_problems_come_at_once_in_the_order_of_the_file(here: Path) -> None:
+def test_all_problems_come_at_once(here: Path) -> None:
     text = """
     [wbe]
     [web]

@@ -53,6 +53,8 @@ def rule(modules: str, mirror: str, *lines: str) -> str:
         (more("[retry]", "first_seconds = 61"), "retry.first_seconds", "above"),
         (more("[web]", 'listen = "8080"'), "web.listen", "host:port"),
         (more("[web]", 'listen = "h:70000"'), "web.listen", "host:port"),
+        (changed("[access]", '[access]\nmetrics_networks = ["10.0.0.1/8"]'), "access.metrics_networks", "host bits"),
+        (changed('name = "platform"', 'name = "Plat form"'), "sources[Plat form].name", "is not a name"),
         (more("[git]", "timeout_seconds = inf"), "git.timeout_seconds", "should be"),
     ],
 )
@@ -68,6 +70,14 @@ def test_http_is_for_loopback_and_the_sandbox(here: Path) -> None:
     assert load(here, text + SANDBOX).warnings == ()
     (warning,) = load(here, more("[web]", 'base_url = "http://modsync.corp.example"')).warnings
     assert warning.key == "web.base_url"
+
+
+def test_the_sandbox_takes_local_clone_urls(here: Path) -> None:
+    local = 'allow = ["file:///srv/git/**", "http://127.0.0.1:3000/**"]'
+    text = changed(ALLOW, local).replace(CLONE, 'clone = "file:///srv/git/{team}/{repo}"')
+    assert load(here, text + SANDBOX).warnings == ()
+    assert "sandbox" in problems(here, text)["sources[platform].allow"]
+    assert "sandbox" in problems(here, text)[f"{RULE}.clone"]
 
 
 def test_secret_ids_and_source_names_are_unique(here: Path) -> None:
@@ -121,6 +131,11 @@ def test_rules_never_share_a_mirror(here: Path, modules: str, mirror: str, bad: 
         assert list(problems(here, text)) == [f"rules[{modules}].mirror"]
     else:
         assert len(load(here, text).rules) == 2
+
+
+def test_a_mirror_without_a_placeholder_is_named_once(here: Path) -> None:
+    text = rule("other.example/{a}/{b}", "go-mirrors/x/{a}")
+    assert list(problems(here, text)) == ["rules[other.example/{a}/{b}].mirror"]
 
 
 def test_a_rule_behind_an_equal_one_is_never_reached(here: Path) -> None:

@@ -59,6 +59,22 @@ def test_a_target_is_complete() -> None:
     )
 
 
+def test_the_sandbox_clones_from_this_machine() -> None:
+    rule = Rule("h.example/{x}", "m/{x}", "http://127.0.0.1:3000/{x}.git")
+    found = choose([rule], "s", "h.example/a", None, None, ["http://127.0.0.1:3000/**"], sandbox=True)
+    assert found.clone_url == "http://127.0.0.1:3000/a.git"
+    assert modules_for_repository([rule], "s", found.clone_url, "", 1, sandbox=True) == "h.example/a"
+    assert modules_for_repository([rule], "s", found.clone_url, "", 1) is None
+    with pytest.raises(SyncError, match="clone_url_refused"):
+        choose([rule], "s", "h.example/a", None, None, ["http://127.0.0.1:3000/**"])
+
+
+def test_a_mirror_path_that_is_too_long_is_no_rule() -> None:
+    deep = Rule("h.example/{a}/{b}/{c}", "m/{a}/{b}/{c}", "https://git.corp.example/x.git")
+    with pytest.raises(SyncError, match="longer than 255"):
+        choose([deep], "s", "/".join(["h.example", *("x" * 99 for _ in range(3))]), None, None, ALLOW)
+
+
 def test_the_first_rule_wins() -> None:
     assert target("go.corp.example/mono/x").rule == MONO.modules
     assert choose([TEAMS, MONO], "s", "go.corp.example/mono/x", None, None, ALLOW).rule == TEAMS.modules
@@ -183,8 +199,15 @@ def test_from_a_repository_to_its_module(repo_url: str, subdir: str, major: int,
 
 
 def test_a_repository_whose_module_another_rule_takes_has_none() -> None:
-    """go.corp.example/mono/x would be cloned from somewhere else than this repository."""
-    assert modules_for_repository([MONO, TEAMS], "s", "https://git.corp.example/mono/x.git", "", 1) is None
+    """go.corp.example/infra/otel is cloned from somewhere else than this repository."""
+    special = Rule("go.corp.example/infra/otel", "special/otel", "https://git.corp.example/else/where.git")
+    repo_url = "https://git.corp.example/infra/otel.git"
+    assert modules_for_repository([special, TEAMS], "s", repo_url, "", 1) is None
+    assert modules_for_repository([TEAMS, special], "s", repo_url, "", 1) == "go.corp.example/infra/otel"
+
+
+def test_rules_of_other_sources_know_no_repository() -> None:
+    assert modules_for_repository([OPEN], "platform", "https://code.corp.example/a/b.git", "", 1) is None
 
 
 def test_a_rule_that_cannot_be_read_backwards_knows_no_repository() -> None:
