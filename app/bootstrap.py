@@ -17,6 +17,7 @@ from app.adapters.database import connect
 from app.adapters.embedded_redis import socket_url
 from app.adapters.flow_store import SqlFlowStore
 from app.adapters.git import Credential, GitDoor, GitOptions
+from app.adapters.git_archive import GitArchive
 from app.adapters.gitlab import GitLabApi, GitLabOptions
 from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.adapters.intake_store import SqlIntakeStore
@@ -30,11 +31,12 @@ from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.routing import Rule
 from app.domain.webhook import Secret
 from app.services.branches import BranchResolver
-from app.services.checksum import zip_sums
+from app.services.checksum import SourceUnreadable, module_sums, zip_sums
 from app.services.flow import Flow, FlowOptions
 from app.services.intake import Intake, SourceOptions, id_maker
+from app.services.ports import SourceCopy
 from app.services.replay import Replay
-from app.services.stages.mirror import MirrorStage
+from app.services.stages.mirror import MirrorStage, Release
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.verify import VerifyStage
 from app.services.sweep import Sweep, SweepOptions
@@ -157,7 +159,7 @@ class Container:
     @cached_property
     def flow(self) -> Flow:
         """What a worker drives runs with."""
-        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab)
+        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab, _source_h1)
         lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))
         make_id = id_maker(self.clock, random_bits)
@@ -190,6 +192,18 @@ def _zip_sum(file: BinaryIO, module: ModulePath, version: Version) -> str:
         return zip_sums(file, module, version).h1_zip
     except RuleBroken as error:
         raise SyncError("zip_not_a_module", f"{module}@{version}: the proxy's zip: {error.message}") from error
+
+
+def _source_h1(cache: SourceCopy, release: Release, directory: str) -> str:
+    try:
+        archive = GitArchive(Path(cache.path()))
+        return module_sums(archive, release.commit, release.module, release.version, directory).h1_zip
+    except RuleBroken as error:
+        raise SyncError(
+            "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"
+        ) from error
+    except SourceUnreadable as error:
+        raise SyncError("git_failed", f"the source's cache cannot be read: {error}") from error
 
 
 def _owner() -> str:

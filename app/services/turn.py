@@ -105,9 +105,11 @@ def _facts(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
     return {
         "project": {"id": project.id, "path": project.path, "url": project.web_url} if project else {},
         "push": {"tag": each.tag, "object": each.object, "commit": each.commit, "new": each.new},
-        "proof": {"directory": each.directory, "go_mod_sha256": each.go_mod_sha256},
+        "proof": {"directory": each.directory, "go_mod_sha256": each.go_mod_sha256, "h1": each.h1},
     }
 
 
 def _detail(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
-    return {"tag": each.tag, "commit": each.commit, "new": each.new, "branch_at": result.branch_at}
+    return {
+        "tag": each.tag, "commit": each.commit, "new": each.new, "branch_at": result.branch_at, "h1": each.h1,
+    }  # fmt: skip

@@ -6,8 +6,8 @@ One fetch and one atomic push serve them all. The leases are explicit; a refused
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version, parse_go_mod, synthesized_go_mod, tag_name
@@ -43,6 +43,13 @@ class Release:
         return [self.subdir, nested] if suffix.startswith("/") else [self.subdir]
 
 
+Proof = Callable[[SourceCopy, Release, str], str]
+"""(cache, release, directory) -> the h1 of the zip that `go` makes of the released commit.
+
+SyncError `not_a_module` when `go` would refuse it.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class MirrorRequest:
     """A repository's turn. `project` and `branch_at` are what is remembered (None: look)."""
@@ -57,13 +64,14 @@ class MirrorRequest:
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """A release that is in the mirror: its tag's object, where its go.mod is, and that file's digest (hex)."""
+    """A release that is in the mirror: its tag's object, where its go.mod is, that file, and the content's h1."""
 
     tag: str
     object: str
     commit: str
     directory: str
     go_mod: bytes
+    h1: str
     new: bool
 
     @property
@@ -82,11 +90,12 @@ class MirrorResult:
 
 
 class MirrorStage:
-    """The mirror stage over its two doors."""
+    """The mirror stage over its two doors, and the rules of module zips."""
 
-    def __init__(self, git: Git, gitlab: GitLab) -> None:
+    def __init__(self, git: Git, gitlab: GitLab, proof: Proof) -> None:
         self._git = git
         self._gitlab = gitlab
+        self._proof = proof
 
     def versions_at(self, clone_url: str, commit: str, subdir: str, checkpoint: Checkpoint) -> list[Version]:
         """The versions whose tags (below `subdir`) peel to `commit` at the source, lowest first."""
@@ -104,7 +113,7 @@ class MirrorStage:
         raised for what concerns all of them (source or GitLab unreachable, a lost lease).
         """
         with self._git.source(request.clone_url, checkpoint) as cache:
-            prepared = _prepare_all(cache, request.releases)
+            prepared = _prepare_all(cache, request.releases, self._proof)
             ready = {key: value for key, value in prepared.items() if isinstance(value, Mirrored)}
             if not ready:
                 return MirrorResult(prepared, request.project, request.branch_at)
@@ -129,19 +138,19 @@ def _version(name: str) -> Version | None:
     return None if version.is_pseudo or version.is_incompatible else version
 
 
-def _prepare_all(cache: SourceCopy, releases: Sequence[Release]) -> dict[str, Mirrored | SyncError]:
+def _prepare_all(cache: SourceCopy, releases: Sequence[Release], proof: Proof) -> dict[str, Mirrored | SyncError]:
     tags = cache.fetch([each.tag for each in releases], [each.commit for each in releases if each.make_tag])
     prepared: dict[str, Mirrored | SyncError] = {}
     for release in releases:
         try:
-            prepared[release.run_id] = _prepare(cache, release, tags.get(release.tag))
+            prepared[release.run_id] = _prepare(cache, release, tags.get(release.tag), proof)
         except SyncError as error:
             prepared[release.run_id] = error
     return prepared
 
 
-def _prepare(cache: SourceCopy, release: Release, at: TagAt | None) -> Mirrored:
-    """Check the release against the source: the tag, its commit, the module line."""
+def _prepare(cache: SourceCopy, release: Release, at: TagAt | None, proof: Proof) -> Mirrored:
+    """Check the release against the source: the tag, its commit, the module line, what `go` would make of it."""
     if at is None:
         at = _made_tag(cache, release)
     if at.commit is None:
@@ -152,7 +161,8 @@ def _prepare(cache: SourceCopy, release: Release, at: TagAt | None) -> Mirrored:
             f"{release.module}@{release.version} was released at {release.commit}, but tag {release.tag} is at {at.commit}",
         )
     directory, go_mod = _go_mod(cache, release)
-    return Mirrored(release.tag, at.object, at.commit, directory, go_mod, new=True)
+    h1 = proof(cache, release, directory)
+    return Mirrored(release.tag, at.object, at.commit, directory, go_mod, h1, new=True)
 
 
 def _made_tag(cache: SourceCopy, release: Release) -> TagAt:
@@ -277,5 +287,4 @@ def _outcomes(ready: Mapping[str, Mirrored], plan: PushPlan) -> dict[str, Mirror
 def _outcome(each: Mirrored, plan: PushPlan, moved_to: str | None) -> Mirrored | SyncError:
     if moved_to:
         return SyncError("version_moved", f"the mirror has tag {each.tag} at {moved_to}, released is {each.commit}")
-    settled = each.tag in plan.settled
-    return Mirrored(each.tag, each.object, each.commit, each.directory, each.go_mod, new=not settled)
+    return replace(each, new=each.tag not in plan.settled)
