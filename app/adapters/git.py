@@ -128,8 +128,7 @@ class _Copy:
         return found
 
     def _has_commit(self, sha: str) -> bool:
-        found = self._objects.info(sha)
-        return found is not None and found.type == "commit"
+        return self._objects.is_commit(sha)
 
     def _make_tag(self, name: str, commit: str) -> TagAt:
         content = self._objects.contents(commit) or b""

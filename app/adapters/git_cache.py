@@ -40,10 +40,13 @@ def locked(path: Path, watch: Watch) -> Iterator[None]:
 
     Raises SyncError `git_timeout` when others hold it for longer than a command may take.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # No soft lock as a substitute: it would outlive a worker that is killed.
     lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False)
-    _acquire(lock, path, watch)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _acquire(lock, path, watch)
+    except OSError as error:
+        raise from_os(error, f"cache {path.name}") from error
     try:
         yield
     finally:
@@ -78,15 +81,15 @@ def prepare(path: Path, options: GitOptions, watch: Watch) -> bool:
 
 def rebuild(path: Path, options: GitOptions, watch: Watch) -> None:
     """An empty bare repository at `path`, in place of whatever is there; made aside, so never seen half made."""
-    for old in path.parent.glob(f"{path.stem}.new-*"):
-        shutil.rmtree(old, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=f"{path.stem}.new-", dir=path.parent))
     args = ["init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--initial-branch=modsync"]
     result = run([*args, "--end-of-options", str(fresh)], environment(options, git_dir=fresh), path.parent, watch)
     if result.code:
         raise classify("source", result.code, result.err, where=f"cache {path.name}")
-    if path.exists():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
     fresh.rename(path)
 
 
@@ -128,6 +131,8 @@ def _is_repository(path: Path) -> bool:
 
 def _remove_leftovers(path: Path) -> None:
     """Locks and half packs: nobody works here now, so whatever is there is stale."""
+    for half_made in path.parent.glob(f"{path.stem}.new-*"):
+        shutil.rmtree(half_made, ignore_errors=True)
     for folder, folders, files in os.walk(path):
         stale = _HALF_OBJECTS if "objects" in Path(folder).relative_to(path).parts else re.compile(r"\.lock$")
         for name in filter(stale.search, files):

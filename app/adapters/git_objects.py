@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,17 +49,25 @@ class ObjectReader:
         if found.size > _READ_LIMIT:
             raise SyncError("not_a_module", f"a file of {found.size} bytes is larger than Go modules allow")
         with self._asking(f"contents {found.name}") as stream:
-            return _body(stream, found.size) if _head(stream.readline()) else None
+            return _verified(found, _body(stream, found.size)) if _head(stream.readline()) else None
 
     def peel(self, ref: str) -> TagAt | None:
         """The object at `ref` and the commit it peels to (None in it: a tree or a blob); None: no such ref."""
-        found = self.info(ref)
+        found = end = self.info(ref)
         if found is None:
             return None
-        end = self.info(f"{found.name}^{{}}") if found.type == "tag" else found
+        while end and end.type == "tag":
+            end = self.info(_target(self.contents(end.name) or b""))
         if end is None:
             raise SyncError("cache_broken", f"{ref} names an object that is missing")
+        if end.size <= _READ_LIMIT:
+            self.contents(end.name)  # a damaged object may even claim another type
         return TagAt(found.name, end.name if end.type == "commit" else None)
+
+    def is_commit(self, sha: str) -> bool:
+        """True when the commit is here, undamaged."""
+        found = self.info(sha)
+        return found is not None and found.type == "commit" and self.contents(sha) is not None
 
     def regular_file(self, commit: str, path: str) -> bytes | None:
         """The blob at `path` in `commit`; None for what is not there, or is a link, a directory or a submodule."""
@@ -113,6 +122,19 @@ def _body(stream: IO[bytes], size: int) -> bytes:
     if len(content) != size + 1:
         raise ValueError("the answer is too short")
     return content[:-1]
+
+
+def _verified(claimed: ObjectInfo, content: bytes) -> bytes:
+    """`content` when its hash is the object's name: git itself does not look when it reads from a pack."""
+    hashed = hashlib.sha1(f"{claimed.type} {claimed.size}\0".encode() + content, usedforsecurity=False)
+    if hashed.hexdigest() != claimed.name:
+        raise SyncError("cache_broken", f"object {claimed.name} is damaged")
+    return content
+
+
+def _target(tag: bytes) -> str:
+    """The object that a raw tag names."""
+    return tag.partition(b"\n")[0].removeprefix(b"object ").decode("ascii", "replace")
 
 
 def _entries(tree: bytes, width: int) -> Iterator[tuple[bytes, bytes, str]]:

@@ -1,0 +1,93 @@
+"""No secret leaves in text, in whichever shape; and text without secrets stays as it is."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.adapters.redact import MASK, redact
+
+SHAPES = {
+    "user and password": ("fatal: https://bob:hunter2hunter@host/x.git gone", "fatal: https://***@host/x.git gone"),
+    "token as user": ("https://hunter2hunter@host:8443/x", "https://***@host:8443/x"),
+    "empty user": ("https://:hunter2hunter@host/x", "https://***@host/x"),
+    "password with @": ("https://bob:hunter2hunter@@host/x", "https://***@host/x"),
+    "ssh password": ("ssh://git:hunter2hunter@host/x", "ssh://***@host/x"),
+    "database": ("postgresql+psycopg://app:hunter2hunter@db/modsync", "postgresql+psycopg://***@db/modsync"),
+    "redis without user": ("redis://:hunter2hunter@cache:6379/0", "redis://***@cache:6379/0"),
+    "private_token": ("GET /x?private_token=hunter2hunter&a=1", "GET /x?private_token=***&a=1"),
+    "access_token": ("/x?a=1&access_token=hunter2hunter", "/x?a=1&access_token=***"),
+    "job token": ("/x?job_token=hunter2hunter#top", "/x?job_token=***"),
+    "bare token": ("/x?token=hunter2hunter", "/x?token=***"),
+    "authorization": ("> Authorization: Basic aHVudGVyMjpodW50ZXIy", "> Authorization: ***"),
+    "header in json": ('{"PRIVATE-TOKEN": "hunter2hunter"', '{"PRIVATE-TOKEN": ***'),
+    "private token header": ("PRIVATE-TOKEN: hunter2hunter\nnext", "PRIVATE-TOKEN: ***\nnext"),
+    "gitlab hook header": ("x-gitlab-token: hunter2hunter", "x-gitlab-token: ***"),
+    "cookie": ("Set-Cookie: session=hunter2hunter; Path=/", "Set-Cookie: ***"),
+    "bearer alone": ("sent Bearer hunter2hunter now", "sent Bearer *** now"),
+    "extra header": ("http.extraHeader=AUTHORIZATION: basic aHVudGVyMg==", "http.extraHeader=AUTHORIZATION: ***"),
+    "json": ('{"access_token": "hunter2\\"hunter", "a": 1}', '{"access_token": "***", "a": 1}'),
+    "assignment": ("password=hunter2hunter host=db", "password=*** host=db"),
+    "gitlab token": ("found glpat-hunter2hunter_AB.01 in it", "found *** in it"),
+    "github token": ("found ghp_hunter2hunter2hunter in it", "found *** in it"),
+}
+
+HARMLESS = [
+    "fatal: repository 'https://git.example/group/lib.git/' not found",
+    "ssh://git@git.example/group/lib.git and git@git.example:group/lib.git",
+    "remote: GitLab: You are not allowed to push code to protected branches on this project.",
+    " ! [remote rejected] refs/tags/v1.0.0 -> v1.0.0 (pre-receive hook declined)",
+    "module corp.example/lib@v1.2.3-0.20260101000000-abcdefabcdef at 12:30:01",
+    "token_expired: see https://git.example/x?page=2&per_page=100",
+    "",
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SHAPES.values(), ids=SHAPES)
+def test_shapes(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_harmless_text_stays(text: str) -> None:
+    assert redact(text, ["s3cret-value"]) == text
+
+
+def test_known_values_in_every_form() -> None:
+    secret = "p@ss/word+1~x"
+    basic = base64.b64encode(f"oauth2:{secret}".encode()).decode()
+    text = f"a {secret} b {quote(secret, safe='')} c {quote(secret)} d {basic} e"
+    assert redact(text, [secret]) == f"a {MASK} b {MASK} c {MASK} d {MASK} e"
+
+
+def test_an_empty_secret_is_ignored() -> None:
+    assert redact("abc", [""]) == "abc"
+
+
+def test_of_two_secrets_the_longer_goes_first() -> None:
+    assert redact("x secret-long y secret z", ["secret", "secret-long"]) == f"x {MASK} y {MASK} z"
+
+
+token = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
+
+
+@given(st.text(max_size=20), token, st.text(max_size=20))
+def test_a_known_value_never_survives(before: str, secret: str, after: str) -> None:
+    assert secret not in redact(f"{before} {secret} {after}".replace(MASK, ""), [secret]).replace(MASK, "\n")
+
+
+@given(st.text("abcxyz0189", max_size=9), token)
+def test_a_basic_header_of_any_user_never_survives(user: str, secret: str) -> None:
+    encoded = base64.b64encode(f"{user}:{secret}".encode()).decode()
+    assert redact(f"sent {encoded} to it", [secret]) == f"sent {MASK} to it"
+    assert redact(f"sent {encoded} to it", ["another-secret"]) != f"sent {MASK} to it"
+
+
+@given(st.text(max_size=60))
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    once = redact(text)
+    assert redact(once) == once
