@@ -96,7 +96,7 @@ _LOCAL: tuple[Rule, ...] = (
         r"index file \S+ (?:is too small|corrupt|is corrupt)|non-monotonic index|wrong index v\d+",
         r"inflate: data stream error|unable to unpack",
         rf"(?:[Uu]nable to|[Cc]ould not|[Cc]annot|[Ff]ailed to) (?:read|find|parse|get) (?:sha1 file|tree|object|commit|{_SHA})",
-        rf"missing (?:blob|tree|commit|tag|object) '?{_SHA}",
+        rf"missing (?:blob|tree|commit|tag|object)(?: object)? '?{_SHA}",
         r"invalid sha1 pointer|does not point to a valid object|nor a valid object",
         r"unexpected line in \S*packed-refs|bad config line|hash mismatch",
         rf"src refspec {_SHA}",
