@@ -1,0 +1,49 @@
+"""Bodies as the platforms' own documentation shows them, one file each; a file's name says what comes of it.
+
+`released-*`: `outcome` holds the ReleaseEvent's fields that are not None. `ignored-<reason>[-*]`, `refused-<field>[-*]`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.errors import SyncError
+from app.domain.events import Ignored, Policy, parse
+from app.domain.webhook import SCHEMES
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(GOLDEN.glob("*/*.json"))
+
+
+def outcome(case: dict[str, Any]) -> dict[str, Any]:
+    """What came of a case, in the form that the files have."""
+    try:
+        parsed = parse(case["scheme"], case["headers"], case["body"], Policy(**case.get("policy", {})))
+    except SyncError as error:
+        return {"refused": error.field if error.code == "invalid_payload" else error.code}
+    if isinstance(parsed, Ignored):
+        return {"ignored": parsed.reason}
+    (event,) = parsed
+    return {name: value for name, value in asdict(event).items() if value is not None}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_golden(file: Path) -> None:
+    case = json.loads(file.read_text("utf-8"))
+    expected = {name: value for name, value in case["outcome"].items() if value is not None}
+    assert outcome(case) == expected
+    kind = next((kind for kind in ("ignored", "refused") if kind in expected), None)
+    named = f"{kind}-{expected[kind]}" if kind else "released"
+    assert file.stem == named or file.stem.startswith(f"{named}-")
+
+
+def test_every_scheme_has_each_outcome() -> None:
+    seen = {(json.loads(file.read_text("utf-8"))["scheme"], file.stem.partition("-")[0]) for file in FILES}
+    article_ignores_by_policy_only = {("article", "ignored")}
+    kinds = ("released", "ignored", "refused")
+    assert {(scheme, kind) for scheme in SCHEMES for kind in kinds} - article_ignores_by_policy_only == seen

@@ -1,0 +1,166 @@
+"""Whatever arrives, intake's domain raises nothing but its own error, and what it lets through is legal.
+
+Bodies are arbitrary, and real ones (the golden files) with one or more places changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.domain.errors import SyncError
+from app.domain.events import PARSERS, Ignored, Policy, ReleaseEvent, parse
+from app.domain.modules import ModulePath, Version, check_path_major
+from app.domain.webhook import (
+    SCHEMES,
+    BadSignatureError,
+    Secret,
+    VerifiedBody,
+    decode,
+    verify,
+    verify_unknown,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CASES = [json.loads(file.read_text("utf-8")) for file in sorted((Path(__file__).parent / "golden").glob("*/*.json"))]
+HEADERS = [
+    "X-Gitlab-Token",
+    "X-Hub-Signature-256",
+    "X-Gitea-Signature",
+    "X-Forgejo-Signature",
+    "X-JFrog-Event-Auth",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "X-GitHub-Delivery",
+    "Idempotency-Key",
+    "X-GitHub-Event",
+    "X-Gitea-Event",
+    "X-Forgejo-Event",
+]
+anything = st.text(st.characters())  # lone surrogates and control characters too
+values = st.one_of(
+    anything,
+    st.from_regex(r"(sha256=)?[0-9a-fA-F]{63,65}", fullmatch=True),
+    st.from_regex(r"(v1a?,[A-Za-z0-9+/=]{0,50} ?){0,20}", fullmatch=True),
+    st.integers().map(str),
+    st.sampled_from(["1767225600", "release", "push", "create", "delete", "ping"]),
+)
+headers = st.dictionaries(st.one_of(st.sampled_from(HEADERS), anything), values, max_size=8)
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), anything),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(anything, inner, max_size=3)),
+    max_leaves=8,
+)
+likely_texts = st.one_of(
+    st.from_regex(
+        r"(refs/(tags|heads)/)?([a-z0-9./-]{0,9}/)?v[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}[-+a-z0-9.]{0,12}", fullmatch=True
+    ),
+    st.from_regex(r"[a-z.]{1,9}/[A-Za-z0-9._~/-]{1,20}(/v[0-9]{1,2})?", fullmatch=True),
+    st.from_regex(r"(https?|ssh|file)://[\x00-\xff]{0,20}", fullmatch=True),
+    st.from_regex(r"[0-9a-fA-F]{39,65}", fullmatch=True),
+)
+policies = st.builds(Policy, st.booleans(), st.booleans())
+quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@quick
+@given(st.sampled_from(sorted(SCHEMES)), st.lists(st.binary(max_size=40), max_size=4), headers, st.binary(max_size=200))
+def test_verify(scheme: str, keys: list[bytes], sent: dict[str, str], raw: bytes) -> None:
+    live = [Secret(str(number), key) for number, key in enumerate(keys)]
+    try:
+        verified = verify(SCHEMES[scheme], live, sent, raw, NOW)
+    except BadSignatureError as error:
+        well_refused(error)
+    else:
+        # nobody guesses a digest; a plain token of a few bytes can be met by chance
+        assert scheme == "gitlab-token"
+        assert keys[int(verified.secret_id)]
+    with pytest.raises(BadSignatureError):
+        verify_unknown(sent, raw, NOW)
+
+
+@quick
+@given(
+    st.sampled_from(sorted(SCHEMES)),
+    st.one_of(
+        st.binary(max_size=300),
+        anything.map(lambda text: text.encode("utf-8", "surrogatepass")),
+        json_values.map(lambda value: json.dumps(value).encode()),
+        json_values.map(lambda value: b"payload=" + json.dumps(value).encode()),
+    ),
+    st.one_of(anything, st.sampled_from(["application/json", "application/x-www-form-urlencoded"])),
+)
+def test_decode(scheme: str, raw: bytes, content_type: str) -> None:
+    try:
+        payload = decode(VerifiedBody(raw, scheme, "only"), content_type)
+    except SyncError as error:
+        well_refused(error)
+    else:
+        json.dumps(payload, allow_nan=False)
+
+
+def legal(event: ReleaseEvent) -> None:
+    """What every release that leaves the parsers is, whatever came in."""
+    assert re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\]+", event.ref)
+    assert event.commit is None or re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", event.commit)
+    texts = [event.module, event.ref, event.version, event.repo_url, event.subdir, event.delivery_key, event.h1]
+    assert all(text.isprintable() for text in texts if text)
+    if event.module and event.version:
+        check_path_major(Version.parse(event.version), ModulePath.parse(event.module))
+
+
+def tried(scheme: str, sent: dict[str, str], body: dict[str, Any], policy: Policy) -> None:
+    try:
+        parsed = parse(scheme, sent, body, policy)
+    except SyncError as error:
+        well_refused(error)
+    else:
+        for event in () if isinstance(parsed, Ignored) else parsed:
+            legal(event)
+        assert not isinstance(parsed, Ignored) or parsed.message.isprintable()
+
+
+@quick
+@given(st.sampled_from(sorted(PARSERS)), headers, st.dictionaries(anything, json_values, max_size=6), policies)
+def test_parse_anything(scheme: str, sent: dict[str, str], body: dict[str, Any], policy: Policy) -> None:
+    tried(scheme, sent, body, policy)
+
+
+def places(value: Any) -> list[tuple[dict[str, Any], str]]:
+    """Every (object, key) in a JSON value."""
+    if not isinstance(value, dict):
+        return []
+    return [(value, key) for key in value] + [place for inner in value.values() for place in places(inner)]
+
+
+@settings(quick, max_examples=500)
+@given(st.data(), st.sampled_from(CASES), policies)
+def test_parse_a_real_body_with_changed_places(data: st.DataObject, case: dict[str, Any], policy: Policy) -> None:
+    body = copy.deepcopy(case["body"])
+    for _ in range(data.draw(st.integers(1, 3))):
+        found = places(body)
+        if found:
+            holder, key = data.draw(st.sampled_from(found))
+            holder[key] = data.draw(st.one_of(json_values, likely_texts, likely_texts))
+    tried(case["scheme"], case["headers"], body, policy)
+
+
+fields = st.fixed_dictionaries(
+    {"ref": likely_texts, "commit_id": st.just("ab" * 20), "module_path": likely_texts},
+    optional={"version": likely_texts, "subdir": likely_texts, "repo_url": likely_texts, "h1": anything},
+)
+
+
+@settings(quick, max_examples=400)
+@given(fields, policies)
+def test_parse_likely_releases(body: dict[str, Any], policy: Policy) -> None:
+    tried("article", {}, body, policy)

@@ -1,0 +1,326 @@
+"""Signatures of every scheme: what is accepted, what is refused and why, and that nothing of it shows from outside."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import standardwebhooks
+
+from app.domain.schemes import secret_problem
+from app.domain.webhook import SCHEMES, BadSignatureError, Secret, VerifiedBody, verify, verify_unknown
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BODY = b'{"ref":"refs/tags/v1.2.3"}\n'
+KEY = b"correct horse battery staple"
+WHSEC = b"whsec_" + base64.b64encode(KEY)
+OLD, NEW = Secret("old", b"the key that is on its way out"), Secret("new", KEY)
+
+
+def digest(key: bytes = KEY, body: bytes = BODY) -> str:
+    return hmac.new(key, body, hashlib.sha256).hexdigest()
+
+
+def standard(key: bytes = KEY, at: datetime = NOW, body: bytes = BODY, delivery: str = "msg_1") -> dict[str, str]:
+    stamp = str(int(at.timestamp()))
+    signed = hmac.new(key, f"{delivery}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(signed).decode()}"
+    return {"webhook-id": delivery, "webhook-timestamp": stamp, "webhook-signature": signature}
+
+
+GOOD: dict[str, dict[str, str]] = {
+    "article": {"X-Gitlab-Token": f"sha256={digest()}"},
+    "github": {"X-Hub-Signature-256": f"sha256={digest()}", "X-GitHub-Delivery": "d-1"},
+    "gitea": {"X-Gitea-Signature": digest(), "X-Gitea-Delivery": "d-1"},
+    "forgejo": {"X-Forgejo-Signature": digest(), "X-Forgejo-Delivery": "d-1"},
+    "gitlab-token": {"X-Gitlab-Token": KEY.decode(), "Idempotency-Key": "d-1"},
+    "standard-webhooks": standard(delivery="d-1"),
+    "artifactory": {"X-JFrog-Event-Auth": digest()},
+}
+SIGNED_BY_DIGEST = sorted(set(GOOD) - {"gitlab-token", "standard-webhooks"})
+
+
+def secrets(scheme: str) -> list[Secret]:
+    return [OLD, Secret("new", WHSEC if scheme == "standard-webhooks" else KEY)]
+
+
+def check(scheme: str, headers: dict[str, str], body: bytes = BODY, now: datetime = NOW) -> VerifiedBody:
+    return verify(SCHEMES[scheme], secrets(scheme), headers, body, now)
+
+
+def reason(scheme: str, headers: dict[str, str], body: bytes = BODY, now: datetime = NOW) -> str:
+    with pytest.raises(BadSignatureError) as caught:
+        check(scheme, headers, body, now)
+    return caught.value.reason
+
+
+def test_every_scheme_is_tested() -> None:
+    assert set(GOOD) == set(SCHEMES)
+    assert all(name == scheme.name for name, scheme in SCHEMES.items())
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+def test_a_good_request_names_its_secret_and_delivery(scheme: str) -> None:
+    verified = check(scheme, GOOD[scheme])
+    delivery = None if scheme in ("article", "artifactory") else "d-1"
+    assert (verified.raw, verified.scheme, verified.secret_id) == (BODY, scheme, "new")
+    assert verified.delivery_key == delivery
+    assert verified.delivery_signed == (scheme == "standard-webhooks")
+    assert verified.signed_at == (NOW if scheme == "standard-webhooks" else None)
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+def test_header_names_in_any_case_and_blanks_around_values(scheme: str) -> None:
+    loud = {name.upper(): f" {value}\t" for name, value in GOOD[scheme].items()}
+    assert check(scheme, loud).secret_id == "new"
+
+
+@pytest.mark.parametrize("scheme", sorted(set(GOOD) - {"gitlab-token"}))
+def test_another_body_is_a_mismatch(scheme: str) -> None:
+    assert reason(scheme, GOOD[scheme], BODY + b" ") == "mismatch"
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+def test_no_header_is_missing(scheme: str) -> None:
+    assert reason(scheme, {"Content-Type": "application/json"}) == "missing"
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+def test_a_source_without_secrets_refuses(scheme: str) -> None:
+    with pytest.raises(BadSignatureError) as caught:
+        verify(SCHEMES[scheme], [], GOOD[scheme], BODY, NOW)
+    assert caught.value.reason == "no_secret"
+
+
+@pytest.mark.parametrize("scheme", SIGNED_BY_DIGEST)
+@pytest.mark.parametrize("known", [b"", b"\0"])
+def test_keys_that_anybody_knows_never_match(scheme: str, known: bytes) -> None:
+    name, value = next(iter(GOOD[scheme].items()))
+    forged = {name: value.replace(digest(), digest(known))}
+    for keys in ([], [Secret("empty", b"")]):
+        with pytest.raises(BadSignatureError):
+            verify(SCHEMES[scheme], keys, forged, BODY, NOW)
+
+
+@pytest.mark.parametrize("key", [b"", b"whsec_", b"whsec_!!!", b"whsec_\xff", "whsec_é".encode()])
+@pytest.mark.parametrize("guess", [b"", b"\0", b"whsec_", b"whsec_!!!"])
+def test_a_malformed_whsec_key_never_matches(key: bytes, guess: bytes) -> None:
+    with pytest.raises(BadSignatureError):
+        verify(SCHEMES["standard-webhooks"], [Secret("bad", key)], standard(guess), BODY, NOW)
+
+
+def test_an_empty_plain_token_never_matches() -> None:
+    with pytest.raises(BadSignatureError):
+        verify(SCHEMES["gitlab-token"], [Secret("empty", b"")], {"X-Gitlab-Token": "\0"}, BODY, NOW)
+
+
+@pytest.mark.parametrize("scheme", SIGNED_BY_DIGEST)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda hexes: hexes[:-1],
+        lambda hexes: hexes + "0",
+        lambda hexes: hexes[:-1] + "g",
+        lambda hexes: hexes[:-1] + "٣",
+        lambda hexes: hexes[:32] + " " + hexes[32:],
+        lambda hexes: "sha256=sha256=" + hexes,
+        lambda hexes: hexes + "," + hexes,
+        lambda hexes: "\xff" * 64,
+        lambda hexes: hexes * 10_000,
+    ],
+)
+def test_garbled_digests_are_malformed(scheme: str, change: object) -> None:
+    assert callable(change)
+    name, value = next(iter(GOOD[scheme].items()))
+    assert reason(scheme, {name: value.replace(digest(), change(digest()))}) == "malformed"
+
+
+@pytest.mark.parametrize("scheme", SIGNED_BY_DIGEST)
+def test_upper_case_hex_is_hex(scheme: str) -> None:
+    name, value = next(iter(GOOD[scheme].items()))
+    assert check(scheme, {name: value.replace(digest(), digest().upper())}).secret_id == "new"
+
+
+@pytest.mark.parametrize("scheme", ["article", "github"])
+def test_sha1_and_a_bare_digest_are_malformed(scheme: str) -> None:
+    name = next(iter(GOOD[scheme]))
+    assert reason(scheme, {name: digest()}) == "malformed"
+    assert reason(scheme, {name: "sha1=" + digest()[:40]}) == "malformed"
+
+
+def test_both_headers_of_the_article_s_scheme() -> None:
+    good, bad = f"sha256={digest()}", f"sha256={digest(b'another key')}"
+    assert check("article", {"X-Hub-Signature-256": good}).secret_id == "new"
+    assert check("article", {"X-Hub-Signature-256": bad, "X-Gitlab-Token": good}).secret_id == "new"
+    assert reason("article", {"X-Gitlab-Token": KEY.decode()}) == "malformed"
+
+
+def test_gitea_s_own_header_comes_before_github_s() -> None:
+    hub = {"X-Hub-Signature-256": f"sha256={digest()}"}
+    assert check("gitea", hub).secret_id == "new"
+    assert reason("gitea", hub | {"X-Gitea-Signature": digest(b"another key")}) == "mismatch"
+    assert reason("forgejo", GOOD["gitea"] | {"X-Forgejo-Signature": digest(b"another key")}) == "mismatch"
+
+
+@pytest.mark.parametrize("sent", [OLD, NEW])
+def test_rotation_tells_which_secret_matched(sent: Secret) -> None:
+    headers = {"X-Hub-Signature-256": f"sha256={digest(sent.key)}"}
+    for order in ([OLD, NEW], [NEW, OLD], [*[Secret(f"s{n}", b"x" * n) for n in range(1, 9)], OLD, NEW]):
+        assert verify(SCHEMES["github"], order, headers, BODY, NOW).secret_id == sent.id
+
+
+@pytest.mark.parametrize("key", ["tökén of sixteen", "plain"])
+def test_plain_tokens_beyond_ascii(key: str) -> None:
+    as_wsgi_gives_it = key.encode().decode("latin-1")
+    scheme, secret = SCHEMES["gitlab-token"], [Secret("only", key.encode())]
+    assert verify(scheme, secret, {"X-Gitlab-Token": as_wsgi_gives_it}, BODY, NOW).secret_id == "only"
+    with pytest.raises(BadSignatureError):
+        verify(scheme, secret, {"X-Gitlab-Token": as_wsgi_gives_it + "x"}, BODY, NOW)
+
+
+def test_a_huge_plain_token_is_malformed() -> None:
+    assert reason("gitlab-token", {"X-Gitlab-Token": "x" * 100_000}) == "malformed"
+
+
+@pytest.mark.parametrize("value", ["", "d 1", "d\x7f1", "é", "x" * 201])
+def test_an_illegal_delivery_id_is_no_delivery_id(value: str) -> None:
+    assert check("github", GOOD["github"] | {"X-GitHub-Delivery": value}).delivery_key is None
+
+
+@pytest.mark.parametrize("seconds", [-300, -1, 0, 1, 300])
+def test_clocks_may_differ_by_five_minutes(seconds: int) -> None:
+    verified = check("standard-webhooks", standard(at=NOW + timedelta(seconds=seconds)))
+    assert verified.skew == timedelta(seconds=seconds)
+    assert verified.signed_at == NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", [-301, 301, -(10**9)])
+def test_older_and_newer_requests_are_stale(seconds: int) -> None:
+    with pytest.raises(BadSignatureError) as caught:
+        check("standard-webhooks", standard(at=NOW + timedelta(seconds=seconds)))
+    assert (caught.value.reason, caught.value.skew) == ("stale", timedelta(seconds=seconds))
+
+
+def test_a_forged_old_request_is_a_mismatch_and_tells_no_skew() -> None:
+    with pytest.raises(BadSignatureError) as caught:
+        check("standard-webhooks", standard(b"another key", NOW - timedelta(hours=1)))
+    assert (caught.value.reason, caught.value.skew) == ("mismatch", None)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])
+def test_id_and_timestamp_are_signed(name: str) -> None:
+    assert reason("standard-webhooks", standard() | {name: "1767225601"}) == "mismatch"
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_each_standard_header_is_needed(name: str) -> None:
+    assert reason("standard-webhooks", standard() | {name: ""}) == "missing"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("webhook-timestamp", "1767225600.0"),
+        ("webhook-timestamp", "-1767225600"),
+        ("webhook-timestamp", "٣"),
+        ("webhook-timestamp", "9" * 5000),
+        ("webhook-id", "a b"),
+        ("webhook-id", "x" * 201),
+        ("webhook-signature", "v1,"),
+        ("webhook-signature", "v1"),
+        ("webhook-signature", "v1,%%%"),
+        ("webhook-signature", "v1,\xff"),
+        ("webhook-signature", "v1,QUJD"),
+        ("webhook-signature", "v2," + "A" * 43 + "="),
+        ("webhook-signature", " ".join(["v1," + "A" * 43 + "="] * 17)),
+        ("webhook-signature", "v1," + "A" * 10_000),
+    ],
+)
+def test_garbled_standard_headers_are_malformed(name: str, value: str) -> None:
+    assert reason("standard-webhooks", standard() | {name: value}) == "malformed"
+
+
+def test_one_good_signature_of_several_is_enough() -> None:
+    good = standard()
+    others = f"v1a,AAAA nonsense v1,{'A' * 43}="
+    assert check("standard-webhooks", good | {"webhook-signature": f"{others} {good['webhook-signature']}"})
+    assert reason("standard-webhooks", good | {"webhook-signature": others}) == "mismatch"
+
+
+@pytest.mark.parametrize("key", [WHSEC, WHSEC.rstrip(b"="), KEY])
+def test_forms_of_a_standard_key(key: bytes) -> None:
+    assert verify(SCHEMES["standard-webhooks"], [Secret("only", key)], standard(), BODY, NOW).secret_id == "only"
+
+
+@pytest.mark.parametrize("body", ["{}", '{"name":"Zoë 模块"}', '{"type":"release","data":{}}\n'])
+def test_what_the_official_package_signs_is_accepted(body: str) -> None:
+    signature = standardwebhooks.Webhook(WHSEC.decode()).sign("msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", NOW, body)
+    headers = standard(delivery="msg_2KWPBgLlAfxdpx2AI54pPJ85f4W") | {"webhook-signature": signature}
+    verified = check("standard-webhooks", headers, body.encode())
+    assert (verified.delivery_key, verified.secret_id) == ("msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "new")
+
+
+def test_what_we_sign_in_tests_the_official_package_accepts() -> None:
+    headers = standard(at=datetime.now(UTC))
+    assert standardwebhooks.Webhook(WHSEC.decode()).verify(BODY, headers) == {"ref": "refs/tags/v1.2.3"}
+
+
+@pytest.mark.parametrize("headers", [{}, *GOOD.values()])
+def test_unknown_sources_and_bad_signatures_look_the_same(headers: dict[str, str]) -> None:
+    with pytest.raises(BadSignatureError) as unknown:
+        verify_unknown(headers, BODY, NOW)
+    with pytest.raises(BadSignatureError) as bad:
+        check("github", {})
+    for error in (unknown.value, bad.value):
+        assert (error.code, str(error), error.field, error.retry_after) == (bad.value.code, str(bad.value), None, None)
+        assert error.reason not in error.message
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+def test_the_same_number_of_hmacs_for_every_answer(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+    real = hmac.digest
+
+    def counted(key: bytes, message: bytes, name: str) -> bytes:
+        calls.append(len(message) >= len(BODY))
+        return real(key, message, name)
+
+    monkeypatch.setattr(hmac, "digest", counted)
+    with pytest.raises(BadSignatureError):
+        verify_unknown({}, BODY, NOW)
+    unknown = len(calls)
+    requests: list[tuple[dict[str, str], bytes]] = [(GOOD[scheme], BODY), (GOOD[scheme], BODY + b" "), ({}, BODY)]
+    for headers, body in requests:
+        for keys in ([], secrets(scheme)[:1], secrets(scheme), secrets(scheme)[::-1]):
+            calls.clear()
+            with contextlib.suppress(BadSignatureError):
+                verify(SCHEMES[scheme], keys, headers, body, NOW)
+            assert len(calls) == unknown
+            assert all(calls)
+
+
+def test_secrets_and_bodies_stay_out_of_repr() -> None:
+    shown = repr(NEW) + repr(check("github", GOOD["github"]))
+    assert KEY.decode() not in shown
+    assert "v1.2.3" not in shown
+
+
+@pytest.mark.parametrize(
+    ("scheme", "key", "problem"),
+    [
+        ("github", KEY, None),
+        ("standard-webhooks", WHSEC, None),
+        ("standard-webhooks", KEY, None),
+        ("github", b"", "empty"),
+        ("github", b"short", "16 bytes"),
+        ("standard-webhooks", b"whsec_!", "base64"),
+        ("standard-webhooks", b"whsec_c2hvcnQ=", "16 bytes"),
+    ],
+)
+def test_problems_of_configured_secrets(scheme: str, key: bytes, problem: str | None) -> None:
+    said = secret_problem(SCHEMES[scheme], key)
+    assert said == problem if problem is None else problem in str(said)
