@@ -72,6 +72,17 @@ policies = st.builds(Policy, st.booleans(), st.booleans())
 quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+def well_refused(error: SyncError) -> None:
+    """Ours, and fit to be shown and logged whatever came in."""
+    if isinstance(error, BadSignatureError):
+        assert error.reason in {"missing", "malformed", "no_secret", "mismatch", "stale"}
+        return
+    assert error.code == "invalid_payload"
+    assert error.field
+    assert error.field.isascii()
+    assert error.message.isprintable()
+
+
 @quick
 @given(st.sampled_from(sorted(SCHEMES)), st.lists(st.binary(max_size=40), max_size=4), headers, st.binary(max_size=200))
 def test_verify(scheme: str, keys: list[bytes], sent: dict[str, str], raw: bytes) -> None:
