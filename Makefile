@@ -45,3 +45,36 @@ lock: $(STAMP) ## write requirements*.lock anew from pyproject.toml (needs uv)
 	  --no-header --no-annotate --quiet -o requirements.lock
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --quiet -o requirements-dev.lock
+
+# --- running ------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(STAMP) ## the main job for real, with live progress; ONCE=1 ends by itself
+	@ONCE=$(ONCE) $(BIN)/python -m tests.sandbox.demo
+
+.PHONY: run
+run: $(STAMP) ## start redis, web, worker and sweeper with ./modsync.toml (honcho)
+	@exec $(BIN)/honcho start -f Procfile
+
+# --- tests --------------------------------------------------------------------------------------------------------
+
+# REQUIRE_ALL=1 forbids skips; ARGS goes to pytest: make test ARGS="tests/unit -k refs"
+REQUIRE_ALL ?= 0
+ARGS ?=
+WORKERS ?= 4
+
+.PHONY: test
+test: $(STAMP) ## all tests that run without root, with coverage; REQUIRE_ALL=1 forbids skips
+	@rm -f .coverage .coverage.*
+	MODSYNC_REQUIRE_ALL=$(REQUIRE_ALL) $(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@if [ -z "$(ARGS)" ]; then $(BIN)/coverage report; else $(BIN)/coverage report --fail-under=0 | tail -1; fi
+
+.PHONY: unit
+unit: $(STAMP) ## the unit tests only, without coverage: a few seconds
+	$(BIN)/pytest tests/unit -q $(ARGS)
+
+.PHONY: clean
+clean: ## remove what tests and tools left (not .venv, not var)
+	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
+from app.domain.modzip import hash_go_mod
 from app.domain.run import Claim
 from app.services.lease import Lease
 from app.services.ports import Clock, MirrorProject
@@ -105,7 +106,12 @@ def _facts(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
     return {
         "project": {"id": project.id, "path": project.path, "url": project.web_url} if project else {},
         "push": {"tag": each.tag, "object": each.object, "commit": each.commit, "new": each.new},
-        "proof": {"directory": each.directory, "go_mod_sha256": each.go_mod_sha256, "h1": each.h1},
+        "proof": {
+            "directory": each.directory,
+            "go_mod_sha256": each.go_mod_sha256,
+            "h1": each.h1,
+            "h1_go_mod": hash_go_mod(each.go_mod),
+        },
     }
 
 

@@ -28,7 +28,7 @@ class Service:
         self, url: str, environment: Mapping[str, str], logs: Path, token: str, *, roles: tuple[str, ...] = ROLES
     ) -> None:
         self.url, self._token, self._logs, self._roles = url, token, logs, roles
-        self._environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **environment}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._files: list[IO[bytes]] = []
 
@@ -46,7 +46,7 @@ class Service:
         self._files.append(file)
         self.processes[role] = subprocess.Popen(
             [str(Path(sys.executable).with_name("modsync")), role],
-            cwd=PROJECT, env=self._environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+            cwd=PROJECT, env=self.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
 
     def wait_ready(self) -> None:

@@ -1,0 +1,23 @@
+"""For all tests: with MODSYNC_REQUIRE_ALL=1 (make test REQUIRE_ALL=1, and so CI) a skipped test is a failed one."""
+
+import os
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("MODSYNC_REQUIRE_ALL", "") not in ("", "0")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]
+    """Turn a skip into a failure that names its reason."""
+    outcome = yield
+    report = outcome.get_result()
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and nothing may be: {report.longrepr}"
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """A module skipped as a whole counts, too."""
+    if REQUIRE_ALL and report.skipped:
+        report.outcome = "failed"

@@ -1,0 +1,1 @@
+"""`make demo`: the main job, for real, in front of people's eyes."""
