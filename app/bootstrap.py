@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +38,7 @@ from app.services.replay import Replay
 from app.services.stages.mirror import MirrorStage, Release
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.verify import VerifyStage
+from app.services.stopping import Stop
 from app.services.sweep import Sweep, SweepOptions
 from app.services.turn import MirrorTurn, TurnOptions
 
@@ -49,7 +49,7 @@ class Container:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = SystemClock()
-        self.stopping = threading.Event()
+        self.stop = Stop()
 
     @property
     def redis_url(self) -> str:
@@ -171,7 +171,7 @@ class Container:
         verify = VerifyStage(self.proxies, _zip_sum)
         addresses = {proxy.name: {"MODSYNC_PROXY_URL": proxy.url} for proxy in self.settings.proxies}
         return Flow(
-            store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stopping.is_set
+            store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stop
         )  # fmt: skip
 
     def _pipeline_options(self) -> PipelineOptions:

@@ -23,4 +23,4 @@ def advance_run(run_id: str) -> None:
 def stop() -> None:
     """Ask the running job to hand its run back after the step that it is in; safe in a signal handler."""
     if _container is not None:
-        _container.stopping.set()
+        _container.stop.ask()

@@ -134,6 +134,7 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("store_unavailable", _B, "Check the database; nothing was recorded, so send the request again."),
     ErrorKind("queue_unavailable", _B, "Check Redis; the run is recorded and goes on by itself when Redis is back."),
     ErrorKind("overtaken", _N, "Nothing to do: another worker took this run over."),
+    ErrorKind("interrupted", _B, "Nothing to do: the worker was stopped, and another one goes on."),
     ErrorKind("cancelled", _N, "Somebody cancelled the run: replay it when ready."),
     ErrorKind("internal", _B, "A defect in modsync: report the message with the run's id."),
 )

@@ -6,7 +6,7 @@ Observe (a stage), decide (retry, next stage), record (one transaction), and aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from app.services.ports import Clock, JobQueue
 from app.services.stages import Finished, Note, Outcome, Wait
 from app.services.stages.pipeline import PipelineRequest, PipelineStage
 from app.services.stages.verify import VerifyRequest, VerifyStage
+from app.services.stopping import Stop
 from app.services.stores import Change, FlowStore, StepRecord
 from app.services.turn import MirrorTurn
 
@@ -49,11 +50,11 @@ class Flow:
     def __init__(
         self, store: FlowStore, queue: JobQueue, clock: Clock, options: FlowOptions, turn: MirrorTurn,
         branches: BranchResolver, pipeline: PipelineStage, verify: VerifyStage, proxies: Mapping[str, Mapping[str, str]],
-        stopping: Callable[[], bool],
+        stop: Stop,
     ) -> None:  # fmt: skip
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._turn, self._branches, self._pipeline, self._verify = turn, branches, pipeline, verify
-        self._proxy_variables, self._stopping = proxies, stopping
+        self._proxy_variables, self._stop = proxies, stop
 
     def advance(self, run_id: str) -> None:
         """Claim the run and drive it until it ends or waits; nothing to do is no error.
@@ -64,7 +65,7 @@ class Flow:
         if claim is None:
             return
         try:
-            with Lease(self._store, self._clock, self._options.lease_seconds, [claim]) as lease:
+            with Lease(self._store, self._clock, self._options.lease_seconds, [claim], self._stop) as lease:
                 run = self._drive(claim, lease)
         except SyncError as error:
             if error.code != "overtaken":
@@ -77,7 +78,7 @@ class Flow:
     def _drive(self, claim: Claim, lease: Lease) -> Run:
         while claim.run.status in ACTIVE:
             lease.check()
-            if self._stopping():
+            if self._stop.asked:
                 return self._hand_back(claim, lease)
             started = self._clock.now()
             try:
@@ -85,7 +86,7 @@ class Flow:
             except SyncError as error:
                 if error.code in ("overtaken", "store_unavailable"):
                     raise
-                outcomes = {claim.run.id: (claim, error)}
+                outcomes = {claim.run.id: (claim, Wait(0) if error.code == "interrupted" else error)}
             except Exception:
                 # A defect of ours must not leave the run without a verdict; the log has the trace.
                 log.exception("stage_defect", extra={"run": claim.run.id})

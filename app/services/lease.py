@@ -10,6 +10,7 @@ from types import TracebackType
 from app.domain.errors import SyncError
 from app.domain.run import Claim
 from app.services.ports import Clock
+from app.services.stopping import Stop
 from app.services.stores import FlowStore, MirrorLease
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ class Lease:
     A renewal that fails (database away) does not lose the lease at once: it is lost when its time is over.
     """
 
-    def __init__(self, store: FlowStore, clock: Clock, seconds: float, claims: Sequence[Claim]) -> None:
-        self._store, self._clock, self._seconds = store, clock, seconds
+    def __init__(self, store: FlowStore, clock: Clock, seconds: float, claims: Sequence[Claim], stop: Stop) -> None:
+        self._store, self._clock, self._seconds, self._stopping = store, clock, seconds, stop
         self._claims = {claim.run.id: claim for claim in claims}
         self._mirror: MirrorLease | None = None
         self._until = clock.now().timestamp() + seconds
@@ -58,9 +59,11 @@ class Lease:
             self._mirror = None
 
     def check(self) -> None:
-        """Cheap: SyncError `overtaken` once the lease is lost or its time is over."""
+        """Cheap: SyncError `overtaken` once the lease is lost or its time is over, `interrupted` when we have to end."""
         if self._lost or self._clock.now().timestamp() >= self._until:
             raise SyncError("overtaken", "the lease was lost")
+        if self._stopping.overdue:
+            raise SyncError("interrupted", "the worker was asked to stop")
 
     def fence(self) -> None:
         """Ask the database now, as before each push. SyncError `overtaken` or `store_unavailable`."""

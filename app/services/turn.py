@@ -55,7 +55,8 @@ class MirrorTurn:
         except SyncError as error:
             if error.code in ("overtaken", "store_unavailable"):
                 raise
-            return {each.run.id: (each, error) for each in claims}
+            again = Wait(0) if error.code == "interrupted" else error
+            return {each.run.id: (each, again) for each in claims}
         finally:
             lease.drop_mirror()
             self._give_back(turn, result)
