@@ -94,12 +94,12 @@ class GitLabApi:
 
     def pipeline(self, project: int, pipeline: int) -> Pipeline:
         """See ports.GitLab."""
-        call = Call("read pipeline", f"{pipeline} of project {project}")
+        call = Call("read pipeline", f"{pipeline} of project {project}", missing="gitlab_refused")
         return self._door.ask(call, lambda gl: answers.pipeline(_lazy(gl, project).pipelines.get(pipeline).asdict()))
 
     def failed_job(self, project: int, pipeline: int) -> tuple[str, str, str] | None:
         """See ports.GitLab. A log that cannot be had is said to be so in its place."""
-        call = Call("list failed jobs", f"of pipeline {pipeline} of project {project}")
+        call = Call("list failed jobs", f"of pipeline {pipeline} of project {project}", missing="gitlab_refused")
         found = answers.guilty_job(self._door.ask(call, lambda gl: _failed_jobs(gl, project, pipeline)))
         return None if found is None else (found.name, found.web_url, self._log(project, found))
 
@@ -115,7 +115,7 @@ class GitLabApi:
     def _log(self, project: int, failed: answers.JobAnswer) -> str:
         """The last lines of a job's log, held in bounded memory however long it is."""
         tail = answers.Tail(_LOG_BYTES)
-        call = Call("read log", f"of job {failed.id} of project {project}")
+        call = Call("read log", f"of job {failed.id} of project {project}", missing="gitlab_refused")
         answer = self._door.attempt(
             call,
             lambda gl: (

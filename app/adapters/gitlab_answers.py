@@ -87,10 +87,11 @@ def last_lines(trace: bytes, count: int, secrets: Collection[str] = ()) -> str:
 
     Of a line that was written over (progress), what stood there last is kept.
     """
-    plain = _ANSI.sub("", _SECTION.sub("", trace.decode("utf-8", "replace")))
-    text = redact(plain, secrets)
+    text = _ANSI.sub("", _SECTION.sub("", trace.decode("utf-8", "replace")))
     lines = (_CONTROL.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in text.split("\n"))
-    return "\n".join([line[:_LONGEST_LINE] for line in lines if line][-count:])
+    # the final cut comes after redacting: half a secret would not be recognised
+    kept = [line[: 3 * _LONGEST_LINE] for line in lines if line][-count:]
+    return "\n".join(redact(line, secrets)[:_LONGEST_LINE] for line in kept)
 
 
 class Tail:

@@ -16,7 +16,7 @@ from app.adapters.http_session import shown_url, wait_seconds
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
 
-_LONGEST_MESSAGE = 500
+_LONGEST_MESSAGE = 700
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -41,10 +41,11 @@ _TEXTS: tuple[tuple[str, str], ...] = (
     (r"read-only", "read_only"),
     (r"resource lock", "gitlab_unavailable"),
     (r"namespace: is not valid", "forbidden"),
+    (r"404 project not found", "project_missing"),
 )
 _PIPELINE_TEXTS: tuple[tuple[str, str], ...] = (
     (r"missing (ci config|\.gitlab-ci\.yml) file|not found or access denied|does not exist!", "no_ci_config"),
-    (r"insufficient permissions to create a new pipeline", "forbidden"),
+    (r"insufficient permissions to create a new pipeline|not have sufficient permission to run", "forbidden"),
     (r"reference not found", "push_not_visible"),
     (
         r"filtered out by workflow|no stages / jobs|(pipeline|rules) .*(empty|will not run|prevented)",
@@ -76,19 +77,21 @@ def classify(
     code = _code(status, text, headers, call)
     said = _said(status, text, headers, call)
     wait = wait_seconds(headers, now or datetime.now(UTC)) if status in (429, 503) else None
-    return SyncError(code, redact(f"{call}: {said}", secrets), retry_after=wait)
+    # the final cut comes after redacting: half a secret would not be recognised
+    shown = redact(f"{call}: {said[: 3 * _LONGEST_MESSAGE]}", secrets)[:_LONGEST_MESSAGE]
+    return SyncError(code, shown, retry_after=wait)
 
 
 def flatten(message: Any) -> str:
-    """GitLab's message as one line, at most 500 characters: `base: Reference not found`; pages of HTML are only named."""
+    """GitLab's message as one line: `base: Reference not found`; pages of HTML are only named."""
     if isinstance(message, dict):
         text = "; ".join(f"{key}: {flatten(value)}" for key, value in message.items())
     elif isinstance(message, (list, tuple)):
         text = ", ".join(flatten(part) for part in message)
     else:
-        text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
+        text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message or "")
     text = " ".join(text.split())
-    return "an HTML page instead of an answer of the API" if text.startswith("<") else text[:_LONGEST_MESSAGE]
+    return "an HTML page instead of an answer of the API" if text.startswith("<") else text
 
 
 def is_taken(error: SyncError) -> bool:

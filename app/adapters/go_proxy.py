@@ -118,7 +118,7 @@ class GoProxyClient:
 
     def info(self, module: str, version: str) -> ProxyInfo:
         """See ports.GoProxy: JSON with `Version`, and where present `Time` and `Origin.Hash`; other fields are ignored."""
-        file = _File(module, version, "info", self._options.max_info)
+        file = self._file(module, version, "info")
         body = self._body(file)
         parsed = _parse_info(body)
         if isinstance(parsed, str):
@@ -127,7 +127,7 @@ class GoProxyClient:
 
     def mod(self, module: str, version: str) -> bytes:
         """See ports.GoProxy."""
-        file = _File(module, version, "mod", self._options.max_mod)
+        file = self._file(module, version, "mod")
         body = self._body(file)
         if _is_html(body):
             raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
@@ -136,7 +136,7 @@ class GoProxyClient:
     @contextmanager
     def zip(self, module: str, version: str) -> Iterator[BinaryIO]:
         """See ports.GoProxy. The file is gone when the context ends, however it ends."""
-        file = _File(module, version, "zip", self._options.max_zip)
+        file = self._file(module, version, "zip")
         with tempfile.TemporaryFile(dir=self._directory, prefix="modsync-zip-") as target:
             self._download(file, target)
             yield target
@@ -147,6 +147,10 @@ class GoProxyClient:
         if session is not None:
             session.close()
             self._local.session = None
+
+    def _file(self, module: str, version: str, kind: Literal["info", "mod", "zip"]) -> _File:
+        limits = {"info": self._options.max_info, "mod": self._options.max_mod, "zip": self._options.max_zip}
+        return _File(module, version, kind, limits[kind])
 
     def _body(self, file: _File) -> bytes:
         return b"".join(self._blocks(file))

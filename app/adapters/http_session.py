@@ -143,11 +143,14 @@ def _root(error: BaseException) -> str:
     below = error.__cause__ or error.__context__
     while isinstance(below, _LOW_LEVEL):
         error, below = below, below.__cause__ or below.__context__
+    if isinstance(error, TimeoutError):
+        return "no answer within the time limit"
     text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
     return str(text)[:_LONGEST_REASON] or type(error).__name__
 
 
 def _retries(gets: int) -> urllib3.Retry:
-    return urllib3.Retry(
-        total=gets, redirect=0, status=0, other=0, allowed_methods={"GET"}, backoff_factor=0.2, raise_on_redirect=False
-    )
+    """urllib3 repeats connection attempts of any method (nothing was sent yet), and reads of GETs only."""
+    if not gets:
+        return urllib3.Retry(total=0, read=False)
+    return urllib3.Retry(total=gets, redirect=0, status=0, other=0, allowed_methods={"GET"}, backoff_factor=0.2)

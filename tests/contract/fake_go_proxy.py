@@ -1,0 +1,73 @@
+"""A Go module proxy in memory for tests of the services: passes test_go_proxy_contract.py as the real adapter does."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.domain.rules import RuleBroken
+from app.services.ports import ProxyInfo
+
+
+@dataclass
+class Held:
+    """What the proxy holds of one version."""
+
+    info: ProxyInfo
+    mod: bytes
+    zip: bytes
+
+
+@dataclass
+class FakeGoProxy:
+    """ports.GoProxy over a dictionary: hold() puts a version there, fail() makes the next calls of a method fail.
+
+    `calls` lists (method, module, version).
+    """
+
+    held: dict[tuple[str, str], Held] = field(default_factory=dict)
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    _failures: dict[str, deque[SyncError]] = field(default_factory=lambda: defaultdict(deque))
+
+    def hold(self, module: str, info: ProxyInfo, mod: bytes, zip_bytes: bytes, *, version: str = "") -> None:
+        """Serve these for `version` (default: the one that `info` says)."""
+        self.held[module, version or info.version] = Held(info, mod, zip_bytes)
+
+    def fail(self, method: str, *errors: SyncError) -> None:
+        """The next calls of `method` raise these, one each."""
+        self._failures[method].extend(errors)
+
+    def info(self, module: str, version: str) -> ProxyInfo:
+        return self._held("info", module, version).info
+
+    def mod(self, module: str, version: str) -> bytes:
+        return self._held("mod", module, version).mod
+
+    @contextmanager
+    def zip(self, module: str, version: str) -> Iterator[BinaryIO]:
+        with io.BytesIO(self._held("zip", module, version).zip) as file:
+            yield file
+
+    def _held(self, method: str, module: str, version: str) -> Held:
+        self.calls.append((method, module, version))
+        if self._failures[method]:
+            raise self._failures[method].popleft()
+        self._check(module, version)
+        found = self.held.get((module, version))
+        if found is None:
+            raise SyncError("not_cached_yet", f"proxy fake, .{method} of {module}@{version}: 404, not found")
+        return found
+
+    @staticmethod
+    def _check(module: str, version: str) -> None:
+        try:
+            ModulePath.parse(module)
+            Version.parse(version)
+        except RuleBroken as error:
+            raise SyncError("bad_request", str(error)) from None

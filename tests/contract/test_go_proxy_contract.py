@@ -1,0 +1,135 @@
+"""What every ports.GoProxy does: one suite for the fake, and for the real adapter against a server of plain files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import pytest
+
+from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.services import ports
+from app.services.ports import ProxyInfo
+from tests.contract.fake_go_proxy import FakeGoProxy
+from tests.sandbox.serve import LoopbackServer
+
+MODULE, VERSION = "github.com/Azure/go-SDK/v2", "v2.1.0-RC.1"
+INFO = ProxyInfo(VERSION, "2026-03-01T12:00:00Z", "5" * 40)
+MOD = b"module github.com/Azure/go-SDK/v2\r\n\xff"
+ZIP = b"PK\x03\x04" + bytes(range(256)) * 5000
+
+
+class World(Protocol):
+    """A proxy, and a way to put a version there."""
+
+    @property
+    def proxy(self) -> ports.GoProxy: ...
+
+    def hold(self, module: str, version: str, info: ProxyInfo, mod: bytes, zip_bytes: bytes) -> None: ...
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.fake = FakeGoProxy()
+
+    @property
+    def proxy(self) -> ports.GoProxy:
+        return self.fake
+
+    def hold(self, module: str, version: str, info: ProxyInfo, mod: bytes, zip_bytes: bytes) -> None:
+        self.fake.hold(module, info, mod, zip_bytes, version=version)
+
+
+class OverHttp:
+    """A proxy below a path, as Artifactory has it."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+        self.server = LoopbackServer(self)
+        self._client = GoProxyClient(ProxyOptions("test", f"{self.server.url}/artifactory/api/go/all"))
+
+    @property
+    def proxy(self) -> ports.GoProxy:
+        return self._client
+
+    def hold(self, module: str, version: str, info: ProxyInfo, mod: bytes, zip_bytes: bytes) -> None:
+        base = f"/artifactory/api/go/all/{ModulePath.parse(module).escaped}/@v/{Version.parse(version).escaped}"
+        origin = {"VCS": "git", "Hash": info.commit} if info.commit else None
+        shown = {"Version": info.version, "Time": info.time, "Origin": origin, "Extra": [1]}
+        files = {"info": json.dumps(shown).encode(), "mod": mod, "zip": zip_bytes}
+        self._files |= {f"{base}.{kind}": content for kind, content in files.items()}
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        content = self._files.get(str(environ["PATH_INFO"]))
+        body = b"not found" if content is None else content
+        status = "404 Not Found" if content is None else "200 OK"
+        start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [body]
+
+
+@pytest.fixture(params=["fake", "real"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "fake":
+        yield InMemory()
+        return
+    served = OverHttp()
+    with served.server:
+        yield served
+
+
+@pytest.fixture
+def proxy(world: World) -> ports.GoProxy:
+    world.hold(MODULE, VERSION, INFO, MOD, ZIP)
+    return world.proxy
+
+
+def test_what_is_held_comes_back_byte_for_byte(proxy: ports.GoProxy) -> None:
+    assert proxy.info(MODULE, VERSION) == INFO
+    assert proxy.mod(MODULE, VERSION) == MOD
+    with proxy.zip(MODULE, VERSION) as file:
+        assert file.tell() == 0
+        assert file.read() == ZIP
+
+
+def test_time_and_commit_may_be_absent(world: World) -> None:
+    bare = ProxyInfo("v1.0.0", None, None)
+    world.hold("example.com/x", "v1.0.0", bare, b"module example.com/x\n", b"PK")
+    assert world.proxy.info("example.com/x", "v1.0.0") == bare
+
+
+def test_another_version_is_answered_as_it_is(world: World) -> None:
+    other = ProxyInfo("v1.0.1", None, None)
+    world.hold("example.com/x", "v1.0.0", other, b"", b"PK")
+    assert world.proxy.info("example.com/x", "v1.0.0").version == "v1.0.1"
+    assert world.proxy.mod("example.com/x", "v1.0.0") == b""
+
+
+def test_incompatible_versions(world: World) -> None:
+    info = ProxyInfo("v2.0.0+incompatible", None, None)
+    world.hold("example.com/x", "v2.0.0+incompatible", info, b"module example.com/x\n", b"PK")
+    assert world.proxy.info("example.com/x", "v2.0.0+incompatible") == info
+
+
+def test_what_is_not_held_is_not_cached_yet(proxy: ports.GoProxy) -> None:
+    for module, version in ((MODULE, "v2.9.9"), ("example.com/other", "v1.0.0"), (MODULE.lower(), VERSION.lower())):
+        for ask in (proxy.info, proxy.mod):
+            with pytest.raises(SyncError) as caught:
+                ask(module, version)
+            assert caught.value.code == "not_cached_yet"
+        with pytest.raises(SyncError) as caught, proxy.zip(module, version):
+            pytest.fail("the zip is not there")
+        assert caught.value.code == "not_cached_yet"
+
+
+@pytest.mark.parametrize(
+    ("module", "version"),
+    [("example.com/../x", "v1.0.0"), ("nodot/x", "v1.0.0"), ("example.com/x", "v1"), ("example.com/x", "main/../v1")],
+)
+def test_what_is_no_module_version_is_not_asked_for(proxy: ports.GoProxy, module: str, version: str) -> None:
+    with pytest.raises(SyncError) as caught:
+        proxy.info(module, version)
+    assert caught.value.code == "bad_request"
