@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.sandbox.gitlab.model import Variable
 
 _POLL_SECONDS = 0.05
 _JOIN_SECONDS = 10.0
+_REAP_SECONDS = 2.0
+_REAP_POLL_SECONDS = 0.002
 _BLOCK = 64 * 1024
 
 
@@ -101,9 +104,7 @@ class Runner:
                 process.wait(_POLL_SECONDS)
             waited += _POLL_SECONDS
             reason = self._why_end(job, waited)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(_JOIN_SECONDS)
+        _end_group(process)
         return reason
 
     def _why_end(self, job: Assignment, waited: float) -> str | None:
@@ -141,6 +142,17 @@ class Runner:
 
     def _say(self, job: Assignment, text: str) -> None:
         self._jobs.append(job.job_id, text.encode() + b"\n")
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill what is left of the job and wait until it is gone: init may take a moment to reap orphans."""
+    deadline = time.monotonic() + _REAP_SECONDS
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_JOIN_SECONDS)
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(_REAP_POLL_SECONDS)
 
 
 def _script(lines: Iterable[str]) -> str:

@@ -50,8 +50,9 @@ class JobBoard:
 
     def append(self, job_id: int, text: bytes) -> None:
         """Add to the job's log."""
-        with self._world.lock:
+        with self._world.changed:
             self._world.jobs[job_id].trace += text
+            self._world.changed.notify_all()
 
     def is_running(self, job_id: int) -> bool:
         """False once it has been canceled."""

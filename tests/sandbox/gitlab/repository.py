@@ -17,17 +17,20 @@ _AUTHOR = {
     for what, value in (("NAME", "GitLab stand-in"), ("EMAIL", "gitlab@example.test"))
 }
 # Gitaly's own checks of what is pushed: strict, but not about dates and modes that honest old histories have.
-_CONFIG = {
-    "core.logAllRefUpdates": "false",
-    "http.receivepack": "true",
-    "receive.advertisePushOptions": "true",
-    "receive.fsckObjects": "true",
-    "receive.fsck.badTimezone": "ignore",
-    "receive.fsck.missingSpaceBeforeDate": "ignore",
-    "receive.fsck.zeroPaddedFilemode": "ignore",
-    "uploadpack.allowFilter": "true",
-    "uploadpack.allowAnySHA1InWant": "true",
-}
+_CONFIG = """
+[core]
+    hooksPath = "{hooks}"
+[receive]
+    advertisePushOptions = true
+    fsckObjects = true
+[receive "fsck"]
+    badTimezone = ignore
+    missingSpaceBeforeDate = ignore
+    zeroPaddedFilemode = ignore
+[uploadpack]
+    allowFilter = true
+    allowAnySHA1InWant = true
+"""
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,15 @@ class Repository:
         """An empty repository whose pushes go through the hooks in `hooks`."""
         self.path.mkdir(parents=True)
         self._git("init", "--bare", "--quiet", "--template=", "--initial-branch=main", ".")
-        for key, value in {**_CONFIG, "core.hooksPath": str(hooks)}.items():
-            self._git("config", key, value)
-
-    def configure(self, key: str, value: str) -> None:
-        self._git("config", key, value)
+        with (self.path / "config").open("a") as config:
+            config.write(_CONFIG.format(hooks=hooks))
 
     def set_head(self, branch: str) -> None:
         self._git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+
+    def set_ref(self, name: str, commit: str) -> None:
+        """Point a full ref name at a commit, past all rules."""
+        self._git("update-ref", name, commit)
 
     def refs(self, prefix: str = "refs/") -> list[Ref]:
         """The refs below `prefix`, sorted by name."""
