@@ -1,5 +1,89 @@
-"""The `modsync` command."""
+"""The `modsync` command. Each command's module is imported when it is asked for: `--help` and `checksum` stay fast."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+# Command -> (the module whose `commands` hold it, what it does in one line).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "runs": ("app.cli_runs", "List runs, newest first."),
+    "show": ("app.cli_runs", "Show all of a run, by its id or a job's."),
+    "watch": ("app.cli_watch", "Follow a run until it ends, or all of them."),
+    "explain": ("app.cli_runs", "Say which rule, mirror, tag and proxy apply to a module."),
+    "replay": ("app.cli_runs", "Begin a new attempt of a run, by its id or a job's."),
+    "cancel": ("app.cli_runs", "End a run that is in flight."),
+    "send": ("app.cli_send", "Send a signed release webhook, or print it as a curl command."),
+    "checksum": ("app.cli_checksum", "Print a release's go.sum lines."),
+    "module-zip": ("app.cli_checksum", "Write a release's module zip."),
+    "config": ("app.cli_config", "Check and show the configuration."),
+    "db": ("app.cli_server", "Bring the database to the newest schema, or look at it."),
+    "web": ("app.cli_server", "Serve webhooks, API and pages (gunicorn)."),
+    "worker": ("app.cli_server", "Bring releases through."),
+    "sweeper": ("app.cli_server", "Give jobs to runs that have none."),
+    "redis": ("app.cli_server", "Run the embedded Redis, where none is configured."),
+}
+
+EXAMPLES = """\b
+Examples:
+  modsync runs --status failed --since 24h
+  modsync show r0kz3v7m2c5q8x1b4n6d
+  modsync replay r0kz3v7m2c5q8x1b4n6d-1-3 --from pipeline --reason "runner was down"
+  modsync explain go.corp.example/platform/log@v1.4.0
+
+\b
+Exit status: 0 it worked or the answer is yes; 1 the answer is no, or the run
+failed; 2 wrong usage; 3 the configuration has problems; 4 a service (database,
+Redis, web server) is not available."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are in COMMANDS; only the one that is called is imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base class's shape
+        """The names in COMMANDS' order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """The imported command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        found: dict[str | None, click.Command] = {command.name: command for command in module.commands}
+        return found[cmd_name]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """The list in --help, from COMMANDS alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file; else $MODSYNC_CONFIG, ./modsync.toml, /etc/modsync/modsync.toml.",
+)
+@click.version_option(package_name="modsync")
+def cli(config: Path | None) -> None:
+    """Bring Go module releases from a platform to GitLab and the private proxy, and look after them."""
+    if config:
+        # By the environment: it reaches the commands, and the web server's and worker's processes, in the same way.
+        os.environ["MODSYNC_CONFIG"] = str(config.absolute())
 
 
 def main() -> None:
-    """Placeholder until the commands land."""
+    """The console script: errors that a person can act on become text and an exit status, never a traceback."""
+    try:
+        cli(prog_name="modsync")
+    except Exception as error:
+        from app.cli_output import explain_error  # not before: it costs the fast commands a third of a second
+
+        status = explain_error(error)
+        if status is None:
+            raise
+        sys.exit(status)

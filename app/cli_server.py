@@ -1,0 +1,129 @@
+"""`modsync db`, `web`, `worker`, `sweeper`, `redis`: the service's own processes and its database."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from app.adapters import migrate
+from app.adapters.embedded_redis import server_command
+from app.adapters.job_queue import where
+from app.cli_open import json_option, open_settings
+from app.cli_output import NO, print_json
+from app.domain.errors import SyncError
+
+
+@click.group("db", short_help="Bring the database to the newest schema, or look at it.")
+def db() -> None:
+    """Bring the database to the newest schema, or look at it."""
+
+
+@db.command("upgrade")
+@json_option
+def upgrade(as_json: bool) -> None:
+    """Bring the database to the newest schema; safe to repeat, and for several at once."""
+    url = open_settings().store.url
+    _migrate(url)
+    _say(migrate.head(), as_json)
+
+
+@db.command("current")
+@json_option
+def current(as_json: bool) -> None:
+    """Print the schema revision of the database ("none" for an empty one)."""
+    _say(migrate.current(open_settings().store.url), as_json)
+
+
+@db.command("check")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, as_json: bool) -> None:
+    """Say whether the database has the schema that this modsync needs: status 0 or 1."""
+    found, needed = migrate.current(open_settings().store.url), migrate.head()
+    if as_json:
+        print_json({"revision": found, "needed": needed, "ok": found == needed})
+    elif found == needed:
+        click.echo(f"the database is at {needed}, as it should be")
+    else:
+        click.echo(f"the database is at {found or 'none'}, needed is {needed}: run `modsync db upgrade`")
+    ctx.exit(0 if found == needed else NO)
+
+
+@click.command("web", short_help="Serve webhooks, API and pages (gunicorn).")
+def web() -> None:
+    """Serve webhooks, the API and the pages until SIGTERM; the database is brought to the newest schema first."""
+    _migrate(open_settings().store.url)
+    arguments = ["-m", "gunicorn", "-c", "python:app.gunicorn_conf", "app.wsgi:create()"]
+    _become([sys.executable, *arguments])
+
+
+@click.command("worker", short_help="Bring releases through.")
+@click.option("--queue", type=click.Choice(["live", "backfill"]), default="live", show_default=True)
+@click.option("--processes", type=click.IntRange(1, 1024), help="Else as the configuration's [worker] says.")
+def worker(queue: str, processes: int | None) -> None:
+    """Bring releases through until SIGTERM; what is under way goes on elsewhere or later."""
+    _work(["worker", "--queue", queue, *(["--processes", str(processes)] if processes else [])])
+
+
+@click.command("sweeper", short_help="Give jobs to runs that have none.")
+def sweeper() -> None:
+    """Give jobs to runs that should be at work and have none, until SIGTERM; one or more of it may run."""
+    _work(["sweeper"])
+
+
+@click.command("redis", short_help="Run the embedded Redis, where none is configured.")
+def redis() -> None:
+    """Run the embedded Redis in the data directory until SIGTERM.
+
+    Where the configuration names a Redis, this only says so and waits for SIGTERM, so that one Procfile serves both.
+    """
+    settings = open_settings()
+    if not settings.queue.url:
+        _become(server_command(settings.data_dir))
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    click.echo(f"Redis is configured ({where(settings.queue.url)}): no embedded one is started")
+    signal.sigwait(ends)
+
+
+commands: tuple[click.Command, ...] = (db, web, worker, sweeper, redis)
+
+
+def _say(revision: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        click.echo(revision or "none")
+
+
+def _migrate(url: str) -> None:
+    with _database_errors():
+        migrate.upgrade(url)
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Alembic has its own connection, so its errors do not become ours by themselves."""
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig).strip().splitlines() or [type(error).__name__]
+        raise SyncError("store_unavailable", f"the database refused: {text[0]}") from error
+
+
+def _work(arguments: list[str]) -> None:
+    # By name: the command line and the workers are siblings, neither is built on the other (see pyproject.toml).
+    importlib.import_module("workers.__main__").main(arguments)
+
+
+def _become(command: list[str]) -> None:
+    """Turn this process into another program: it gets our signals, and we leave nothing behind."""
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606 - our own interpreter or server, no shell
