@@ -73,7 +73,15 @@ def locate(history: History, module: ModulePath, version: Version) -> Place:
             return _place(history, module, version, root)
         except RuleBroken as problem:
             problems.append(problem)
-    raise next((problem for problem in problems if problem.rule != "version_not_found"), problems[0])
+    raise _summary(problems)
+
+
+def _summary(problems: list[RuleBroken]) -> RuleBroken:
+    """The most telling problem first, then which tags were looked for in vain."""
+    missing = [problem for problem in problems if problem.rule == "version_not_found"]
+    telling = [problem for problem in problems if problem not in missing][:1]
+    messages = dict.fromkeys(problem.message for problem in (*telling, *missing))
+    return RuleBroken((telling or missing)[0].rule, "; ".join(messages))
 
 
 def possible_roots(module: ModulePath) -> list[str]:
