@@ -151,7 +151,7 @@ def alive(pid: int) -> bool:
 def sleepers(server: GitLab, made: ProjectPipeline) -> list[int]:
     """The job's processes, once it has named them."""
     with server.world.changed:
-        assert server.world.changed.wait_for(lambda: "pids " in server.trace(made.id), 20)
+        assert server.world.changed.wait_for(lambda: "\npids " in server.trace(made.id), 20)
     line = next(line for line in server.trace(made.id).splitlines() if line.startswith("pids "))
     return [int(word) for word in line.split()[1:]]
 
