@@ -1,0 +1,109 @@
+"""Logs: one event a line, static names, values as fields, secrets taken out, the same form from every process."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import unquote, urlsplit
+
+import structlog
+from pydantic import BaseModel, SecretStr
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from app.adapters.redact import MASK, redact
+from app.config_models import Settings
+
+# What these say at info or debug is either noise or somebody else's command line.
+_QUIET = ("urllib3", "git", "alembic", "filelock", "asyncio")
+_OURS = frozenset({"timestamp", "level", "logger", "role"})  # written here, never by a sender
+_SECRET_NAME = re.compile(r"(?i)(token|secret|password|passwd|authorization|cookie|signature|api_?key)$")
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def configure_logging(settings: Settings, role: str) -> None:
+    """Send everything that logs to standard error in the settings' form; `role` (web, worker, ...) is on every line.
+
+    May be called again (after a fork, in tests): the last call counts.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(settings.log.format, role, secret_values(settings)))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log.level.upper())
+    logging.captureWarnings(True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def formatter(form: str, role: str, secrets: Collection[str]) -> logging.Formatter:
+    """A stdlib formatter; `form` is "json" or "console"."""
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars, structlog.stdlib.ExtraAdder(), structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name, stamp, _adding(role=role), structlog.processors.format_exc_info,
+        _redacting(secrets),
+    ]  # fmt: skip
+    last = [_one_line, _console()] if form == "console" else [structlog.processors.JSONRenderer(default=str)]
+    chain = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    return structlog.stdlib.ProcessorFormatter(processors=chain, foreign_pre_chain=shared)
+
+
+def secret_values(settings: BaseModel) -> frozenset[str]:
+    """Every secret that the settings hold, the passwords inside URLs included."""
+    return frozenset(filter(None, _secrets(settings)))
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _secrets(each)
+    elif isinstance(value, str) and "://" in value and "@" in value:
+        password = urlsplit(value).password or ""
+        yield from (password, unquote(password))
+
+
+def _adding(**values: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {**event, **values}
+
+    return add
+
+
+def _redacting(secrets: Collection[str]) -> Processor:
+    def clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {name: value if name in _OURS else _clean(name, value, secrets) for name, value in event.items()}
+
+    return clean
+
+
+def _clean(name: str, value: object, secrets: Collection[str]) -> object:
+    """`value` without secrets, at any depth; whatever is no plain value becomes its text."""
+    if name.startswith("_") or value is None or isinstance(value, bool | int | float):
+        return value
+    if _SECRET_NAME.search(name):
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(key): _clean(str(key), each, secrets) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean("", each, secrets) for each in value]
+    return redact(str(value), secrets)
+
+
+def _one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """No line breaks and no terminal escapes from values; only a traceback keeps its lines, for people."""
+    return {
+        name: value.translate(_CONTROL) if isinstance(value, str) and name != "exception" else value
+        for name, value in event.items()
+    }
+
+
+def _console() -> Processor:
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)

@@ -1,0 +1,155 @@
+"""Who may ask for what: everything needs a token or a session, except the routes in OPEN."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import time
+from datetime import timedelta
+from typing import cast
+from urllib.parse import quote
+
+from flask import Blueprint, Flask, Response, current_app, g, make_response, redirect, render_template, request, session
+from werkzeug.exceptions import TooManyRequests
+from werkzeug.wrappers import Response as AnyResponse
+
+from app.config_models import Settings
+from app.domain.errors import SyncError
+from app.web import metrics, security
+from app.web.context import Principal, container
+from app.web.errors import wants_page
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("auth", __name__)
+
+# Endpoints that need no credentials: signed by themselves, harmless, or the way in.
+OPEN = frozenset({"webhooks.receive", "health.alive", "health.ready", "auth.login_form", "auth.login", "static"})
+METRICS = "metrics.scrape"
+_FAILURES, _FAILURE_SECONDS = 10, 300.0
+_SESSION_HOURS = 12
+_THROTTLE = "modsync_throttle"
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Put the guard before every request of `app`, and set up its sessions."""
+    secure = settings.web.cookies_are_secure
+    app.secret_key = security.signing_key(settings.data_dir, "session cookie v1")
+    app.config.update(
+        # __Host-: a browser takes it from this very host over https only.
+        SESSION_COOKIE_NAME="__Host-modsync" if secure else "modsync",
+        SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_SECURE=secure,
+        PERMANENT_SESSION_LIFETIME=timedelta(hours=_SESSION_HOURS), SESSION_REFRESH_EACH_REQUEST=False,
+    )  # fmt: skip
+    app.extensions[_THROTTLE] = security.Throttle(_FAILURES, _FAILURE_SECONDS, time.monotonic)
+    app.before_request(guard)
+    app.register_blueprint(blueprint)
+
+
+def guard() -> AnyResponse | None:
+    """Let open routes and known people through; send a browser to the login, and answer 401 to the rest."""
+    endpoint = request.endpoint
+    if endpoint is None or endpoint in OPEN:  # None: no such route, answered 404 or 405
+        return None
+    who = _by_token() or _by_session()
+    if who is None:
+        return _stranger(endpoint)
+    if who.session and security.changes_state():
+        security.require_same_origin(container().settings.web.base_url)
+    g.principal = who
+    return None
+
+
+def _stranger(endpoint: str) -> AnyResponse | None:
+    if endpoint == METRICS and _from_metrics_network():
+        return None
+    if request.method == "GET" and wants_page():
+        return redirect(f"/login?next={quote(request.full_path.rstrip('?'), safe='/')}", 303)
+    raise SyncError("unauthorized", "this needs a token or a login")
+
+
+def _by_token() -> Principal | None:
+    """The bearer of a right token; a wrong one is refused even beside a good session."""
+    header = request.headers.get("Authorization", "")
+    kind, _, token = header.partition(" ")
+    if kind.lower() != "bearer":
+        return None
+    if not _right(token.strip()):
+        metrics.LOGINS.labels("token", "refused").inc()
+        raise SyncError("unauthorized", "the token is not valid")
+    return Principal("api:admin", session=False)
+
+
+def _by_session() -> Principal | None:
+    mark = session.get("token")
+    if isinstance(mark, str) and hmac.compare_digest(mark.encode(), _mark().encode()):
+        return Principal("session", session=True)
+    return None
+
+
+def _right(token: str) -> bool:
+    return security.same_secret(token, container().settings.access.admin_token.get_secret_value())
+
+
+def _mark() -> str:
+    """What a session remembers of the token it was opened with: another token ends it."""
+    token = container().settings.access.admin_token.get_secret_value()
+    key = str(current_app.secret_key).encode()
+    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _from_metrics_network() -> bool:
+    """True for the networks of the settings; behind a proxy the address is the proxy's, and only a token helps."""
+    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip")):
+        return False
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    return any(address in network for network in container().settings.access.metrics_networks)
+
+
+@blueprint.get("/login")
+def login_form() -> str:
+    """The page that asks for a token."""
+    return render_template("login.html", next=_local(request.args.get("next", "")), wrong=False)
+
+
+@blueprint.post("/login")
+def login() -> AnyResponse:
+    """Open a session with a token; 401 with a wrong one, 429 after too many wrong ones from one address."""
+    security.require_same_origin(container().settings.web.base_url, browsers_only=True)
+    throttle, address = cast(security.Throttle, current_app.extensions[_THROTTLE]), request.remote_addr or ""
+    wait = throttle.wait(address)
+    if wait:
+        raise TooManyRequests("too many wrong tokens from this address", retry_after=int(wait) + 1)
+    onward = _local(request.form.get("next", ""))
+    if not _right(request.form.get("token", "").strip()):
+        throttle.failed(address)
+        return _wrong(onward)
+    metrics.LOGINS.labels("session", "accepted").inc()
+    log.info("login_accepted")
+    session.clear()
+    session.permanent = True
+    session["token"] = _mark()
+    return redirect(onward, 303)
+
+
+def _wrong(onward: str) -> Response:
+    metrics.LOGINS.labels("session", "refused").inc()
+    log.warning("login_refused")
+    return make_response(render_template("login.html", next=onward, wrong=True), 401)
+
+
+@blueprint.post("/logout")
+def logout() -> AnyResponse:
+    """Forget the session."""
+    session.clear()
+    return redirect("/login", 303)
+
+
+def _local(target: str) -> str:
+    """`target` when it is a path on this very site, else "/": a login must not send people elsewhere."""
+    odd = not target.startswith("/") or target.startswith("//") or "\\" in target or not target.isprintable()
+    return "/" if odd else target

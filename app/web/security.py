@@ -1,0 +1,128 @@
+"""What protects the pages: headers, the same-origin check, the key that signs sessions, and the brake on guessing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Response, g, request
+from werkzeug.exceptions import Forbidden
+
+_CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# The dashboard's templates are compiled in the browser (underscore: new Function) and have style attributes.
+# Its one inline script carries a nonce, so no other inline script runs there either.
+_CSP_RQ = (
+    "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def nonce() -> str:
+    """This request's nonce for inline scripts."""
+    if "nonce" not in g:
+        g.nonce = secrets.token_urlsafe(16)
+    return str(g.nonce)
+
+
+def add_headers(response: Response) -> Response:
+    """The headers of every answer; only static files may be kept by caches."""
+    headers = response.headers
+    headers["Content-Security-Policy"] = _CSP_RQ.format(nonce=nonce()) if request.blueprint == "rq_dashboard" else _CSP
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    # Not no-referrer: with that, browsers send "Origin: null" with our own forms.
+    headers["Referrer-Policy"] = "same-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    if not (request.endpoint or "").endswith("static"):
+        headers["Cache-Control"] = "no-store"
+    return response
+
+
+def changes_state() -> bool:
+    """True when this request's method may change something."""
+    return request.method not in _SAFE_METHODS
+
+
+def require_same_origin(base_url: str, *, browsers_only: bool = False) -> None:
+    """Refuse (403) a request that another site made a browser send.
+
+    With neither header it is no browser of this decade: refused too, unless `browsers_only`.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    own = {_origin(base_url), _origin(request.host_url)}
+    allowed = site == "same-origin" if site else origin in own if origin else browsers_only
+    if not allowed:
+        raise Forbidden("the request does not come from modsync's own pages")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def same_secret(given: str, expected: str) -> bool:
+    """Compare in a time that depends on neither text: digests have one length."""
+    left, right = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (given, expected))
+    return hmac.compare_digest(left, right)
+
+
+def signing_key(data_dir: Path, purpose: str) -> str:
+    """A key for one purpose, derived from `data_dir`/secret_key, which is made once (0600) by whoever is first."""
+    return hmac.new(_root_key(data_dir / "secret_key"), purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def _root_key(path: Path) -> bytes:
+    if not path.exists():
+        _make_key(path)
+    return path.read_bytes()
+
+
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(32))
+        file.flush()
+        os.fsync(file.fileno())
+    # A link appears whole or not at all: of several processes at once the first one's key is everybody's.
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
+
+
+class Throttle:
+    """At most `limit` failures by address in `seconds`; remembers at most `size` addresses, in this process only."""
+
+    def __init__(self, limit: int, seconds: float, clock: Callable[[], float], size: int = 10_000) -> None:
+        self._limit, self._seconds, self._clock, self._size = limit, seconds, clock, size
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def wait(self, address: str) -> float:
+        """How many seconds this address has to wait; 0 when it may try now."""
+        with self._lock:
+            count, since = self._failures.get(address, (0, 0.0))
+            left = since + self._seconds - self._clock()
+            return left if count >= self._limit and left > 0 else 0.0
+
+    def failed(self, address: str) -> None:
+        """Count a failure; the time runs from the first one."""
+        with self._lock:
+            now = self._clock()
+            count, since = self._failures.pop(address, (0, now))
+            self._failures[address] = (count + 1, since) if since + self._seconds > now else (1, now)
+            while len(self._failures) > self._size:
+                self._failures.popitem(last=False)

@@ -1,0 +1,47 @@
+"""Puts the application together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from flask import Flask, Response, g, request
+
+from app.bootstrap import Container
+from app.web import auth, errors, health, metrics, security, webhooks
+from app.web.context import EXTENSION
+
+log = logging.getLogger(__name__)
+_HERE = Path(__file__).parent
+# For everything but webhooks, which have their own setting.
+_LARGEST_FORM = 64 * 1024
+# Asked every few seconds by machines: not worth a line each.
+_OFTEN = frozenset({"health.alive", "health.ready", "metrics.scrape", "static"})
+
+
+def build(container: Container) -> Flask:
+    """The Flask application around `container`."""
+    app = Flask("modsync", root_path=str(_HERE))
+    app.extensions[EXTENSION] = container
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider's option
+    app.before_request(_start_clock)
+    app.after_request(security.add_headers)
+    app.after_request(_log_request)
+    errors.register(app)
+    auth.register(app, container.settings)
+    for module in (webhooks, health, metrics):
+        app.register_blueprint(module.blueprint)
+    return app
+
+
+def _start_clock() -> None:
+    g.started = time.monotonic()
+
+
+def _log_request(response: Response) -> Response:
+    milliseconds = round((time.monotonic() - g.get("started", time.monotonic())) * 1000, 1)
+    values = {"route": errors.route(), "method": request.method, "status": response.status_code, "ms": milliseconds}
+    log.log(logging.DEBUG if request.endpoint in _OFTEN else logging.INFO, "request", extra=values)
+    return response

@@ -1,0 +1,176 @@
+"""Webhooks over real HTTP: every answer of POST /webhooks/<source>."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.integration.web_world import BODY_LIMIT, WebWorld, make_world, release, signed
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
+    world = make_world(tmp_path_factory.mktemp("web"))
+    try:
+        world.start_redis()
+        world.start_web()
+        yield world
+    finally:
+        world.stop()
+
+
+def recorded(web: WebWorld) -> int:
+    return int(web.rows("SELECT count(*) FROM deliveries")[0][0])
+
+
+def test_a_new_release_is_accepted_and_recorded(web: WebWorld) -> None:
+    answer = web.deliver(release(version="v1.0.0"))
+    assert answer.status == 202
+    (run,) = answer.json["runs"]
+    assert (run["status"], run["duplicate"]) == ("queued", False)
+    assert run["links"]["self"] == f"{web.settings.web.base_url}/api/runs/{run['id']}"
+    assert web.rows(f"SELECT status, delivery FROM runs WHERE id = '{run['id']}'") == [
+        ("queued", answer.json["delivery"])
+    ]
+
+
+def test_the_same_delivery_again_is_a_duplicate(web: WebWorld) -> None:
+    first, again = (web.deliver(release(version="v1.1.0")) for _ in range(2))
+    assert (first.status, again.status) == (202, 200)
+    assert again.json["delivery"] == first.json["delivery"]
+    assert again.json["runs"][0] == {**first.json["runs"][0], "duplicate": True}
+
+
+def test_a_module_without_a_rule_is_recorded_as_rejected(web: WebWorld) -> None:
+    answer = web.deliver(release("elsewhere.example/module"))
+    assert answer.status == 202
+    assert (answer.json["runs"][0]["status"], answer.json["runs"][0]["error"]) == ("rejected", "no_rule")
+
+
+def test_a_hundred_identical_deliveries_at_once_make_one_run(web: WebWorld) -> None:
+    raw = release(version="v1.99.9")
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: web.deliver(raw), range(100)))
+    assert sorted(answer.status for answer in answers) == [200] * 99 + [202]
+    assert len({answer.json["runs"][0]["id"] for answer in answers}) == 1
+    assert web.rows("SELECT count(*) FROM runs WHERE version = 'v1.99.9'") == [(1,)]
+
+
+def test_bad_signature_and_unknown_source_look_the_same_and_leave_no_trace(web: WebWorld) -> None:
+    raw, before = release(version="v1.66.6"), recorded(web)
+    refusals = [
+        web.ask("POST", "/webhooks/platform", raw),
+        web.ask("POST", "/webhooks/platform", raw, signed(raw, "another-secret-entirely")),
+        web.ask("POST", "/webhooks/platform", raw, {"X-Gitlab-Token": "sha256=nothex"}),
+        web.ask("POST", "/webhooks/nobody", raw, signed(raw)),
+    ]
+    assert {answer.status for answer in refusals} == {401}
+    assert len({answer.raw for answer in refusals}) == 1
+    varying = {"date"}
+    shapes = [{name: value for name, value in each.headers.items() if name not in varying} for each in refusals]
+    assert all(shape == shapes[0] for shape in shapes)
+    assert refusals[0].json["error"]["code"] == "bad_signature"
+    assert recorded(web) == before
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        (b"not json", "body"),
+        (b"[]", "body"),
+        (b'{"ref": "v1.0.0", "commit_id": "' + b"a" * 40 + b'"}', "module_path"),
+        (release("Not A Module"), "module_path"),
+        (release(commit_id="abc"), "commit_id"),
+        (release("open.corp.example/team/repo", repo_url="https://elsewhere.example/x.git"), "repo_url"),
+    ],
+)
+def test_what_is_signed_but_wrong_names_the_field(web: WebWorld, raw: bytes, field: str) -> None:
+    before = recorded(web)
+    answer = web.deliver(raw)
+    assert (answer.status, answer.json["error"]["field"]) == (422, field)
+    assert answer.json["error"]["code"] in {"invalid_payload", "clone_url_refused"}
+    assert recorded(web) == before
+
+
+@pytest.mark.parametrize("source", ["platform", "nobody"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_is_413_before_it_is_verified(web: WebWorld, source: str, chunked: bool) -> None:
+    raw = b"x" * (BODY_LIMIT + 1)
+    answer = web.ask("POST", f"/webhooks/{source}", raw, signed(raw), chunked=chunked)
+    assert (answer.status, answer.json["error"]["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_exactly_the_limit_is_read(web: WebWorld, chunked: bool) -> None:
+    raw = b"x" * BODY_LIMIT
+    answer = web.ask("POST", "/webhooks/platform", raw, signed(raw), chunked=chunked)
+    assert (answer.status, answer.json["error"]["field"]) == (422, "body")
+
+
+def test_a_chunked_body_is_a_body_like_any_other(web: WebWorld) -> None:
+    raw = release(version="v1.4.0")
+    assert web.ask("POST", "/webhooks/platform", raw, signed(raw), chunked=True).status == 202
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_405(web: WebWorld, method: str) -> None:
+    answer = web.ask(method, "/webhooks/platform")
+    assert (answer.status, answer.json["error"]["code"]) == (405, "method_not_allowed")
+    assert "POST" in answer.headers["allow"]
+
+
+def test_the_senders_text_is_in_no_log_line_and_no_label(web: WebWorld) -> None:
+    raw = release()
+    odd = "%22%7D%0Aforged"
+    assert web.ask("POST", f"/webhooks/{odd}", raw, signed(raw)).status == 401
+    assert not any("forged" in str(event) for event in web.log())
+    metrics = web.get("/metrics").text
+    assert 'modsync_refusals_total{reason="' in metrics
+    assert "forged" not in metrics
+    assert 'source="unknown"' in metrics
+
+
+def test_the_log_tells_the_delivery_and_no_secret(web: WebWorld) -> None:
+    answer = web.deliver(release(version="v1.5.0"))
+    (event,) = (each for each in web.log() if each.get("delivery") == answer.json["delivery"])
+    assert (event["event"], event["source"], event["verdict"]) == ("delivery_received", "platform", "accepted")
+    assert event["role"] == "web"
+    assert "secret-for-the-hook" not in (web.directory / "web.log").read_text()
+
+
+def test_without_redis_deliveries_are_recorded_and_fast(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    try:
+        world.start_web()
+        ready = world.ask("GET", "/readyz")
+        assert (ready.status, ready.json["status"], ready.json["checks"]["redis"]["state"]) == (200, "degraded", "down")
+        started = time.monotonic()
+        answer = world.deliver(release())
+        assert time.monotonic() - started < 1.0
+        assert answer.status == 202
+        run = answer.json["runs"][0]["id"]
+        assert world.rows(f"SELECT status FROM runs WHERE id = '{run}'") == [("queued",)]
+    finally:
+        world.stop()
+
+
+def test_without_a_database_the_sender_is_told_to_come_again(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    try:
+        world.start_web()
+        for path in world.settings.data_dir.glob("modsync.db*"):
+            path.unlink()
+        (world.settings.data_dir / "modsync.db").mkdir()
+        answer = world.deliver(release())
+        assert (answer.status, answer.json["error"]["code"]) == (503, "store_unavailable")
+        assert answer.json["error"]["retry"] is True
+        assert int(answer.headers["retry-after"]) > 0
+        assert "Traceback" not in answer.text
+        assert world.ask("GET", "/readyz").status == 503
+        assert world.ask("GET", "/healthz").status == 200
+    finally:
+        world.stop()
