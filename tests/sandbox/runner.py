@@ -16,14 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
+import psutil
+
 from tests.sandbox.gitlab import GitLab
 from tests.sandbox.gitlab.jobs import Assignment
 from tests.sandbox.gitlab.model import Variable
 
 _POLL_SECONDS = 0.05
 _JOIN_SECONDS = 10.0
-_REAP_SECONDS = 2.0
-_REAP_POLL_SECONDS = 0.002
+_KILL_SECONDS = 2.0
+_KILL_POLL_SECONDS = 0.002
 _BLOCK = 64 * 1024
 
 
@@ -145,14 +147,28 @@ class Runner:
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill what is left of the job and wait until it is gone: init may take a moment to reap orphans."""
-    deadline = time.monotonic() + _REAP_SECONDS
+    """Kill what is left of the job and wait until none of it runs; orphans may stay as zombies until init looks."""
+    deadline = time.monotonic() + _KILL_SECONDS
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(_JOIN_SECONDS)
-        while time.monotonic() < deadline:
-            os.killpg(process.pid, 0)
-            time.sleep(_REAP_POLL_SECONDS)
+    process.wait(_JOIN_SECONDS)
+    while _runs(process.pid) and time.monotonic() < deadline:
+        time.sleep(_KILL_POLL_SECONDS)
+
+
+def _runs(group: int) -> bool:
+    """Whether a process group has a member that is more than a zombie."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, 0)
+        members = [one for one in psutil.process_iter(["status"]) if _group(one.pid) == group]
+        return any(one.info["status"] != psutil.STATUS_ZOMBIE for one in members)
+    return False
+
+
+def _group(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return -1
 
 
 def _script(lines: Iterable[str]) -> str:
