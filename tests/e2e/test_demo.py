@@ -1,0 +1,64 @@
+"""`make demo ONCE=1`: the story itself, as a user sees it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.sandbox.world import PROJECT
+
+DEMO = [sys.executable, "-m", "tests.sandbox.demo"]
+
+
+def _left(marker: str) -> list[str]:
+    """Command lines of processes whose environment carries the marker."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MODSYNC_TEST_MARKER") == marker and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def _environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "MODSYNC_TEST_MARKER": str(tmp_path), "TMPDIR": str(tmp_path)}
+
+
+@pytest.mark.timeout(240)
+def test_the_whole_story_happens_and_nothing_is_left(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [*DEMO, "--once"],
+        cwd=PROJECT,
+        env=_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    for act in ("duplicate: true", "401, nothing recorded", "version_moved", "modsync replay", "Where the time went"):
+        assert act in told.stdout
+    assert _left(str(tmp_path)) == []
+    assert list(tmp_path.glob("modsync-*")) == []
+
+
+@pytest.mark.timeout(240)
+def test_ctrl_c_ends_it_at_any_time(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        DEMO, cwd=PROJECT, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Three releases arrive" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output
+    assert _left(str(tmp_path)) == []
+    assert list(tmp_path.glob("modsync-*")) == []
