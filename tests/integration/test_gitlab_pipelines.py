@@ -1,0 +1,97 @@
+"""The GitLab adapter makes pipelines and reads failed jobs, against the stand-in GitLab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.gitlab_helpers import PATH, connect, ready_project, refusal
+from tests.sandbox.gitlab import GitLab, faults
+
+
+@pytest.fixture
+def gitlab(tmp_path: Path) -> Iterator[GitLab]:
+    with GitLab(tmp_path / "gitlab") as server:
+        server.create_group("mirrors")
+        yield server
+
+
+@pytest.fixture
+def ready(gitlab: GitLab) -> int:
+    return ready_project(gitlab)
+
+
+def test_variables_reach_the_pipeline(gitlab: GitLab, ready: int) -> None:
+    hostile = "$(id) `id` \"';\n$CI_JOB_TOKEN"
+    made = connect(gitlab).create_pipeline(ready, "ci-sync", {"MODSYNC_RUN": "r1", "X": hostile})
+    kept = gitlab.world.pipelines[made.id].variables
+    assert {key: one.value for key, one in kept.items()} == {"MODSYNC_RUN": "r1", "X": hostile}
+
+
+def test_inputs_take_the_place_of_variables(gitlab: GitLab, ready: int) -> None:
+    gitlab.project(PATH).settings["ci_pipeline_variables_minimum_override_role"] = "no_one_allowed"
+    made = connect(gitlab, pipeline_parameters="inputs").create_pipeline(ready, "ci-sync", {"module": "example.com/x"})
+    assert made.name is not None
+    assert made.name.endswith("example.com/x")
+    error = refusal(lambda: connect(gitlab).create_pipeline(ready, "ci-sync", {"module": "example.com/x"}))
+    assert (error.code, "set pipeline variables" in error.message) == ("pipeline_refused", True)
+
+
+def test_a_missing_ci_file_is_its_own_error(gitlab: GitLab, ready: int) -> None:
+    gitlab.settings.ci_file = None
+    assert refusal(lambda: connect(gitlab).create_pipeline(ready, "ci-sync", {})).code == "no_ci_config"
+    gitlab.project(PATH).settings["ci_config_path"] = "precache.yml@platform/none"
+    error = refusal(lambda: connect(gitlab).create_pipeline(ready, "ci-sync", {}))
+    assert (error.code, "platform/none" in error.message) == ("no_ci_config", True)
+
+
+def test_an_unknown_status_is_passed_on(gitlab: GitLab, ready: int) -> None:
+    made = connect(gitlab).create_pipeline(ready, "ci-sync", {})
+    gitlab.force_status(made.id, "waiting_for_callback")
+    assert connect(gitlab).pipeline(ready, made.id).status == "waiting_for_callback"
+
+
+def _fail(gitlab: GitLab, log: bytes) -> None:
+    for _ in range(2):
+        job = gitlab.jobs.take(lambda: False)
+        assert job is not None
+        gitlab.jobs.append(job.job_id, log)
+        gitlab.jobs.finish(job.job_id, "failed")
+
+
+def test_the_guilty_job_is_the_one_that_may_not_fail_and_its_log_is_plain(gitlab: GitLab, ready: int) -> None:
+    token = gitlab.create_token(scopes=["api"])
+    api = connect(gitlab, token=token)
+    made = api.create_pipeline(ready, "ci-sync", {})
+    marks = b"\x1b[0Ksection_start:1700000000:step_script[collapsed=true]\r\x1b[0K\x1b[32;1mWarming\x1b[0;m\n"
+    lines = b"".join(b"line %d\r\n" % number for number in range(40))
+    _fail(gitlab, marks + lines + b" 10%\r 99%\rdone\n\n" + f"curl -H 'X: {token}' \xff\n".encode("latin-1") + marks)
+    found = api.failed_job(ready, made.id)
+    assert found is not None
+    name, page, log = found
+    assert name == "warm"
+    assert page.startswith(gitlab.url)
+    shown = log.splitlines()
+    assert len(shown) == 30
+    assert (shown[0], shown[-1], shown[-3]) == ("line 13", "Warming", "done")
+    assert token not in log
+
+
+def test_a_log_that_cannot_be_had_does_not_hide_the_job(gitlab: GitLab, ready: int) -> None:
+    made = connect(gitlab).create_pipeline(ready, "ci-sync", {})
+    _fail(gitlab, b"x")
+    gitlab.faults.add("GET .*/trace", faults.status(500))
+    found = connect(gitlab).failed_job(ready, made.id)
+    assert found is not None
+    assert (found[0], found[2].startswith("(log not available: gitlab_unavailable")) == ("warm", True)
+
+
+def test_an_endless_log_is_held_in_bounded_memory(gitlab: GitLab, ready: int) -> None:
+    made = connect(gitlab).create_pipeline(ready, "ci-sync", {})
+    _fail(gitlab, b"x" * (8 * 1024 * 1024) + b"\nthe end\n")
+    found = connect(gitlab).failed_job(ready, made.id)
+    assert found is not None
+    assert found[2].splitlines()[-1] == "the end"
+    assert len(found[2]) < 1000
