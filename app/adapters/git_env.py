@@ -20,7 +20,7 @@ from app.domain.errors import SyncError
 CACHE_MARK = "MODSYNC_CACHE"  # in the environment of every git that works in a cache: names its directory
 _NOWHERE = "/nonexistent"
 _LOW_SPEED_BYTES = 1000
-_LOW_SPEED_SECONDS = 60
+_LOW_SPEED_SHARE = 4  # a quarter of the time limit without progress: big packs take a server long to prepare
 _SCP_LIKE = re.compile(r"^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!//)[^\s]+$")
 
 Pairs = list[tuple[str, str]]
@@ -77,7 +77,6 @@ _SETTINGS: Pairs = [
     ("protocol.version", "2"),
     ("http.followRedirects", "false"),
     ("http.lowSpeedLimit", str(_LOW_SPEED_BYTES)),
-    ("http.lowSpeedTime", str(_LOW_SPEED_SECONDS)),
     ("transfer.fsckObjects", "true"),
     # Old honest histories break these three; Gitaly ignores them, too.
     ("fetch.fsck.badTimezone", "ignore"),
@@ -145,7 +144,7 @@ def _protocol(url: str) -> str:
 
 
 def _network(options: GitOptions) -> Pairs:
-    pairs = []
+    pairs = [("http.lowSpeedTime", str(max(1, int(options.timeout_seconds / _LOW_SPEED_SHARE))))]
     if options.ca_file:
         pairs.append(("http.sslCAInfo", str(options.ca_file)))
     if options.http_proxy:
@@ -168,7 +167,7 @@ def _ssh(options: GitOptions) -> str:
     if options.ssh_key_file:
         words += ["-oIdentitiesOnly=yes", "-i", str(options.ssh_key_file)]
     if options.known_hosts_file:
-        words += [f"-oUserKnownHostsFile={options.known_hosts_file}"]
+        words += [f'-oUserKnownHostsFile="{options.known_hosts_file}"']  # ssh itself splits it at spaces
     return shlex.join(words)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from app.adapters.git_process import Result
-from app.adapters.git_repository import Repository, check_ref, check_sha
+from app.adapters.git_repository import Repository, check_sha, is_ref
 
 _ARGS = (
     "fetch",
@@ -23,7 +23,11 @@ _NOT_HAD = (_MISSING, "not our ref", "unadvertised object", "no such remote ref"
 
 
 def fetch_tags(repo: Repository, url: str, tags: Sequence[str]) -> list[str]:
-    """Bring these tags (short names) as they are now, forced; returns those that exist at the source."""
+    """Bring these tags (short names) as they are now, forced; returns those that exist at the source.
+
+    A name that git cannot have does not exist, and does not hold up the others.
+    """
+    tags = [tag for tag in dict.fromkeys(tags) if is_ref(f"refs/tags/{tag}")]
     if not tags:
         return []
     result = _fetch(repo, url, _tag_specs(tags))
@@ -36,7 +40,7 @@ def fetch_tags(repo: Repository, url: str, tags: Sequence[str]) -> list[str]:
         result = _fetch(repo, url, _tag_specs(tags))
     if result.code:
         raise repo.failure("source", url, result)
-    return list(tags)
+    return tags
 
 
 def fetch_commits(repo: Repository, url: str, commits: Sequence[str], has_commit: Callable[[str], bool]) -> None:
@@ -57,7 +61,7 @@ def _fetch(repo: Repository, url: str, refspecs: Sequence[str], *more: str) -> R
 
 
 def _tag_specs(tags: Sequence[str]) -> list[str]:
-    return [f"+{ref}:{ref}" for ref in (check_ref(f"refs/tags/{tag}") for tag in dict.fromkeys(tags))]
+    return [f"+refs/tags/{tag}:refs/tags/{tag}" for tag in tags]
 
 
 def _delete_blocking(repo: Repository, tags: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 
 _ILLEGAL_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|(?:^|/)\.|[./]$")
+_GLOB = re.compile(r"[*?\[]")
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _NO_MORE: Mapping[str, str] = {}
 _REFUSED: dict[Side, str] = {"source": "clone_url_refused", "mirror": "gitlab_refused"}
@@ -66,10 +67,11 @@ class Repository:
         objects = _advertised(result.out.decode("utf-8", "surrogateescape"))
         if not objects and url.startswith("http"):
             self._check_speaks_git(side, url)
+        wanted = _Wanted(patterns)
         return {
             ref: TagAt(found, objects.get(f"{ref}^{{}}", found))
             for ref, found in objects.items()
-            if ref.startswith("refs/") and not ref.endswith("^{}") and _matches(ref, patterns)
+            if ref.startswith("refs/") and not ref.endswith("^{}") and ref in wanted
         }
 
     def _check_speaks_git(self, side: Side, url: str) -> None:
@@ -100,9 +102,15 @@ class Repository:
         return f"cache {self.path.name}" if self.path else ""
 
 
+def is_ref(ref: str) -> bool:
+    """True for a full ref name that git can have, and that no command takes for an option."""
+    name = ref.split("/", 2)[2:]
+    return ref.startswith("refs/") and bool(name) and name[0][:1] != "-" and not _ILLEGAL_IN_REF.search(ref)
+
+
 def check_ref(ref: str) -> str:
     """`ref` when it is a full, legal ref name. Raises SyncError `bad_request`."""
-    if not ref.startswith("refs/") or _ILLEGAL_IN_REF.search(ref) or "/-" in ref:
+    if not is_ref(ref):
         raise SyncError("bad_request", f"{ref!r} is no ref name that modsync uses")
     return ref
 
@@ -119,6 +127,13 @@ def _advertised(listing: str) -> dict[str, str]:
     return {ref: found for found, ref in pairs}
 
 
-def _matches(ref: str, patterns: Sequence[str]) -> bool:
-    """As `git ls-remote` matches: a pattern stands for the end of the name, from a slash on."""
-    return not patterns or ref in patterns or any(fnmatchcase(f"/{ref}", f"*/{pattern}") for pattern in patterns)
+class _Wanted:
+    """Which refs are asked for: full names as they are, patterns as `git ls-remote` takes them, [] for all."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._all = not patterns
+        self._names = frozenset(patterns)
+        self._globs = [f"*/{each}" for each in patterns if _GLOB.search(each) or not each.startswith("refs/")]
+
+    def __contains__(self, ref: str) -> bool:
+        return self._all or ref in self._names or any(fnmatchcase(f"/{ref}", glob) for glob in self._globs)

@@ -129,6 +129,15 @@ def test_read_file_gives_regular_files_alone(world: World) -> None:
     assert found == dict.fromkeys(wanted) | expected
 
 
+def test_a_file_larger_than_go_allows_is_not_read(world: World) -> None:
+    commit = world.repositories.commit(SOURCE, {"LICENSE": b"x" * ((16 << 20) + 1), "go.mod": b"x" * (16 << 20)}, "big")
+    with world.door().source(world.file_url(SOURCE), nothing) as copy:
+        copy.fetch([], [commit])
+        with pytest.raises(SyncError, match="not_a_module"):
+            copy.read_file(commit, "LICENSE")
+        assert len(copy.read_file(commit, "go.mod") or b"") == 16 << 20
+
+
 def test_a_made_tag_is_the_same_object_every_time(world: World) -> None:
     commit, _ = world.release("v1.0.0")
     made = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,6 +170,11 @@ def test_the_time_limit_ends_the_whole_group(world: World) -> None:
     assert children() == []
 
 
+def test_a_connection_without_progress_ends_before_the_time_limit(world: World) -> None:
+    with silent_host() as url, pytest.raises(SyncError, match=r"git_timeout: .*Operation too slow"):
+        world.door(timeout_seconds=8, beat_seconds=0.5).remote_refs(url, [], nothing)
+
+
 def test_a_lost_lease_ends_git(world: World) -> None:
     def lost() -> None:
         if len(children()) > 1:
@@ -183,24 +187,25 @@ def test_a_lost_lease_ends_git(world: World) -> None:
 
 def test_a_lost_lease_ends_a_push_that_hangs(world: World) -> None:
     world.front.wants_token = ()
-    release = threading.Event()
-    world.hook(
-        MIRROR, f"touch {world.root}/hook-runs; while [ ! -e {world.root}/go ]; do read -r x </dev/null; done; exit 1"
-    )
+    runs = world.root / "hook-runs"
+    world.hook(MIRROR, f"touch {runs}; mkfifo {world.root}/hang; exec cat {world.root}/hang")
 
     def lost() -> None:
-        if (world.root / "hook-runs").exists():
-            release.set()
+        if runs.exists():
             raise SyncError("overtaken", "another worker has this run")
 
     with world.door().source(world.url(SOURCE), lost) as copy:
         commit = copy.fetch(["v1.0.0"], [])["v1.0.0"].commit or ""
         with pytest.raises(SyncError, match="overtaken"):
             copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [])
-    (world.root / "go").touch()
-    assert release.is_set()
-    assert not [child for child in children() if "push" in child.cmdline()]
+        assert "git push" not in seen_processes()[0]
     assert world.refs(MIRROR) == {}
+
+
+def test_a_machine_without_git(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SyncError, match="git is not installed"):
+        world.door().remote_refs(world.url(SOURCE), [], nothing)
 
 
 def test_any_other_end_of_the_job_ends_git_too(world: World) -> None:

@@ -1,0 +1,245 @@
+"""What every Git keeps to: the fake that the services' tests use, and the real door on real repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from app.domain.errors import SyncError
+from app.domain.refs import RefUpdate, TagAt
+from app.services.ports import Git
+from tests.contract.fake_git import FakeGit, FakeRepository
+from tests.integration.git_world import MIRROR, SOURCE, World, nothing
+
+BRANCH = "refs/heads/ci-sync"
+
+
+class Place(Protocol):
+    """A source and an empty mirror, and what people do to them."""
+
+    git: Git
+    source: str
+    mirror: str
+
+    def commit(self, files: Mapping[str, bytes], branch: str = "main") -> str: ...
+    def tag(self, name: str, commit: str, annotated: bool = False) -> str: ...
+    def move_tag(self, name: str, commit: str) -> str: ...
+    def delete_tag(self, name: str) -> None: ...
+    def tag_tree(self, name: str) -> str: ...
+    def mirror_refs(self) -> dict[str, str]: ...
+
+
+class InMemory:
+    """The fake."""
+
+    def __init__(self) -> None:
+        self.source, self.mirror = "https://git.example/lib.git", "https://gitlab.example/lib.git"
+        self._source, self._mirror = FakeRepository(), FakeRepository()
+        self.git: Git = FakeGit({self.source: self._source, self.mirror: self._mirror})
+
+    def commit(self, files: Mapping[str, bytes], branch: str = "main") -> str:
+        return self._source.commit(files, branch=branch)
+
+    def tag(self, name: str, commit: str, annotated: bool = False) -> str:
+        return self._source.tag(name, commit, annotated=annotated)
+
+    def move_tag(self, name: str, commit: str) -> str:
+        return self._source.tag(name, commit)
+
+    def delete_tag(self, name: str) -> None:
+        del self._source.refs[f"refs/tags/{name}"]
+
+    def tag_tree(self, name: str) -> str:
+        return self._source.tag(name, None)
+
+    def mirror_refs(self) -> dict[str, str]:
+        return self._mirror.refs
+
+
+class OnDisk:
+    """The real door."""
+
+    def __init__(self, root: Path) -> None:
+        self._world = World(root)
+        self.source, self.mirror = self._world.file_url(SOURCE), self._world.file_url(MIRROR)
+        self.git: Git = self._world.door()
+
+    def commit(self, files: Mapping[str, bytes], branch: str = "main") -> str:
+        return self._world.repositories.commit(SOURCE, files, "change", branch=branch)
+
+    def tag(self, name: str, commit: str, annotated: bool = False) -> str:
+        return self._world.repositories.tag(SOURCE, name, commit, annotated=annotated)
+
+    def move_tag(self, name: str, commit: str) -> str:
+        return self._world.repositories.move_tag(SOURCE, name, commit)
+
+    def delete_tag(self, name: str) -> None:
+        self._world.repositories.delete_tag(SOURCE, name)
+
+    def tag_tree(self, name: str) -> str:
+        tree = self._world.repositories.resolve(SOURCE, "main^{tree}")
+        self._world.git(SOURCE, "update-ref", f"refs/tags/{name}", tree)
+        return tree
+
+    def mirror_refs(self) -> dict[str, str]:
+        return self._world.refs(MIRROR)
+
+
+MAKERS: dict[str, Callable[[Path], Place]] = {"fake": lambda path: InMemory(), "real": OnDisk}
+
+
+@pytest.fixture(params=list(MAKERS.values()), ids=list(MAKERS))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    made: Place = request.param(tmp_path)
+    return made
+
+
+def test_tags_are_fetched_and_peeled(place: Place) -> None:
+    one, two = place.commit({"go.mod": b"1"}), place.commit({"go.mod": b"2"})
+    light, annotated = place.tag("v1.0.0", one), place.tag("v1.0.1", two, annotated=True)
+    tree = place.tag_tree("tree")
+    with place.git.source(place.source, nothing) as copy:
+        found = copy.fetch(["v1.0.0", "v1.0.1", "tree", "absent"], [])
+    expected = {"v1.0.0": TagAt(light, one), "v1.0.1": TagAt(annotated, two), "tree": TagAt(tree, None)}
+    assert found == expected
+    assert annotated != two
+
+
+def test_a_tag_moves_and_goes(place: Place) -> None:
+    one, two = place.commit({"a": b"1"}), place.commit({"a": b"2"})
+    place.tag("v1.0.0", one)
+    with place.git.source(place.source, nothing) as copy:
+        assert copy.fetch(["v1.0.0"], [])["v1.0.0"].commit == one
+        place.move_tag("v1.0.0", two)
+        assert copy.fetch(["v1.0.0"], [])["v1.0.0"].commit == two
+        place.delete_tag("v1.0.0")
+        assert copy.fetch(["v1.0.0"], []) == {}
+
+
+def test_commits_come_when_asked_for(place: Place) -> None:
+    base = place.commit({"a": b"1"})
+    place.tag("v1.0.0", base)
+    later = place.commit({"a": b"2"})
+    with place.git.source(place.source, nothing) as copy:
+        copy.fetch(["v1.0.0"], [""])
+        assert (copy.has_commit(base), copy.has_commit(later)) == (True, False)
+        assert copy.fetch([], [later, "1" * 40]) == {}
+        assert (copy.has_commit(later), copy.has_commit("1" * 40)) == (True, False)
+    with place.git.source(place.source, nothing) as again:
+        assert again.has_commit(later)  # the cache is kept
+
+
+def test_files_are_read_at_a_commit(place: Place) -> None:
+    one = place.commit({"go.mod": b"root", "sub/go.mod": b"nested"})
+    two = place.commit({"go.mod": b"changed"})
+    place.tag("v1.0.0", two)
+    with place.git.source(place.source, nothing) as copy:
+        copy.fetch(["v1.0.0"], [])
+        assert copy.read_file(one, "go.mod") == b"root"
+        assert copy.read_file(two, "go.mod") == b"changed"
+        assert copy.read_file(two, "sub/go.mod") == b"nested"
+        assert [copy.read_file(two, path) for path in ("sub", "absent", "absent/go.mod")] == [None] * 3
+        assert copy.read_file("1" * 40, "go.mod") is None
+
+
+def test_a_made_tag_is_deterministic(place: Place) -> None:
+    commit = place.commit({"a": b"1"})
+    with place.git.source(place.source, nothing) as copy:
+        copy.fetch([], [commit])
+        made = copy.make_tag("v1.0.0", commit)
+        assert made.commit == commit != made.object
+        assert copy.make_tag("v1.0.0", commit) == made
+        assert copy.make_tag("v1.0.1", commit) != made
+        copy.push(place.mirror, [RefUpdate("refs/tags/v1.0.0", made.object, None)], [])
+        with pytest.raises(SyncError, match="commit_missing"):
+            copy.make_tag("v1.0.0", "1" * 40)
+    assert place.git.remote_refs(place.mirror, ["refs/tags/v1.0.0"], nothing) == {"refs/tags/v1.0.0": made}
+
+
+def test_a_push_is_whole_and_keeps_its_leases(place: Place) -> None:
+    one, two = place.commit({"a": b"1"}), place.commit({"a": b"2"})
+    tags = {name: place.tag(name, at, annotated=True) for name, at in (("v1.0.0", one), ("v1.0.1", two))}
+    with place.git.source(place.source, nothing) as copy:
+        copy.fetch(list(tags), [])
+        first = [RefUpdate(BRANCH, one, None), RefUpdate("refs/tags/v1.0.0", tags["v1.0.0"], None)]
+        copy.push(place.mirror, first, ["ci.skip"])
+        there = {BRANCH: one, "refs/tags/v1.0.0": tags["v1.0.0"]}
+        assert place.mirror_refs() == there
+        copy.push(place.mirror, first, [])  # what is there already is no conflict
+        copy.push(place.mirror, [], [])
+        for wrong in (
+            [RefUpdate(BRANCH, two, None)],
+            [RefUpdate(BRANCH, two, two[::-1])],
+            [RefUpdate(BRANCH, two, one), RefUpdate("refs/tags/v1.0.0", tags["v1.0.1"], None)],
+        ):
+            with pytest.raises(SyncError, match="mirror_moved"):
+                copy.push(place.mirror, wrong, [])
+        assert place.mirror_refs() == there
+        copy.push(place.mirror, [RefUpdate(BRANCH, two, one)], [])
+        copy.push(place.mirror, [RefUpdate(BRANCH, one, two)], [])
+    assert place.mirror_refs() == there
+
+
+def test_a_tag_in_the_way_blocks(place: Place) -> None:
+    commit = place.commit({"a": b"1"})
+    with place.git.source(place.source, nothing) as copy:
+        copy.fetch([], [commit])
+        copy.push(place.mirror, [RefUpdate("refs/tags/sub", commit, None)], [])
+        with pytest.raises(SyncError, match="tag_blocked"):
+            copy.push(place.mirror, [RefUpdate("refs/tags/sub/v1.2.3", commit, None)], [])
+    assert place.mirror_refs() == {"refs/tags/sub": commit}
+
+
+def test_what_the_cache_does_not_have_is_not_pushed(place: Place) -> None:
+    with place.git.source(place.source, nothing) as copy, pytest.raises(SyncError, match="cache_broken"):
+        copy.push(place.mirror, [RefUpdate(BRANCH, "1" * 40, None)], [])
+    assert place.mirror_refs() == {}
+
+
+def test_an_overtaken_worker_pushes_nothing(place: Place) -> None:
+    commit = place.commit({"a": b"1"})
+    valid = [True]
+
+    def checkpoint() -> None:
+        if not valid[0]:
+            raise SyncError("overtaken", "another worker has this run")
+
+    with place.git.source(place.source, checkpoint) as copy:
+        copy.fetch([], [commit])
+        valid[0] = False
+        with pytest.raises(SyncError, match="overtaken"):
+            copy.push(place.mirror, [RefUpdate(BRANCH, commit, None)], [])
+    assert place.mirror_refs() == {}
+
+
+def test_remote_refs(place: Place) -> None:
+    commit = place.commit({"a": b"1"})
+    tag = place.tag("v1.0.0", commit, annotated=True)
+    nested = place.tag("sub/v1.0.0", commit)
+    main, one, two = "refs/heads/main", "refs/tags/v1.0.0", "refs/tags/sub/v1.0.0"
+    everything = {main: TagAt(commit, commit), one: TagAt(tag, commit), two: TagAt(nested, commit)}
+    assert place.git.remote_refs(place.source, [], nothing) == everything
+    assert place.git.remote_refs(place.source, [one, "refs/tags/v9"], nothing) == {one: everything[one]}
+    assert place.git.remote_refs(place.source, ["refs/tags/v*", main], nothing) == {
+        main: everything[main],
+        one: everything[one],
+    }
+    assert place.git.remote_refs(place.mirror, [], nothing) == {}
+
+
+def test_what_does_not_exist(place: Place) -> None:
+    nowhere = f"{place.source}/nowhere"
+    with place.git.source(nowhere, nothing) as copy, pytest.raises(SyncError, match="source_missing"):
+        copy.fetch(["v1.0.0"], [])
+    commit = place.commit({"a": b"1"})
+    with place.git.source(place.source, nothing) as copy:
+        copy.fetch([], [commit])
+        with pytest.raises(SyncError, match="project_missing"):
+            copy.push(nowhere, [RefUpdate(BRANCH, commit, None)], [])
+    with pytest.raises(SyncError, match="project_missing"):
+        place.git.remote_refs(nowhere, [], nothing)
+    with pytest.raises(SyncError, match="source_missing"):
+        place.git.remote_refs(nowhere, [], nothing, side="source")
