@@ -75,7 +75,7 @@ def _push(_forge: Forge, body: Fields, _policy: Policy) -> ReleaseEvent | Ignore
     ref = body.text("ref", REF_LIMIT)
     if not ref.startswith("refs/tags/"):
         return Ignored("not_a_release", "a branch was pushed, not a tag")
-    if body.flag("deleted") or not body.text("after", 64).strip("0"):
+    if not body.text("after", 64).strip("0"):
         return Ignored("deleted", "the tag was deleted; modsync never deletes a version")
     head = body.maybe("head_commit")
     commit = head.commit("id") if head else None
