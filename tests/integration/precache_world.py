@@ -68,11 +68,14 @@ def available(client: str) -> str | None:
     return sys.executable if client == "python3" else shutil.which(client.partition("-")[0])
 
 
-def make_path(folder: Path, client: str) -> Path:
-    """A folder with the template's declared tools and one client; the client's wrapper writes its arguments down."""
+def make_path(folder: Path, client: str, tools: str = "") -> Path:
+    """A folder with the template's declared tools and one client; the client's wrapper writes its arguments down.
+
+    `tools` names a program that stands in for all tools, as busybox can.
+    """
     folder.mkdir()
     for tool in TOOLS:
-        (folder / tool).symlink_to(shutil.which(tool) or tool)
+        (folder / tool).symlink_to(shutil.which(tools or tool) or tool)
     program = available(client) or client
     command = f"{program} wget" if client == "busybox-wget" else program
     wrapper = folder / client.removeprefix("busybox-")
@@ -88,6 +91,7 @@ class Shell:
     folder: Path
     path: Path
     proxy_url: str
+    command: tuple[str, ...] = ("sh", "-e")
 
     def run(self, **variables: str) -> "subprocess.CompletedProcess[bytes]":
         """Run the script with VALUES and these variables over them."""
@@ -95,8 +99,9 @@ class Shell:
         build.mkdir(exist_ok=True)
         environment = {"PATH": str(self.path), "HOME": str(build), "CI_JOB_ID": "7", "CI_PROJECT_DIR": str(build)}
         environment |= {**VALUES, "MODSYNC_PROXY_URL": self.proxy_url, **variables}
-        shell = shutil.which("sh") or os.defpath
-        return run([shell, "-e"], env=environment, cwd=build, stdin=script().encode(), timeout=60)
+        program, *options = self.command
+        found = shutil.which(program, path=f"{self.path}{os.pathsep}{os.defpath}") or program
+        return run([found, *options], env=environment, cwd=build, stdin=script().encode(), timeout=60)
 
     def argv(self) -> str:
         written = self.folder / "argv"

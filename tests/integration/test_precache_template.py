@@ -3,6 +3,7 @@
 import base64
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,24 @@ def test_only_a_plain_http_url_is_a_proxy(python_shell: Shell, base: str) -> Non
     result = python_shell.run(MODSYNC_PROXY_URL=base)
     assert result.returncode == 1
     assert b"MODSYNC_PROXY_URL" in result.stdout
+
+
+@pytest.mark.parametrize("command", [("bash", "-eo", "pipefail"), ("dash", "-e"), ("busybox", "sh", "-e")])
+def test_other_shells_run_it_as_well(shell: Shell, proxy: ScriptedProxy, command: tuple[str, ...]) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    result = replace(shell, command=command).run()
+    assert (result.returncode, proxy.paths) == (0, ORDER), result.stdout + result.stderr
+    assert replace(shell, command=command).run(MODSYNC_VERSION_ESCAPED="$(touch pwned)").returncode == 1
+
+
+def test_an_image_of_busybox_and_curl_is_enough(tmp_path: Path, url: str, proxy: ScriptedProxy) -> None:
+    if shutil.which("busybox") is None or shutil.which("curl") is None:
+        pytest.skip("busybox or curl is not installed")
+    path = make_path(tmp_path / "bin", "curl", tools="busybox")
+    result = Shell(tmp_path, path, url, ("busybox", "sh", "-e")).run(MODSYNC_PROXY_TOKEN="s3cret")
+    assert (result.returncode, proxy.paths) == (0, ORDER), result.stdout + result.stderr
+    assert set(proxy.authorizations) == {"Bearer s3cret"}
 
 
 def test_an_image_without_any_client_says_so(tmp_path: Path, url: str) -> None:
