@@ -1,0 +1,74 @@
+"""The migrations lead to exactly the tables that the code uses, on both databases, forwards and back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+import migrations
+from app.adapters import migrate
+from app.adapters.database import connect
+from app.adapters.tables import metadata
+from app.domain.errors import SyncError
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    return list(compare_metadata(context, metadata))
+
+
+def test_the_schema_is_the_one_of_the_models(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url)
+    engine = connect(empty_database_url)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+    engine.dispose()
+
+
+def test_a_difference_would_be_found(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url)
+    engine = connect(empty_database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE mirrors DROP COLUMN branch_at")
+        connection.exec_driver_sql("DROP INDEX ix_runs_commit")
+        assert len(differences(connection)) == 2
+    engine.dispose()
+
+
+def test_there_is_one_head() -> None:
+    scripts = ScriptDirectory(migrations.__path__[0])
+    assert scripts.get_heads() == [migrate.head()]
+
+
+def test_up_down_and_up_again(empty_database_url: str) -> None:
+    assert migrate.current(empty_database_url) is None
+    migrate.upgrade(empty_database_url)
+    assert migrate.at_head(empty_database_url)
+    migrate.downgrade(empty_database_url, "base")
+    assert migrate.current(empty_database_url) is None
+    engine = connect(empty_database_url)
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    engine.dispose()
+    migrate.upgrade(empty_database_url)
+    assert migrate.at_head(empty_database_url)
+
+
+def test_processes_that_start_at_once_do_not_disturb_each_other(empty_database_url: str) -> None:
+    program = "import sys; from app.adapters import migrate; migrate.upgrade(sys.argv[1])"
+    command = [sys.executable, "-c", program, empty_database_url]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert [status for _, status in ended] == [0, 0, 0], ended
+    assert migrate.at_head(empty_database_url)
+
+
+def test_a_database_that_is_away_is_said_to_be_so() -> None:
+    with pytest.raises(SyncError, match="store_unavailable"):
+        migrate.current("postgresql+psycopg://nobody@/none?host=/nonexistent")
