@@ -80,7 +80,9 @@ def module_sums(source: CommitFiles, commit: str, module: ModulePath, version: V
     check_release(module, version)
     go_mod = release_go_mod(source, commit, module, version, subdir)
     scan = _Scan(source, commit, subdir)
-    files = tuple(FileHash(name, scan.hashes[name]) for name in select_files(scan.entries, scan.go_mod))
+    names = select_files(scan.entries, scan.go_mod)
+    _check_packed(scan.entries, lambda: source.packed_size(commit, subdir))
+    files = tuple(FileHash(name, scan.hashes[name]) for name in names)
     return ModuleSums(module, version, hash1(files, zip_prefix(module, version)), hash_go_mod(go_mod), go_mod, files)
 
 
@@ -144,7 +146,6 @@ class _Scan:
         with source.archive(commit, subdir) as entries:
             for entry, content in entries:
                 self._take(entry, content)
-        self._check_packed(lambda: source.packed_size(commit, subdir))
         if subdir and not any(entry.name == "LICENSE" for entry in self.entries):
             self._inherit(source.read_file(commit, "LICENSE", MAX_LICENSE))
 
@@ -162,16 +163,17 @@ class _Scan:
         if entry.name == "go.mod":
             self.go_mod = bytes(kept)
 
-    def _check_packed(self, packed_size: Callable[[], int]) -> None:
-        """Go refuses an archive above 500 MiB even if most of it is left out; only then is it worth packing."""
-        if _packed_at_most(self.entries) > MAX_ZIP and packed_size() > MAX_ZIP:
-            raise RuleBroken("zip_too_large", f"the repository's archive is larger than {MAX_ZIP} bytes")
-
     def _inherit(self, root_license: bytes | None) -> None:
         """A module in a subdirectory takes over the root's LICENSE, unchanged by attributes."""
         if root_license is not None:
             self.entries.append(Entry("LICENSE", Kind.FILE, len(root_license)))
             self.hashes["LICENSE"] = sha256(root_license).hexdigest()
+
+
+def _check_packed(entries: Sequence[Entry], packed_size: Callable[[], int]) -> None:
+    """Go refuses an archive above 500 MiB even if most of it is left out; only when it may be that large is it packed."""
+    if _packed_at_most(entries) > MAX_ZIP and packed_size() > MAX_ZIP:
+        raise RuleBroken("zip_too_large", f"the repository's archive is larger than {MAX_ZIP} bytes")
 
 
 def _packed_at_most(entries: Sequence[Entry]) -> int:
