@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from app.adapters.git_fetch import fetch_commits, fetch_tags
 from app.adapters.git_objects import ObjectReader
 from app.adapters.git_process import Watch
 from app.adapters.git_push import push
-from app.adapters.git_repository import Repository, check_ref, check_sha
+from app.adapters.git_repository import Repository, check_ref, check_sha, is_ref
+from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
 from app.services.ports import Checkpoint, SourceCopy
@@ -22,6 +24,7 @@ from app.services.ports import Checkpoint, SourceCopy
 __all__ = ["Credential", "GitDoor", "GitOptions", "Secret"]
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class GitDoor:
@@ -112,12 +115,21 @@ class _Copy:
         self._objects.close()
 
     def _fetch(self, tags: Sequence[str], commits: Sequence[str]) -> dict[str, TagAt]:
+        held = {tag: at for tag in tags if (at := self._held(tag))}
         there = fetch_tags(self._repo, self._url, tags)
         found = {tag: self._peeled(f"refs/tags/{tag}") for tag in there}
+        for tag in sorted(tag for tag, at in found.items() if held.get(tag, at.object) != at.object):
+            told = {"repository": redact(self._url), "tag": tag, "old": held[tag], "new": found[tag].object}
+            _log.warning("source_tag_moved", extra=told)
         fetch_commits(self._repo, self._url, commits, self._has_commit)
         for command in git_cache.maintenance(self._path):
             self._repo.local(*command)
         return found
+
+    def _held(self, tag: str) -> str | None:
+        """The object that the cache's tag names now, before it may be overwritten."""
+        found = self._objects.info(f"refs/tags/{tag}") if is_ref(f"refs/tags/{tag}") else None
+        return found.name if found else None
 
     def _peeled(self, ref: str) -> TagAt:
         found = self._objects.peel(ref)
@@ -146,6 +158,7 @@ class _Copy:
         except SyncError as error:
             if not self._worth_rebuilding(error):
                 raise
+            _log.warning("cache_rebuilt", extra={"cache": self._path.name, "reason": error.message})
         self._rebuild()
         return action()
 

@@ -53,7 +53,7 @@ def test_every_kind_of_tag_is_peeled(world: World) -> None:
     }
 
 
-def test_a_moved_tag_is_taken_over_and_the_answer_shows_it(world: World) -> None:
+def test_a_moved_tag_is_taken_over_answered_and_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     old, _ = world.release("v1.0.0")
     door, url = world.door(), world.file_url(SOURCE)
     with door.source(url, nothing) as copy:
@@ -63,6 +63,8 @@ def test_a_moved_tag_is_taken_over_and_the_answer_shows_it(world: World) -> None
     with door.source(url, nothing) as copy:
         assert copy.fetch(["v1.0.0"], [])["v1.0.0"].commit == new
         assert copy.has_commit(old)
+    told = [vars(record) for record in caplog.records if record.message == "source_tag_moved"]
+    assert [(each["tag"], each["old"], each["new"]) for each in told] == [("v1.0.0", old, new)]
 
 
 def test_a_tag_that_was_replaced_by_a_directory_of_tags(world: World) -> None:

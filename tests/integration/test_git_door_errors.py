@@ -119,6 +119,22 @@ def test_a_connection_that_is_cut(world: World) -> None:
     assert caught.value.code == "gitlab_unreachable"
 
 
+def test_a_push_that_is_cut_in_the_middle(world: World) -> None:
+    runs = world.root / "hook-runs"
+    world.hook(MIRROR, f"touch {runs}; mkfifo {world.root}/hang; exec cat {world.root}/hang")
+
+    def cut() -> None:
+        if runs.exists():
+            world.server.stop()
+
+    with world.door().source(world.file_url(SOURCE), cut) as copy:
+        tag = copy.fetch(["v1.0.0"], [])["v1.0.0"].object
+        with pytest.raises(SyncError) as caught:
+            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, tag, None)], [])
+    assert caught.value.code == "gitlab_unreachable"
+    assert world.refs(MIRROR) == {}
+
+
 def test_what_is_no_repository(world: World) -> None:
     assert _fetched(world, f"file://{world.root}/nothing.git").code == "source_missing"
 
