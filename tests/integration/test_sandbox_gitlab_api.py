@@ -273,3 +273,22 @@ def test_requests_are_recorded_without_secrets(server: GitLab, token: str, api: 
     lines = [(one.method, one.path, one.status) for one in server.requests]
     assert lines == [("GET", "/api/v4/user", 200), ("GET", "/api/v4/groups/platform%2Fgo", 200)]
     assert token not in repr(server.requests)
+
+
+def test_without_a_token_only_public_things_are_there(server: GitLab, api: client.Gitlab) -> None:
+    server.create_group("open", visibility="public")
+    make_project(api, "open", "p", visibility="public")
+    make_project(api, "open", "secret")
+    nobody = connect(server, None)
+    assert nobody.projects.get("open/p").visibility == "public"
+    with pytest.raises(exceptions.GitlabGetError) as caught:
+        nobody.projects.get("open/secret")
+    assert said(caught) == (404, "404 Project Not Found")
+    with pytest.raises(exceptions.GitlabAuthenticationError):
+        nobody.groups.create({"name": "x", "path": "x"})
+
+
+def test_a_project_is_no_more_visible_than_its_group(api: client.Gitlab) -> None:
+    with pytest.raises(exceptions.GitlabCreateError) as caught:
+        make_project(api, "platform/go", "open", visibility="public")
+    assert said(caught) == (400, {"visibility_level": ["public is not allowed in a private group."]})

@@ -169,6 +169,19 @@ def test_developers_and_protected_branches(server: GitLab, token: str, work: Wor
     assert "default branch of a project cannot be deleted" in work.push(server, PATH, token, ":refs/heads/ci-sync").said
 
 
+def test_of_several_rules_the_most_permissive_one_decides(
+    server: GitLab, api: client.Gitlab, token: str, work: Worktree
+) -> None:
+    project = api.projects.get(PATH)
+    project.protectedbranches.create({"name": "ci-*", "push_access_level": 30})
+    project.protectedbranches.create({"name": "ci-sync", "allow_force_push": True, "push_access_level": 0})
+    developer = member(server, Level.DEVELOPER)
+    assert work.push(server, PATH, token, "HEAD:refs/heads/main").code == 0
+    assert work.push(server, PATH, developer, CI_SYNC).code == 0
+    rewrite(work)
+    assert work.push(server, PATH, developer, FORCED).code == 0
+
+
 def test_leases_atomic_pushes_and_options_work_together(server: GitLab, token: str, work: Worktree) -> None:
     leases = ("--force-with-lease=refs/heads/ci-sync:", "--force-with-lease=refs/tags/v1.0.0:")
     assert work.push(server, PATH, token, "--atomic", "-o", "ci.skip", *leases, CI_SYNC, TAG).code == 0

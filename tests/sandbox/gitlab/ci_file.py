@@ -41,6 +41,13 @@ def ci_text(world: World, user: User, project: Project, sha: str) -> str | None:
 
 def parse(text: str, variables: Mapping[str, str], inputs: Mapping[str, Any]) -> CiConfig:
     """The pipeline that this file makes. Raises ApiError 400 with GitLab's texts where it makes none."""
+    try:
+        return _parse(text, variables, inputs)
+    except ValueError as error:
+        raise base_error(str(error)) from error
+
+
+def _parse(text: str, variables: Mapping[str, str], inputs: Mapping[str, Any]) -> CiConfig:
     document = _document(text, inputs)
     workflow = document.get("workflow") or {}
     known = {**_texts(document.get("variables")), **variables}
