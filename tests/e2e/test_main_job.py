@@ -41,7 +41,6 @@ def test_a_branch_brings_every_version_tag_of_its_commit(world: World, service: 
 
 
 def test_a_branch_without_a_version_tag_ends_no_version(world: World, service: Service) -> None:
-    make_plain(world.platform, world.mirrored("branch/none"), "v1.0.0")
     release = make_plain(world.platform, world.mirrored("branch/none2"), "v1.0.0").releases["v1.0.0"]
     commit = world.platform.commit("branch/none2", {"more.go": "package none2\n"}, "Not released")
 

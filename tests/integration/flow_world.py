@@ -1,0 +1,235 @@
+"""A flow over a real database and the contract-tested fakes of git, GitLab and the proxy, with a clock of its own."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from app.adapters import migrate
+from app.adapters.database import connect
+from app.adapters.flow_store import SqlFlowStore
+from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
+from app.domain.modules import ModulePath, Version
+from app.domain.retry import RetryPolicy
+from app.domain.run import Run, Status, Target, semantic_key
+from app.services.branches import BranchResolver
+from app.services.flow import Flow, FlowOptions, RunFailedError
+from app.services.ports import ProxyInfo, SourceCopy
+from app.services.stages.mirror import MirrorStage, Release
+from app.services.stages.pipeline import PipelineOptions, PipelineStage
+from app.services.stages.verify import VerifyStage
+from app.services.stopping import Stop
+from app.services.stores import NewDelivery, PlannedRun, Receipt
+from app.services.sweep import Sweep, SweepOptions
+from app.services.turn import MirrorTurn, TurnOptions
+from tests.contract.fake_git import FakeGit, FakeRepository
+from tests.contract.fake_gitlab import FakeGitLab
+from tests.contract.fake_go_proxy import FakeGoProxy
+
+SOURCE = "https://git.example/team/thing.git"
+MODULE = "go.example/team/thing"
+MIRROR = "mirrors/team/thing"
+GO_MOD = f"module {MODULE}\n".encode()
+LEASE = 10.0
+
+
+class CrashError(BaseException):
+    """The process dies here: nothing of ours may catch it."""
+
+
+@dataclass
+class FakeClock:
+    """Time stands still until advance(); chance is always a half."""
+
+    time: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def chance(self) -> float:
+        return 0.5
+
+    def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@dataclass
+class FakeQueue:
+    """Jobs in a list; `lost` pretends that Redis forgot them."""
+
+    jobs: list[tuple[str, str]] = field(default_factory=list)
+
+    def enqueue(self, job_id: str, run_id: str) -> None:
+        self.jobs.append((job_id, run_id))
+
+    def waiting(self, job_ids: object) -> frozenset[str]:
+        return frozenset(job for job, _ in self.jobs) & frozenset(job_ids)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass
+class Fuse:
+    """Blows at the `at`-th outside call (from 0): before it takes effect, or `after`. None: never; calls are counted."""
+
+    at: int | None = None
+    after: bool = False
+    seen: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def around(self, name: str) -> Iterator[None]:
+        number = len(self.seen)
+        self.seen.append(name)
+        if number == self.at and not self.after:
+            raise CrashError(name)
+        yield
+        if number == self.at and self.after:
+            raise CrashError(name)
+
+
+class Fused:
+    """Any outside thing with each of its calls through a fuse; context managers give fused things, too."""
+
+    def __init__(self, inner: Any, fuse: Fuse, name: str) -> None:
+        self._inner, self._fuse, self._name = inner, fuse, name
+
+    def __getattr__(self, method: str) -> Any:
+        target = getattr(self._inner, method)
+        if not callable(target):
+            return target
+        if method == "source":
+            return self._opened(target)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._fuse.around(f"{self._name}.{method}"):
+                return target(*args, **kwargs)
+
+        return call
+
+    def _opened(self, source: Any) -> Any:
+        @contextmanager
+        def opened(*args: Any) -> Iterator[Any]:
+            with source(*args) as copy:
+                yield Fused(copy, self._fuse, "cache")
+
+        return opened
+
+
+class FlowWorld:
+    """One repository with tag v1.0.0 at `commit`, its GitLab and proxy; `flow()` is a worker, any number of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.url = f"sqlite:///{directory / 'flow.db'}"
+        migrate.upgrade(self.url)
+        self.engine = connect(self.url)
+        self.clock, self.queue, self.stop = FakeClock(), FakeQueue(), Stop()
+        self.source, self.mirror = FakeRepository(), FakeRepository()
+        self.gitlab, self.proxy = FakeGitLab(), FakeGoProxy()
+        self.git = FakeGit({SOURCE: self.source, f"{self.gitlab.url}/{MIRROR}.git": self.mirror})
+        self.commit = self.source.commit({"go.mod": GO_MOD})
+        self.source.tag("v1.0.0", self.commit)
+        self.replays = SqlReplayStore(self.engine)
+        self.sweep = Sweep(SqlSweepStore(self.engine), self.queue, self.clock, SweepOptions())
+        self._workers, self._made = 0, 0
+
+    def take(self, version: str | None = "v1.0.0", commit: str = "", ref: str = "", **target: str) -> Receipt:
+        """A delivery of one release, recorded."""
+        commit, ref = commit or self.commit, ref or version or "main"
+        self._made += 1
+        key = semantic_key(MODULE, version, ref, commit)
+        plan = PlannedRun(
+            id=f"r{self._made:019d}", source="platform", module=MODULE, version=version, ref=ref, commit=commit,
+            semantic=key, event={}, target=Target(**{"clone_url": SOURCE, "mirror": MIRROR, **target}),
+        )  # fmt: skip
+        delivery = NewDelivery(
+            id=f"d{self._made:019d}", source="platform", dedupe=f"{self._made}", scheme="article", secret_id="x",
+            received_at=self.clock.now(), headers={}, body=b"{}", verdict="accepted",
+        )  # fmt: skip
+        return SqlIntakeStore(self.engine).record(delivery, [plan])[2][0]
+
+    def take_to_pipeline(self) -> str:
+        """A run whose pipeline (number 1) was created and waits."""
+        run = self.take().run_id
+        self.advance(run)
+        self.world_goes_on()
+        self.clock.advance(2)
+        self.advance(run)
+        assert list(self.gitlab.pipelines) == [1]
+        return run
+
+    def flow(self, fuse: Fuse | None = None) -> Flow:
+        """A worker of its own; with a fuse, one that dies at some call."""
+        fuse = fuse or Fuse()
+        self._workers += 1
+        store: Any = Fused(SqlFlowStore(self.engine), fuse, "store")
+        queue: Any = Fused(self.queue, fuse, "queue")
+        gitlab: Any = Fused(self.gitlab, fuse, "gitlab")
+        stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1)
+        turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(lease_seconds=LEASE))
+        branches = BranchResolver(store, SqlIntakeStore(self.engine), queue, stage, self.clock, self._new_run)
+        policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)
+        options = FlowOptions(f"worker-{self._workers}", LEASE, policy)
+        verify = VerifyStage({"default": Fused(self.proxy, fuse, "proxy")}, _zip_sum)
+        pipeline = PipelineStage(gitlab, PipelineOptions(poll_first=1))
+        return Flow(store, queue, self.clock, options, turn, branches, pipeline, verify, {}, self.stop)
+
+    def run(self, run_id: str) -> Run:
+        """The run as stored."""
+        found = self.replays.get(run_id)
+        assert found is not None
+        return found
+
+    def settle(self, *run_ids: str, rounds: int = 60) -> None:
+        """Let sweeper, workers, GitLab and the proxy do their work, second by second, until the runs have ended."""
+        for _ in range(rounds):
+            if all(self.run(each).status in (Status.DONE, Status.FAILED, Status.REJECTED) for each in run_ids):
+                return
+            self.sweep.once()
+            self.work()
+            self.world_goes_on()
+            self.clock.advance(1)
+        raise AssertionError([self.run(each) for each in run_ids])
+
+    def work(self) -> None:
+        """Do all jobs that are in the queue."""
+        jobs, self.queue.jobs[:] = list(self.queue.jobs), []
+        for _, run_id in jobs:
+            self.advance(run_id)
+
+    def advance(self, run_id: str, fuse: Fuse | None = None) -> None:
+        """One job; a run that failed is no surprise here."""
+        try:
+            self.flow(fuse).advance(run_id)
+        except RunFailedError:
+            assert self.run(run_id).status is Status.FAILED
+
+    def world_goes_on(self) -> None:
+        """Pushed refs are visible to pipelines, pipelines succeed and make the proxy cache what is in the mirror."""
+        for project in self.gitlab.projects.values():
+            for ref in self.mirror.refs:
+                at = self.mirror.at(ref)
+                self.gitlab.push(project.id, ref, at.commit or "" if at else "")
+        for number, made in self.gitlab.pipelines.items():
+            if made.now.status == "created":
+                self.cache(made.variables["MODSYNC_VERSION"])
+                self.gitlab.finish(number, "success")
+
+    def cache(self, version: str) -> None:
+        """The proxy fetches what the mirror has."""
+        at = self.mirror.at(f"refs/tags/{version}")
+        if at and at.commit:
+            self.proxy.hold(MODULE, ProxyInfo(version, None, at.commit), GO_MOD, at.commit.encode())
+
+    def _new_run(self) -> str:
+        self._made += 1
+        return f"r{self._made:019d}"
+
+
+def _h1(_cache: SourceCopy, release: Release, _directory: str) -> str:
+    return "h1:" + hashlib.sha256(release.commit.encode()).hexdigest()
+
+
+def _zip_sum(file: BinaryIO, _module: ModulePath, _version: Version) -> str:
+    return "h1:" + hashlib.sha256(file.read()).hexdigest()

@@ -1,0 +1,247 @@
+"""The flow over a real database: stages, retries, batches, branches, moved versions."""
+
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import SyncError
+from app.domain.run import Stage, Status
+from app.services.flow import RunFailedError
+from app.services.stores import ReplayOrder
+from tests.integration.flow_world import MIRROR, FlowWorld, Fuse
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FlowWorld:
+    return FlowWorld(tmp_path)
+
+
+def test_a_release_goes_through(world: FlowWorld) -> None:
+    run = world.take().run_id
+    world.settle(run)
+
+    done = world.run(run)
+    assert (done.status, done.attempt, done.error) == (Status.DONE, 1, None)
+    assert world.mirror.refs == {"refs/heads/ci-sync": world.commit, "refs/tags/v1.0.0": world.commit}
+    assert world.git.pushed_options == [("ci.skip",)]
+    assert done.facts["verify"]["h1"] == done.facts["proof"]["h1"]
+    (pipeline,) = world.gitlab.pipelines.values()
+    assert pipeline.ref == "ci-sync"
+    assert pipeline.variables["MODSYNC_COMMIT"] == world.commit
+
+
+def test_waiting_releases_of_a_repository_share_a_fetch_and_a_push(world: FlowWorld) -> None:
+    runs = [world.take().run_id]
+    for number in range(1, 6):
+        commit = world.source.commit({f"{number}.go": b""})
+        world.source.tag(f"v1.0.{number}", commit)
+        runs.append(world.take(f"v1.0.{number}", commit).run_id)
+    world.settle(*runs)
+
+    assert {world.run(run).status for run in runs} == {Status.DONE}
+    assert world.git.calls.count("fetch") == world.git.calls.count("push") == 1
+    assert len(world.gitlab.pipelines) == 6
+    assert world.mirror.refs["refs/heads/ci-sync"] == world.mirror.refs["refs/tags/v1.0.5"]
+
+
+def test_one_bad_release_of_a_batch_does_not_stop_the_others(world: FlowWorld) -> None:
+    good, bad = world.take().run_id, world.take("v1.0.1", "f" * 40).run_id
+    world.source.tag("v1.0.1", world.commit)
+    world.settle(good, bad)
+
+    assert world.run(good).status is Status.DONE
+    assert (world.run(bad).status, world.run(bad).error) == (Status.FAILED, "commit_mismatch")
+    assert "refs/tags/v1.0.1" not in world.mirror.refs
+
+
+def test_a_missing_tag_is_waited_for(world: FlowWorld) -> None:
+    run = world.take("v1.1.0").run_id
+    world.advance(run)
+    waiting = world.run(run)
+    assert (waiting.status, waiting.error) == (Status.MIRROR, "tag_missing")
+    assert waiting.due_at is not None
+    assert waiting.due_at > world.clock.now()
+    assert waiting.lease_owner is None  # a waiting run holds no worker
+
+    world.source.tag("v1.1.0", world.commit)
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_a_missing_tag_is_made_where_the_rule_says_so(world: FlowWorld) -> None:
+    run = world.take("v1.1.0", tags="make").run_id
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+    at = world.mirror.at("refs/tags/v1.1.0")
+    assert at is not None
+    assert at.commit == world.commit
+
+
+def test_retries_end_and_a_failed_run_fails_its_job(world: FlowWorld) -> None:
+    run = world.take("v1.1.0").run_id
+    for _ in range(60):
+        world.clock.advance(1)
+        world.flow().advance(run)
+    assert world.run(run).status is Status.MIRROR
+    world.clock.advance(10)
+    with pytest.raises(RunFailedError, match=f"{run} failed: tag_missing"):
+        world.flow().advance(run)
+    assert world.run(run).tries > 5
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_replay_starts_at_the_stage_that_is_asked_for(world: FlowWorld, stage: Stage) -> None:
+    run = world.take().run_id
+    world.settle(run)
+    fetched, made = world.git.calls.count("fetch"), len(world.gitlab.pipelines)
+
+    world.replays.replay(run, ReplayOrder("cli:me", "why", stage, force=True), None, world.clock.now())
+    world.settle(run)
+
+    assert (world.run(run).status, world.run(run).attempt) == (Status.DONE, 2)
+    assert world.git.calls.count("fetch") - fetched == (stage is Stage.MIRROR)
+    assert len(world.gitlab.pipelines) - made == (stage is not Stage.VERIFY)
+
+
+def test_a_tag_that_is_in_the_mirror_at_the_same_commit_is_success(world: FlowWorld) -> None:
+    world.mirror.commits = dict(world.source.commits)
+    world.mirror.refs["refs/tags/v1.0.0"] = world.commit
+    run = world.take().run_id
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+    assert world.run(run).facts["push"]["new"] is False
+
+
+def test_a_tag_that_is_in_the_mirror_at_another_commit_is_rejected(world: FlowWorld) -> None:
+    other = world.mirror.commit({"other": b""})
+    world.mirror.tag("v1.0.0", other)
+    run = world.take().run_id
+    world.settle(run)
+    assert (world.run(run).status, world.run(run).error) == (Status.REJECTED, "version_moved")
+    assert world.mirror.refs["refs/tags/v1.0.0"] == other
+
+
+def test_somebody_else_pushes_meanwhile(world: FlowWorld) -> None:
+    first = world.take().run_id
+    world.settle(first)
+    world.mirror.commits = dict(world.source.commits)
+    commit = world.source.commit({"2.go": b""})
+    world.source.tag("v1.1.0", commit)
+    foreign = world.mirror.commit({"foreign": b""}, branch="ci-sync")
+    assert world.mirror.refs["refs/heads/ci-sync"] == foreign
+
+    second = world.take("v1.1.0", commit).run_id
+    world.settle(second)
+
+    assert world.run(second).status is Status.DONE  # the remembered sha was refused, observed, planned again
+    assert world.mirror.refs["refs/heads/ci-sync"] == commit
+
+
+def test_a_pipeline_that_fails_names_its_job(world: FlowWorld) -> None:
+    run = world.take_to_pipeline()
+    world.gitlab.finish(1, "failed", "the last lines")
+    world.settle(run)
+    failed = world.run(run)
+    assert (failed.status, failed.error) == (Status.FAILED, "pipeline_failed")
+    assert "the last lines" in (failed.error_message or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("canceled", "pipeline_canceled"), ("skipped", "pipeline_skipped"), ("manual", "pipeline_blocked")],
+)
+def test_pipelines_that_end_otherwise(world: FlowWorld, status: str, code: str) -> None:
+    run = world.take_to_pipeline()
+    world.gitlab.finish(1, status)
+    world.settle(run)
+    assert (world.run(run).status, world.run(run).error) == (Status.FAILED, code)
+
+
+def test_a_pipeline_state_that_nobody_knows_is_active(world: FlowWorld) -> None:
+    run = world.take_to_pipeline()
+    world.gitlab.finish(1, "brand_new_state")
+    world.clock.advance(2)
+    world.advance(run)
+    assert world.run(run).status is Status.PIPELINE
+    world.gitlab.finish(1, "success")
+    world.cache("v1.0.0")
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_a_creation_whose_answer_was_cut_off_is_looked_for_by_name(world: FlowWorld) -> None:
+    run = world.take().run_id
+    world.gitlab.cut_next_creation()
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+    assert len(world.gitlab.pipelines) == 1
+
+
+def test_what_the_proxy_serves_is_compared(world: FlowWorld) -> None:
+    run = world.take_to_pipeline()
+    world.world_goes_on()
+    ((name, held),) = world.proxy.held.items()
+    world.proxy.hold(name[0], held.info, held.mod, b"something else")
+    world.settle(run)
+    assert (world.run(run).status, world.run(run).error) == (Status.FAILED, "served_other_content")
+
+
+def test_a_defect_of_ours_ends_the_run_with_a_verdict(world: FlowWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = world.take().run_id
+    monkeypatch.setattr(world.gitlab, "ensure_project", lambda path: 1 / 0)
+    world.settle(run, rounds=100)
+    assert (world.run(run).status, world.run(run).error) == (Status.FAILED, "internal")
+
+
+def test_an_overtaken_worker_records_nothing(world: FlowWorld) -> None:
+    run = world.take().run_id
+
+    class Steal(Fuse):
+        def around(self, name: str):  # type: ignore[no-untyped-def]
+            if name == "cache.fetch":
+                world.clock.advance(11)  # the first worker was paused for longer than its lease
+                assert world.flow(Fuse())._store.claim(run, "thief", world.clock.now(), 10) is not None
+            return super().around(name)
+
+    world.flow(Steal()).advance(run)
+
+    assert world.run(run).lease_owner == "thief"
+    assert world.mirror.refs == {}
+    assert not world.run(run).facts
+
+
+def test_a_worker_that_is_asked_to_stop_hands_its_run_over(world: FlowWorld) -> None:
+    run = world.take().run_id
+    world.stop.ask()
+    world.advance(run)
+    handed = world.run(run)
+    assert (handed.status, handed.lease_owner) == (Status.MIRROR, None)
+    assert world.queue.jobs == [(f"{run}-1-2", run)]
+
+
+def test_a_mirror_that_is_taken_is_waited_for_without_a_worker(world: FlowWorld) -> None:
+    run = world.take().run_id
+    store = world.flow()._store
+    assert store.lease_mirror(MIRROR, "somebody", world.clock.now(), 10) is not None  # type: ignore[attr-defined]
+    world.advance(run)
+    assert (world.run(run).lease_owner, world.run(run).tries) == (None, 0)
+    world.clock.advance(11)
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_a_branch_takes_its_version_and_a_second_branch_finds_it_taken(world: FlowWorld) -> None:
+    run = world.take(None, ref="main").run_id
+    world.settle(run)
+    assert (world.run(run).status, world.run(run).version) == (Status.DONE, "v1.0.0")
+
+    again = world.take(None, ref="release").run_id
+    world.settle(again)
+    assert (world.run(again).status, world.run(again).error) == (Status.REJECTED, "duplicate_release")
+
+
+def test_errors_of_the_source_are_retried_and_survived(world: FlowWorld) -> None:
+    run = world.take().run_id
+    world.git.fail("fetch", SyncError("source_unreachable", "no route"), SyncError("git_timeout", "slow"))
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
