@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select, update
 
-from app.adapters.rows import end_attempt, is_active, lock_release
+from app.adapters.rows import is_active, lock_release
 from app.adapters.tables import releases, runs
 from app.domain.run import Status
 
@@ -54,4 +54,4 @@ def _supersede(connection: Connection, holder: RowMapping, by: str, now: datetim
         .where(runs.c.id == holder["id"])
         .values(status=Status.REJECTED, error="superseded", error_message=message, replaced_by=by, updated_at=now)
     )
-    end_attempt(connection, holder["id"], holder["attempt"], Status.REJECTED, "superseded", now)
+    # Its attempt ended before, with an error of its own that people still want to read.

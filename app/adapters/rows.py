@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -37,7 +37,9 @@ def plain(value: Mapping[str, Any]) -> dict[str, Any]:
 def insert_ignoring(connection: Connection, table: Any, values: Mapping[str, Any]) -> bool:
     """INSERT ... ON CONFLICT DO NOTHING on either database; True when the row is new."""
     make = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    return connection.execute(make(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    statement = make(table).values(**values).on_conflict_do_nothing()
+    # Not rowcount: SQLAlchemy keeps it for UPDATE and DELETE only, on PostgreSQL it is -1 after an INSERT.
+    return connection.execute(statement.returning(literal(1))).first() is not None
 
 
 def next_job(connection: Connection, run_id: str, attempt: int) -> str:
