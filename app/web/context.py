@@ -7,7 +7,9 @@ from typing import cast
 
 from flask import current_app, g
 
+from app.adapters.read_store import SqlReadStore
 from app.bootstrap import Container
+from app.services.queries import Queries, Routing
 
 EXTENSION = "modsync"
 
@@ -23,6 +25,14 @@ class Principal:
 def container() -> Container:
     """The container that the application was made with."""
     return cast(Container, current_app.extensions[EXTENSION])
+
+
+def queries() -> Queries:
+    """The reading half; cheap to make."""
+    parts = container()
+    allow = {source.name: source.allow for source in parts.settings.sources}
+    routing = Routing(parts.rules, allow, parts.settings.sandbox.enabled)
+    return Queries(SqlReadStore(parts.engine, parts.clock), routing)
 
 
 def principal() -> Principal:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from app.adapters.job_queue import LIVE
+from app.domain.errors import SyncError
+from app.services.views import Counts
+from app.web.context import container, queries
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -21,8 +30,10 @@ LOGINS = Counter("modsync_logins", "Logins and API tokens by outcome.", ["kind",
 
 @blueprint.get("/metrics")
 def scrape() -> Response:
-    """Everything, as text."""
-    return Response(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+    """Everything, as text. Without a database or Redis what they would tell is missing, and their `up` is 0."""
+    present = CollectorRegistry()
+    present.register(_Present())
+    return Response(generate_latest(_registry()) + generate_latest(present), content_type=CONTENT_TYPE_LATEST)
 
 
 def _registry() -> CollectorRegistry:
@@ -32,3 +43,46 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
+
+
+class _Present(Collector):
+    """How things stand now: the same answer from every process, so it is read and not counted."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Gauges of the database and of Redis."""
+        yield from self._database()
+        yield from self._redis()
+
+    def _database(self) -> Iterator[Metric]:
+        try:
+            counts = queries().counts()
+        except SyncError:
+            yield _gauge("modsync_database_up", "Whether the database answers.", 0)
+            return
+        yield _gauge("modsync_database_up", "Whether the database answers.", 1)
+        yield from _counted(counts)
+
+    def _redis(self) -> Iterator[Metric]:
+        try:
+            depth = container().queue.depth()
+        except SyncError:
+            yield _gauge("modsync_redis_up", "Whether Redis answers.", 0)
+            return
+        yield _gauge("modsync_redis_up", "Whether Redis answers.", 1)
+        family = GaugeMetricFamily("modsync_queue_depth", "Jobs waiting in the queue.", labels=["queue"])
+        family.add_metric([LIVE], depth)
+        yield family
+
+
+def _counted(counts: Counts) -> Iterator[Metric]:
+    runs = GaugeMetricFamily("modsync_runs", "Runs by status.", labels=["status"])
+    for status, number in counts.runs.items():
+        runs.add_metric([str(status)], number)
+    yield runs
+    yield _gauge("modsync_runs_due", "Runs that wait for a worker.", counts.due)
+    yield _gauge("modsync_due_oldest_seconds", "How long the longest of them has waited.", counts.due_oldest_seconds)
+    yield _gauge("modsync_leases_expired", "Runs whose worker died.", counts.leases_expired)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask, Response, g, request
 
 from app.bootstrap import Container
-from app.web import auth, errors, health, metrics, security, webhooks
+from app.web import api, auth, errors, health, metrics, pages, rq_board, security, webhooks
 from app.web.context import EXTENSION
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,9 @@ def build(container: Container) -> Flask:
     app.after_request(_log_request)
     errors.register(app)
     auth.register(app, container.settings)
-    for module in (webhooks, health, metrics):
+    for module in (webhooks, health, metrics, api, pages):
         app.register_blueprint(module.blueprint)
+    rq_board.register(app, container)
     return app
 
 

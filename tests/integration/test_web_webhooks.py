@@ -9,18 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.web_world import BODY_LIMIT, WebWorld, make_world, release, signed
+from tests.integration.web_world import BODY_LIMIT, WebWorld, make_world, release, running, signed
 
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
-    world = make_world(tmp_path_factory.mktemp("web"))
-    try:
-        world.start_redis()
-        world.start_web()
-        yield world
-    finally:
-        world.stop()
+    yield from running(tmp_path_factory.mktemp("web"))
 
 
 def recorded(web: WebWorld) -> int:

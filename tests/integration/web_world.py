@@ -12,15 +12,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 from sqlalchemy import text
 
-from app.adapters.database import connect, reading
+from app.adapters.database import connect, reading, writing
 from app.adapters.embedded_redis import server_command, socket_path, socket_url
 from app.config import load_settings
 from app.config_models import Settings
@@ -95,6 +96,8 @@ def signed(raw: bytes, secret: str = SECRET) -> dict[str, str]:
 
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
 
 @dataclass
@@ -158,6 +161,33 @@ class WebWorld:
         finally:
             engine.dispose()
 
+    def change(self, statement: str) -> None:
+        """Change the database behind the application's back."""
+        engine = connect(self.settings.store.url)
+        try:
+            with writing(engine) as connection:
+                connection.execute(text(statement))
+        finally:
+            engine.dispose()
+
+    def failed_run(self, version: str) -> tuple[str, str]:
+        """(run, job) of a release that failed at its pipeline."""
+        run = str(self.deliver(release(version=version)).json["runs"][0]["id"])
+        self.change(
+            "UPDATE runs SET status = 'failed', stage = 'pipeline', active = 0, due_at = NULL, error = 'pipeline_failed',"
+            f" error_message = '<script>alert(1)</script>' WHERE id = '{run}'"
+        )
+        return run, f"{run}-1-1"
+
+    def login(self, **more: str) -> Answer:
+        """POST /login as a browser does, with the admin's token unless `more` names another."""
+        form = urlencode({"token": TOKEN, "next": "/", **more}).encode()
+        return self.ask("POST", "/login", form, {**FORM, "Sec-Fetch-Site": "same-origin"})
+
+    def cookie(self) -> dict[str, str]:
+        """The header of a logged-in browser."""
+        return {"Cookie": self.login().headers["set-cookie"].partition(";")[0]}
+
     def log(self) -> list[dict[str, Any]]:
         """The events that gunicorn's processes logged so far; a line that is not JSON fails here."""
         return [json.loads(line) for line in (self.directory / "web.log").read_text().splitlines()]
@@ -209,6 +239,17 @@ def make_world(directory: Path) -> WebWorld:
     for name in ("DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR"):
         environment.pop(name, None)
     return WebWorld(directory, settings, port, environment)
+
+
+def running(directory: Path) -> Iterator[WebWorld]:
+    """A world with Valkey and gunicorn; the body of a fixture."""
+    world = make_world(directory)
+    try:
+        world.start_redis()
+        world.start_web()
+        yield world
+    finally:
+        world.stop()
 
 
 def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -1,0 +1,164 @@
+"""The RQ dashboard under /rq over real HTTP, with real jobs in a real Valkey."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from tests.integration.web_world import BEARER, BROWSER, Answer, WebWorld, redis_url, release, running
+
+BOARD = "/rq/0"
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
+    yield from running(tmp_path_factory.mktemp("web"))
+
+
+@pytest.fixture(scope="module")
+def redis(web: WebWorld) -> Redis:
+    return Redis.from_url(redis_url(web))
+
+
+def post(web: WebWorld, path: str) -> Answer:
+    return web.ask("POST", f"/rq{path}", b"", {**web.cookie(), "Sec-Fetch-Site": "same-origin"})
+
+
+@pytest.mark.parametrize("path", ["/", "/0/view/jobs", "/0/view/workers", "/0/data/queues.json"])
+def test_its_pages_work_behind_the_login_only(web: WebWorld, path: str) -> None:
+    assert web.ask("GET", f"/rq{path}").status == 401
+    assert web.ask("GET", f"/rq{path}", headers=BROWSER).status == 303
+    assert web.ask("GET", f"/rq{path}", headers=web.cookie()).status == 200
+
+
+def test_a_release_is_a_job_with_the_same_id(web: WebWorld) -> None:
+    run = web.deliver(release(version="v1.0.1")).json["runs"][0]["id"]
+    jobs = web.get(f"{BOARD}/data/jobs/live/queued/200/asc/1.json").json["jobs"]
+    assert f"{run}-1-1" in {job["id"] for job in jobs}
+    assert web.get(f"{BOARD}/data/job/{run}-1-1.json").json["status"] == "queued"
+    page = web.get(f"{BOARD}/view/job/{run}-1-1")
+    assert page.status == 200
+    assert f'href="/api/runs/{run}-1-1"' in page.text
+
+
+def test_its_pages_name_no_other_host_and_allow_only_their_own_scripts(web: WebWorld) -> None:
+    for path in ("/", "/0/view/jobs", "/0/view/workers"):
+        page = web.get(f"/rq{path}")
+        assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page.text)
+        policy = page.headers["content-security-policy"]
+        nonce = re.search(r"'nonce-([^']+)'", policy)
+        assert nonce
+        inline = re.findall(r"<script(?![^>]*src=)(?![^>]*text/template)[^>]*>", page.text)
+        assert inline == [f'<script nonce="{nonce[1]}">']
+        assert "'unsafe-inline'" not in policy.partition("style-src")[0]
+        assert page.text.index("underscore-umd-min.js") < page.text.index("/static/rq.js") < page.text.index("sugar")
+
+
+def test_all_its_assets_are_there(web: WebWorld) -> None:
+    page = web.get("/rq/")
+    assets = re.findall(r"""(?:src|href)="(/[^"]+\.(?:js|css|svg))\"""", page.text)
+    assert len(assets) >= 8
+    assert {path: web.get(path).status for path in assets} == dict.fromkeys(assets, 200)
+
+
+@pytest.mark.parametrize("job", ["nothing", "r" + "0" * 19 + "-1-1"])
+def test_an_unknown_job_is_404(web: WebWorld, job: str) -> None:
+    for path in (f"{BOARD}/view/job/{job}", f"{BOARD}/data/job/{job}.json"):
+        answer = web.get(path)
+        assert (answer.status, answer.json["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/1/view/queues",
+        "/0/view/jobs/live/nonsense/8/asc/1",
+        "/0/view/jobs/live/queued/8/sideways/1",
+        "/0/view/jobs/live/queued/0/asc/1",
+        "/0/view/jobs/live/queued/8/asc/0",
+        "/0/view/jobs/');alert(1);('/queued/8/asc/1",
+        "/0/view/jobs/%3C%2Fscript%3E/queued/8/asc/1",
+        "/0/data/jobs/live/queued/x/asc/1.json",
+        "/0/data/jobs/live/nonsense/8/asc/1.json",
+    ],
+)
+def test_an_odd_address_is_404_and_never_500(web: WebWorld, path: str) -> None:
+    assert web.get(f"/rq{path}").status == 404
+
+
+def test_requeue_is_a_replay(web: WebWorld) -> None:
+    run, job = web.failed_run("v1.1.0")
+    answer = post(web, f"/job/{job}/requeue")
+    assert (answer.status, answer.json["job"]) == (202, f"{run}-2-1")
+    attempt = web.get(f"/api/runs/{run}").json["attempts"][1]
+    assert (attempt["kind"], attempt["actor"], attempt["reason"]) == (
+        "replay",
+        "session",
+        "requeued in the RQ dashboard",
+    )
+    again = post(web, f"/job/{job}/requeue")
+    assert (again.status, again.json["error"]["code"]) == (409, "still_running")
+
+
+def test_a_job_that_is_not_ours_is_not_requeued(web: WebWorld, redis: Redis) -> None:
+    queue = Queue("other", connection=redis, serializer=JSONSerializer)
+    job = queue.enqueue("builtins.print", job_id="somebody-elses")
+    assert post(web, "/job/somebody-elses/requeue").status == 422
+    assert job.get_status(refresh=True) == "queued"
+
+
+@pytest.mark.parametrize("path", ["/requeue/live", "/queue/live/failed/empty", "/queue/live/queued/empty"])
+def test_what_goes_past_the_database_is_off(web: WebWorld, redis: Redis, path: str) -> None:
+    web.deliver(release(version="v1.2.0"))
+    before = redis.llen("rq:queue:live")
+    answer = post(web, path)
+    assert (answer.status, answer.json["error"]["code"]) == (422, "bad_request")
+    assert "off in modsync" in answer.json["error"]["message"]
+    assert redis.llen("rq:queue:live") == before > 0
+
+
+def test_deleting_a_job_is_off(web: WebWorld, redis: Redis) -> None:
+    run = web.deliver(release(version="v1.3.0")).json["runs"][0]["id"]
+    assert post(web, f"/job/{run}-1-1/delete").status == 422
+    assert redis.exists(f"rq:job:{run}-1-1")
+
+
+def test_no_get_changes_anything_and_no_other_site_posts(web: WebWorld) -> None:
+    assert web.get("/rq/requeue/live").status == 405
+    run, job = web.failed_run("v1.4.0")
+    forged = {**web.cookie(), "Origin": "https://elsewhere.example"}
+    assert web.ask("POST", f"/rq/job/{job}/requeue", b"", forged).status == 403
+    assert len(web.get(f"/api/runs/{run}").json["attempts"]) == 1
+
+
+class Evil:
+    """What a stranger with access to Redis would leave there for a reader who unpickles."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_from_redis_is_unpickled(web: WebWorld, redis: Redis, tmp_path: Path) -> None:
+    run = web.deliver(release(version="v1.5.0")).json["runs"][0]["id"]
+    mark = tmp_path / "unpickled"
+    for name in ("meta", "data", "result"):
+        redis.hset(f"rq:job:{run}-1-1", name, pickle.dumps(Evil(mark)))
+    for path in (f"/view/job/{run}-1-1", f"/data/job/{run}-1-1.json", "/data/jobs/live/queued/200/asc/1.json"):
+        web.get(f"{BOARD}{path}")
+    assert not mark.exists()
+    redis.delete(f"rq:job:{run}-1-1")
+
+
+def test_the_api_token_works_here_too(web: WebWorld) -> None:
+    assert web.ask("GET", "/rq/0/data/workers.json", headers=BEARER).json == {"workers": []}
