@@ -35,6 +35,7 @@ class Call:
     environ: WSGIEnvironment
     start_response: StartResponse
     stopped: threading.Event
+    cut: bool = False
 
     def forward(self) -> Iterable[bytes]:
         return self.inner(self.environ, self.start_response)
@@ -104,6 +105,8 @@ class Faults:
         finally:
             with self._lock:
                 self.requests.append(Request(method, path, status, service))
+            if call.cut:  # only now: who sees the reset finds it recorded
+                _reset(environ)
 
     def _next(self, line: str) -> Fault | None:
         with self._lock:
@@ -163,7 +166,8 @@ def reset() -> Action:
 
     def act(call: Call) -> Iterable[bytes]:
         call.drain()
-        raise _reset(call.environ)
+        call.cut = True
+        raise ConnectionResetError("reset on purpose")
 
     return act
 
@@ -173,7 +177,8 @@ def accept_then_cut() -> Action:
 
     def act(call: Call) -> Iterable[bytes]:
         call.perform()
-        raise _reset(call.environ)
+        call.cut = True
+        raise ConnectionResetError("reset on purpose")
 
     return act
 
@@ -205,14 +210,13 @@ def _half(body: bytes) -> Iterator[bytes]:
     raise ConnectionAbortedError("the rest of the answer is withheld")
 
 
-def _reset(environ: WSGIEnvironment) -> ConnectionResetError:
+def _reset(environ: WSGIEnvironment) -> None:
     """Send a TCP reset now: put a dead socket in the connection's place, which closes the real one without a FIN."""
     connection = environ["werkzeug.socket"]
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     here, there = socket.socketpair()
     with here, there:
         os.dup2(here.fileno(), connection.fileno(), inheritable=False)
-    return ConnectionResetError("reset on purpose")
 
 
 def _line(environ: WSGIEnvironment) -> tuple[str, str, str]:
