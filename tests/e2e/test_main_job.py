@@ -31,7 +31,7 @@ def test_a_branch_brings_every_version_tag_of_its_commit(world: World, service: 
     assert (done["status"], done["version"]) == ("done", "v1.0.1")
     listed = requests.get(
         f"{world.url}/api/runs", params={"module": module.path}, headers=service.authorization, timeout=10
-    ).json()["items"]
+    ).json()["runs"]
     assert {each["version"] for each in listed} == {"v1.0.0", "v1.0.1"}
     other = next(each["id"] for each in listed if each["version"] == "v1.0.0")
     assert service.wait_for(other, "done", "failed", "rejected")["status"] == "done"

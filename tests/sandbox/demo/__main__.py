@@ -10,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from rich.table import Table
+import requests
 
 from tests.sandbox.demo.screen import Screen, times
 from tests.sandbox.demo.story import Story, StoryError
@@ -67,8 +67,9 @@ def _told(story: Story, screen: Screen, *, once: bool, stop: threading.Event) ->
     _addresses(story.world, screen)
     try:
         story.play()
-    except (StoryError, TimeoutError) as error:
-        screen.console.print(f"\n[bold red]This did not happen:[/] {error}", markup=True)
+    except (StoryError, TimeoutError, requests.RequestException) as error:
+        screen.console.print("\n[bold red]This did not happen:[/]")
+        screen.tell(str(error))
         return 1
     screen.console.print()
     screen.console.print(times([story.service.run(each) for each in story.runs]))
@@ -81,18 +82,17 @@ def _told(story: Story, screen: Screen, *, once: bool, stop: threading.Event) ->
 
 
 def _addresses(world: World, screen: Screen) -> None:
-    table = Table(box=None, padding=(0, 2), show_header=False)
+    screen.console.print()
     for name, address in (
         ("modsync", f"{world.url}/"),
         ("RQ dashboard", f"{world.url}/rq/"),
-        ("  log in with the token", world.admin_token),
+        ("log in with", world.admin_token),
         ("metrics", f"{world.url}/metrics"),
         ("GitLab stand-in", world.gitlab.url),
         ("private proxy", world.proxy.url),
-        ("use the CLI here", f"MODSYNC_CONFIG={world.config} .venv/bin/modsync runs"),
+        ("the CLI", f"MODSYNC_CONFIG={world.config} .venv/bin/modsync runs"),
     ):
-        table.add_row("  ", name, address)
-    screen.console.print(table)
+        screen.tell(f"{name:<16} {address}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ class Screen:
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console = Console(highlight=False, soft_wrap=True, width=150)
         self._chapter = 0
 
     def chapter(self, title: str) -> None:

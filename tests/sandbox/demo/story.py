@@ -143,7 +143,9 @@ class Story:
         self.screen.chapter("A Go developer builds a program that needs all three")
         built = self.client.build(PROGRAM)
         self._check(built.returncode == 0, built.stderr.decode(errors="replace"))
-        output = self.client.run_program().stdout.decode().strip()
+        ran = self.client.run_program()
+        self._check(ran.returncode == 0, ran.stderr.decode(errors="replace"))
+        output = (ran.stdout + ran.stderr).decode().strip()
         self.screen.fact(f"go build, then run: {output}")
 
     # --- tools --------------------------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ class Story:
     def _everything(self) -> tuple[object, ...]:
         """What a delivery that changes nothing must leave as it is."""
         answer = requests.get(f"{self.world.url}/api/runs?limit=200", headers=self.service.authorization, timeout=10)
-        runs = [(run["id"], run["status"], run["attempt"]) for run in answer.json()["items"]]
+        runs = [(run["id"], run["status"], run["attempt"]) for run in answer.json()["runs"]]
         pipelines = [each.id for each in self.world.gitlab.pipelines(MIRROR)]
         return runs, self.world.gitlab.refs(MIRROR), pipelines
 
