@@ -57,8 +57,8 @@ class SqlFlowStore:
     def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:
         """See FlowStore."""
         with writing(self._engine) as connection:
-            job = _hand_over(connection, claim, change)
-            _fenced(connection, claim, _values(change, now) | ({"job": job, "job_at": now} if job else {}))
+            _fenced(connection, claim, _values(change, now))
+            job = _hand_over(connection, claim.run, now) if change.hand_over else None
             if step:
                 connection.execute(insert(steps).values(**_step(claim.run, step)))
             if change.pushed:
@@ -152,8 +152,10 @@ def _ensure_mirror(connection: Connection, path: str, now: datetime) -> None:
         insert_ignoring(connection, mirrors, {"path": path, "fence": 0, "updated_at": now})
 
 
-def _hand_over(connection: Connection, claim: Claim, change: Change) -> str | None:
-    return next_job(connection, claim.run.id, claim.run.attempt) if change.hand_over else None
+def _hand_over(connection: Connection, run: Run, now: datetime) -> str:
+    job = next_job(connection, run.id, run.attempt)
+    connection.execute(update(runs).where(runs.c.id == run.id).values(job=job, job_at=now))
+    return job
 
 
 def _values(change: Change, now: datetime) -> dict[str, Any]:

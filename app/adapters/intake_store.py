@@ -9,7 +9,16 @@ from sqlalchemy import Connection, Engine, RowMapping, select, update
 
 from app.adapters.database import writing
 from app.adapters.release_claims import claim_release
-from app.adapters.rows import begin_attempt, end_attempt, insert_ignoring, next_job, plain, restart, target_json
+from app.adapters.rows import (
+    begin_attempt,
+    end_attempt,
+    hold_release,
+    insert_ignoring,
+    next_job,
+    plain,
+    restart,
+    target_json,
+)
 from app.adapters.tables import deliveries, delivery_runs, runs
 from app.domain.run import Stage, Status
 from app.services.stores import NewDelivery, PlannedRun, Receipt
@@ -25,17 +34,15 @@ class SqlIntakeStore:
         self._engine = engine
 
     def record(self, delivery: NewDelivery, planned: Sequence[PlannedRun]) -> tuple[str, bool, list[Receipt]]:
-        """See IntakeStore. Runs are taken in a fixed order, so that two deliveries cannot wait for each other."""
+        """See IntakeStore."""
         with writing(self._engine) as connection:
             delivery_id, known = _delivery(connection, delivery)
-            ordered = sorted(planned, key=lambda plan: (plan.module, plan.version or "", plan.commit))
-            done = {plan.id: _run(connection, plan, delivery_id, delivery.received_at) for plan in ordered}
-        return delivery_id, known, [done[plan.id] for plan in planned]
+            return delivery_id, known, _runs(connection, planned, delivery_id, delivery.received_at)
 
     def add(self, delivery: str, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
         """See IntakeStore."""
         with writing(self._engine) as connection:
-            return [_run(connection, plan, delivery, now) for plan in planned]
+            return _runs(connection, planned, delivery, now)
 
 
 def _delivery(connection: Connection, delivery: NewDelivery) -> tuple[str, bool]:
@@ -54,7 +61,15 @@ def _delivery(connection: Connection, delivery: NewDelivery) -> tuple[str, bool]
     ).scalar_one(), True
 
 
+def _runs(connection: Connection, planned: Sequence[PlannedRun], delivery: str, now: datetime) -> list[Receipt]:
+    """A receipt for each plan; taken in a fixed order, so that two deliveries cannot wait for each other."""
+    ordered = sorted(planned, key=lambda plan: (plan.module, plan.version or "", plan.commit))
+    done = {plan.id: _run(connection, plan, delivery, now) for plan in ordered}
+    return [done[plan.id] for plan in planned]
+
+
 def _run(connection: Connection, plan: PlannedRun, delivery: str, now: datetime) -> Receipt:
+    hold_release(connection, plan.module, plan.version)
     new = insert_ignoring(connection, runs, _row(plan, delivery, now))
     query = select(runs).where(runs.c.semantic == plan.semantic).with_for_update()
     row = connection.execute(query).mappings().one()

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
 
 from app.adapters.database import reading, writing
 from app.adapters.release_claims import claim_release
-from app.adapters.rows import end_attempt, next_job, restart, run_of_row, target_json
+from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
 from app.adapters.tables import runs
 from app.domain.errors import SyncError
 from app.domain.run import Run, Stage, Status, Target
@@ -72,6 +72,7 @@ class SqlReplayStore:
     def replay(self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime) -> Receipt:
         """See ReplayStore."""
         with writing(self._engine) as connection:
+            _hold_its_release(connection, run_id)
             row = _locked(connection, run_id)
             _check(row, order)
             if row["version"] is not None:
@@ -101,6 +102,12 @@ class SqlReplayStore:
             }  # fmt: skip
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
             end_attempt(connection, run_id, row["attempt"], Status.FAILED, "cancelled", now)
+
+
+def _hold_its_release(connection: Connection, run_id: str) -> None:
+    row = connection.execute(select(runs.c.module, runs.c.version).where(runs.c.id == run_id)).one_or_none()
+    if row:
+        hold_release(connection, row.module, row.version)
 
 
 def _locked(connection: Connection, run_id: str) -> RowMapping:

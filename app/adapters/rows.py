@@ -102,6 +102,17 @@ def _kept(facts: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name not in forgotten}
 
 
+def hold_release(connection: Connection, module: str, version: str | None) -> None:
+    """Take the release's row, where there is one, for this transaction.
+
+    A transaction that takes several rows takes a release before its runs and a run before its attempts, releases in
+    the order of their names: PostgreSQL would end one of two that wait for each other.
+    """
+    if version is not None:
+        which = (releases.c.module == module) & (releases.c.version == version)
+        connection.execute(select(releases.c.run_id).where(which).with_for_update())
+
+
 def lock_release(
     connection: Connection, module: str, version: str, run_id: str, commit: str
 ) -> tuple[RowMapping, bool]:
