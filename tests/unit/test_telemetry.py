@@ -1,0 +1,105 @@
+"""Logs: the form of a line, and that no secret is in any."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.telemetry import configure_logging, formatter, secret_values
+from tests.integration.web_world import ENVIRONMENT, SECRET, write_settings
+
+
+def line(form: str = "json", message: str = "event_name", secrets: tuple[str, ...] = (), **values: Any) -> str:
+    """What one record becomes; `exc_info` among `values` is the record's."""
+    error = values.pop("exc_info", None)
+    logger = logging.Logger("app.somewhere")
+    record = logger.makeRecord(logger.name, logging.INFO, "file", 1, message, (), error, extra=values)
+    return formatter(form, "worker", secrets).format(record)
+
+
+def test_a_line_is_one_json_object_with_the_values_as_fields() -> None:
+    event = json.loads(line(run="r1", count=3, good=True, nothing=None, many=["a", "b"]))
+    stamp = event.pop("timestamp")
+    assert stamp.endswith("Z")
+    assert event == {
+        "event": "event_name", "level": "info", "logger": "app.somewhere", "role": "worker", "run": "r1", "count": 3,
+        "good": True, "nothing": None, "many": ["a", "b"],
+    }  # fmt: skip
+
+
+def test_an_exception_is_one_field() -> None:
+    try:
+        raise ValueError(f"bad {SECRET}")
+    except ValueError:
+        text = line(secrets=(SECRET,), exc_info=sys.exc_info())
+    assert "\n" not in text
+    assert "ValueError: bad ***" in json.loads(text)["exception"]
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        SECRET,
+        f"before {SECRET} after",
+        [{"deep": (SECRET,)}],
+        {SECRET[:3]: {"x": SECRET}},
+        ValueError(SECRET),
+        f"https://user:{SECRET}@git.corp.example/x.git",
+        SECRET.encode(),
+    ],
+)
+def test_no_secret_is_in_any_line_at_any_depth(form: str, value: object) -> None:
+    assert SECRET not in line(form, secrets=(SECRET,), field=value)
+    assert SECRET not in line(form, message=f"third party says {value}", secrets=(SECRET,))
+
+
+def test_a_field_that_is_called_a_secret_is_masked_whatever_it_holds() -> None:
+    event = json.loads(line(admin_token="short", password="p", source="platform", Authorization=b"x"))
+    assert (event["admin_token"], event["password"], event["Authorization"]) == ("***", "***", "***")
+    assert event["source"] == "platform"
+
+
+@pytest.mark.parametrize("evil", ["a\nb", "a\r\nb", "a\x1b[31mb", "a\u2028b", "a\x85b"])
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_value_cannot_forge_a_line(form: str, evil: str) -> None:
+    for text in (line(form, field=evil), line(form, message=evil), line(form, field=[evil])):
+        assert len(text.splitlines()) == 1
+        assert "\x1b" not in text
+
+
+def test_the_settings_secrets_are_all_known(tmp_path: Path) -> None:
+    settings = write_settings(
+        tmp_path, DATABASE_URL="postgresql://u:p%40ss-word@db/x", REDIS_URL="redis://:redis-pass@cache:6379/0"
+    )
+    found = secret_values(settings)
+    assert set(ENVIRONMENT.values()) <= found
+    assert {"p%40ss-word", "p@ss-word", "redis-pass"} <= found
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield logger
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logging.captureWarnings(False)
+
+
+def test_configure_takes_every_logger_once(
+    tmp_path: Path, root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = write_settings(tmp_path)
+    for role in ("first", "web"):
+        configure_logging(settings, role)
+    logging.getLogger("anything.at.all").warning("said_once", extra={"detail": SECRET})
+    logging.getLogger("anything.at.all").debug("too_quiet")
+    (event,) = (json.loads(each) for each in capsys.readouterr().err.splitlines())
+    assert (event["event"], event["role"], event["detail"]) == ("said_once", "web", "***")
