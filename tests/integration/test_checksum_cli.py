@@ -15,8 +15,8 @@ from app.domain.modules import ModulePath, Version
 from app.services.checksum import zip_sums
 from tests.integration.go_oracle import GoOracle
 from tests.integration.go_repositories import SITE, SYMLINK, Blob, Commit, download, make_repository
-
-Tags = dict[str, str]
+from tests.sandbox.git_http import GitHttpBackend
+from tests.sandbox.serve import LoopbackServer
 
 
 def modsync(*args: str) -> Result:
@@ -39,6 +39,7 @@ def refused(*args: str, status: int = 1) -> str:
 
 def repository(directory: Path, files: dict[str, str], *tags: str) -> str:
     blobs = {name.encode(): Blob(content.encode()) for name, content in files.items()}
+    directory.parent.mkdir(exist_ok=True)
     make_repository(directory, [Commit(blobs, dict.fromkeys(tags, "light"))])
     return str(directory)
 
@@ -132,7 +133,7 @@ def test_gopkg_and_incompatible(tmp_path: Path, module: str, version: str, go_mo
         ["checksum", "a.b/c", "--repo", "."],
         ["checksum", "a.b/c@", "--repo", "."],
         ["checksum", "a.b/c@v1.0.0", "--repo", ".", "--zip", __file__],
-        ["checksum", "a.b/c@v1.0.0", "--zip", "/nowhere"],
+        ["checksum", "a.b/c@v1.0.0", "--zip", "no-such-file"],
         ["module-zip", "a.b/c@v1.0.0", "--repo", "."],
     ],
 )
@@ -145,11 +146,11 @@ def test_usage(args: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        ("/nowhere", "no repository"),
+        ("no-such-place", "no repository"),
         ("--upload-pack=touch /tmp/x", "neither a path nor a URL"),
         ("ext::sh -c false", "transport 'ext' not allowed"),
         ("ext://x", "transport 'ext' not allowed"),
-        ("file:///nowhere", "does not appear to be a git repository"),
+        ("file:///no-such-place", "does not appear to be a git repository"),
         (str(Path(__file__).parent), "not a git repository"),
         ("http://user:secret@127.0.0.1:1/x", "unable to access"),
         ("http://127.0.0.1:1/x?private_token=secret", "unable to access"),
@@ -159,6 +160,17 @@ def test_places_that_are_no_repository(place: str, reason: str) -> None:
     message = refused("a.b/c@v1.0.0", f"--repo={place}")
     assert reason in message
     assert "secret" not in message
+
+
+def test_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    repo = repository(tmp_path / "group" / "r.git", {"go.mod": "module a.b/c\n"}, "v1.0.0")
+    with LoopbackServer(GitHttpBackend(tmp_path)) as server:
+        url = f"{server.url}/group/r.git"
+        commit = json.loads(lines("a.b/c@v1.0.0", "--repo", url, "--json")[0])["commit"]
+        for version in ("v1.0.0", f"v0.0.0-20200913122641-{commit[:12]}"):
+            assert lines(f"a.b/c@{version}", "--repo", url) == lines(f"a.b/c@{version}", "--repo", repo)
+        assert "unknown revision" in refused("a.b/c@v1.0.1", "--repo", url)
 
 
 def test_work_trees(tmp_path: Path) -> None:
