@@ -53,7 +53,7 @@ def test_a_branch_without_a_version_tag_ends_no_version(world: World, service: S
 
 def test_ids_of_jobs_work_everywhere_also_after_redis_was_flushed(world: World, service: Service) -> None:
     release = make_plain(world.platform, world.mirrored("ids/flushed"), "v1.0.0").releases["v1.0.0"]
-    wrong = "0" * 40
+    wrong = "f" * 40
     failed = service.wait_for(_run(_send(world, release, commit_id=wrong)), "failed")
     assert failed["error"]["code"] == "commit_mismatch"
     job = failed["attempts"][0]["jobs"][0]
