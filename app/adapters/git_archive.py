@@ -118,9 +118,12 @@ class GitArchive:
                     yield output
             except tarfile.TarError as error:
                 broken = error
-            if broken or process.returncode not in (0, -signal.SIGPIPE):
+            # tarfile takes a stream that was cut between two files for complete: only the exit status tells
+            if broken or process.returncode not in ((0, -signal.SIGPIPE) if form == "zip" else (0,)):
                 errors.seek(0)
-                raise SourceUnreadable(_failure(args, errors.read())) from broken
+                late = f"git archive took longer than {self._timeout:g} seconds"
+                killed = process.returncode == -signal.SIGKILL
+                raise SourceUnreadable(late if killed else _failure(args, errors.read())) from broken
 
     def _objects(self, scratch: str) -> str:
         """Make `scratch` an empty bare repository of the same object format, and return the objects to read from it."""
@@ -153,18 +156,13 @@ def _bounded(process: subprocess.Popen[bytes], timeout: float) -> Iterator[IO[by
 
 def _entries(output: IO[bytes], prefix: str) -> Iterator[tuple[Entry, Readable]]:
     """Walk a tar stream; a module's own directory and those above and below it are no entries."""
-    try:
-        with tarfile.open(
-            fileobj=output, mode="r|", bufsize=_CHUNK, encoding="utf-8", errors="surrogateescape"
-        ) as archive:
-            while (member := archive.next()) is not None:
-                # tarfile keeps all members otherwise: too much for large modules
-                archive.members.clear()  # type: ignore[attr-defined]
-                if member.name.startswith(prefix) and not member.isdir():
-                    entry = Entry(member.name.removeprefix(prefix), _kind(member), member.size)
-                    yield entry, _content(archive, member)
-    except tarfile.TarError as error:
-        raise SourceUnreadable(f"git archive: {error}") from None
+    with tarfile.open(fileobj=output, mode="r|", bufsize=_CHUNK, encoding="utf-8", errors="surrogateescape") as archive:
+        while (member := archive.next()) is not None:
+            # tarfile keeps all members otherwise: too much for large modules
+            archive.members.clear()  # type: ignore[attr-defined]
+            if member.name.startswith(prefix) and not member.isdir():
+                entry = Entry(member.name.removeprefix(prefix), _kind(member), member.size)
+                yield entry, _content(archive, member)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Readable:
