@@ -235,7 +235,7 @@ def test_an_overtaken_worker_does_not_push(world: World) -> None:
         if not valid[0]:
             raise SyncError("overtaken", "another worker has this run")
 
-    with world.door().source(world.file_url(SOURCE), checkpoint) as copy:
+    with world.door(beat_seconds=60).source(world.file_url(SOURCE), checkpoint) as copy:
         copy.fetch(["v1.0.0"], [])
         valid[0] = False
         with pytest.raises(SyncError, match="overtaken"):

@@ -171,15 +171,30 @@ def _a_file(path: Path) -> None:
     path.write_text("not a directory")
 
 
-def _drop_a_blob(path: Path) -> None:
-    """Everything loose, and one file's content gone: only reading or pushing it notices."""
-    blob = git(path, "rev-parse", "v1.0.0:version.txt")
+def _loosen(path: Path) -> None:
+    """Every object in a file of its own."""
     for pack in _packs(path):
         content = pack.read_bytes()
         for part in path.glob(f"objects/pack/{pack.stem}.*"):
             part.unlink()
         git(path, "unpack-objects", "-q", stdin=content)
-    (path / "objects" / blob[:2] / blob[2:]).unlink()
+
+
+def _blob(path: Path, tag: str) -> Path:
+    name = git(path, "rev-parse", f"{tag}:version.txt")
+    return path / "objects" / name[:2] / name[2:]
+
+
+def _drop_a_blob(path: Path) -> None:
+    """Only reading it or pushing it notices."""
+    _loosen(path)
+    _blob(path, "v1.0.0").unlink()
+
+
+def _swap_a_blob(path: Path) -> None:
+    """Sound content under another object's name: git reads it without a word."""
+    _loosen(path)
+    _writable(_blob(path, "v1.0.0")).write_bytes(_blob(path, "v1.0.1").read_bytes())
 
 
 def _writable(path: Path) -> Path:
@@ -204,6 +219,7 @@ DAMAGE = [
     _empty_directory,
     _a_file,
     _drop_a_blob,
+    _swap_a_blob,
 ]
 
 
