@@ -47,7 +47,7 @@ class SqlReadStore:
         now = self._clock.now()
         numbers = select(runs.c.status, func.count()).group_by(runs.c.status)
         with reading(self._engine) as connection:
-            by_status: dict[str, int] = dict(connection.execute(numbers).tuples().all())
+            by_status: dict[str, int] = dict(connection.execute(numbers).all())
             due, oldest = connection.execute(_due(now)).one()
             expired = connection.execute(_number(runs.c.active, runs.c.lease_until < now)).scalar_one()
             received = connection.execute(select(func.count()).select_from(deliveries)).scalar_one()

@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, RowMapping, Table, select
 
 from app.adapters.flow_store import SqlFlowStore
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
+from app.adapters.system import SystemClock
 from app.adapters.tables import attempts, releases, runs, steps
 from app.domain.ids import make_id
 from app.domain.run import Claim, Run, Stage, Status, Target, semantic_key
@@ -147,6 +149,22 @@ class Stored:
     def _rows(self, table: Table, which: Any) -> list[RowMapping]:
         with self.engine.connect() as connection:
             return list(connection.execute(select(table).where(which)).mappings())
+
+
+class StoredClock(SystemClock):
+    """The time of the stored world."""
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+
+    def now(self) -> datetime:
+        return self._stored.now
+
+
+@pytest.fixture
+def stored(engine: Engine) -> Stored:
+    """The stores on an empty database."""
+    return Stored(engine)
 
 
 def change_of(run: Run, status: Status, *, error: str | None = None, **more: Any) -> Change:

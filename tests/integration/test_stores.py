@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from app.adapters.tables import deliveries, delivery_runs
 from app.domain.errors import SyncError
 from app.domain.run import Stage, Status
 from app.services.stores import ReplayOrder
 from tests.integration.stored import MODULE, ORDER, TARGET, A, B, C, Stored
-
-
-@pytest.fixture
-def stored(engine: Engine) -> Stored:
-    return Stored(engine)
 
 
 def code_of(caught: pytest.ExceptionInfo[SyncError]) -> str:

@@ -6,17 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine
 
 from app.domain.errors import SyncError
 from app.domain.run import Claim, Stage, Status, semantic_key
 from app.services.stores import DueRun, ReplayOrder, StepRecord
 from tests.integration.stored import LEASE, MODULE, ORDER, PUSHED, TARGET, A, B, Stored, change_of
-
-
-@pytest.fixture
-def stored(engine: Engine) -> Stored:
-    return Stored(engine)
 
 
 def overtaken(stored: Stored, claim: Claim) -> bool:

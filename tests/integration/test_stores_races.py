@@ -9,19 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import func, select
 
 from app.adapters.tables import deliveries, runs
 from app.domain.errors import SyncError
 from app.domain.run import Stage, Status
 from app.services.stores import Receipt
 from tests.integration.stored import LEASE, ORDER, TARGET, A, B, Stored
-
-
-@pytest.fixture
-def stored(engine: Engine) -> Stored:
-    return Stored(engine)
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
