@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from app.adapters.git import GitDoor, GitOptions
 from app.adapters.git_env import CACHE_MARK
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
+from tests.integration.git_damage import DAMAGE, drop_a_blob, drop_packs, packs, truncate_pack
 from tests.integration.git_world import MIRROR, SOURCE, World, git, nothing
 
 BRANCH = "refs/heads/ci-sync"
@@ -100,130 +100,7 @@ def test_two_sources_do_not_wait_for_each_other(world: World) -> None:
         assert set(two.fetch(["v9.0.0"], [])) == {"v9.0.0"}
 
 
-def _packs(path: Path) -> list[Path]:
-    return sorted(path.glob("objects/pack/*.pack"), key=lambda pack: pack.stat().st_size)
-
-
-def _truncate_pack(path: Path) -> None:
-    os.truncate(_writable(_packs(path)[-1]), 40)
-
-
-def _flip_bytes(path: Path) -> None:
-    pack = _writable(_packs(path)[-1])
-    content = bytearray(pack.read_bytes())
-    content[20:-30] = bytes(255 - byte for byte in content[20:-30])
-    pack.write_bytes(content)
-
-
-def _drop_packs(path: Path) -> None:
-    for pack in _packs(path):
-        pack.unlink()
-
-
-def _drop_objects(path: Path) -> None:
-    shutil.rmtree(path / "objects")
-
-
-def _drop_pack_files(path: Path) -> None:
-    shutil.rmtree(path / "objects" / "pack")
-
-
-def _spoil_index(path: Path) -> None:
-    for index in path.glob("objects/pack/*.idx"):
-        _writable(index).write_bytes(b"nonsense")
-
-
-def _spoil_ref(path: Path) -> None:
-    (path / "refs" / "tags" / "v1.0.0").write_text("nonsense\n")
-
-
-def _empty_ref(path: Path) -> None:
-    (path / "refs" / "tags" / "v1.0.0").write_text("")
-
-
-def _ref_to_nothing(path: Path) -> None:
-    (path / "refs" / "tags" / "v1.0.0").write_text("1" * 40 + "\n")
-
-
-def _spoil_packed_refs(path: Path) -> None:
-    (path / "packed-refs").write_text("nonsense\n")
-
-
-def _spoil_config(path: Path) -> None:
-    (path / "config").write_text("[core\n")
-
-
-def _empty_config(path: Path) -> None:
-    (path / "config").write_text("")
-
-
-def _spoil_head(path: Path) -> None:
-    (path / "HEAD").write_bytes(b"\0\0\0")
-
-
-def _empty_directory(path: Path) -> None:
-    shutil.rmtree(path)
-    path.mkdir()
-
-
-def _a_file(path: Path) -> None:
-    shutil.rmtree(path)
-    path.write_text("not a directory")
-
-
-def _loosen(path: Path) -> None:
-    """Every object in a file of its own."""
-    for pack in _packs(path):
-        content = pack.read_bytes()
-        for part in path.glob(f"objects/pack/{pack.stem}.*"):
-            part.unlink()
-        git(path, "unpack-objects", "-q", stdin=content)
-
-
-def _blob(path: Path, tag: str) -> Path:
-    name = git(path, "rev-parse", f"{tag}:version.txt")
-    return path / "objects" / name[:2] / name[2:]
-
-
-def _drop_a_blob(path: Path) -> None:
-    """Only reading it or pushing it notices."""
-    _loosen(path)
-    _blob(path, "v1.0.0").unlink()
-
-
-def _swap_a_blob(path: Path) -> None:
-    """Sound content under another object's name: git reads it without a word."""
-    _loosen(path)
-    _writable(_blob(path, "v1.0.0")).write_bytes(_blob(path, "v1.0.1").read_bytes())
-
-
-def _writable(path: Path) -> Path:
-    path.chmod(0o644)
-    return path
-
-
-DAMAGE = [
-    _truncate_pack,
-    _flip_bytes,
-    _drop_packs,
-    _drop_objects,
-    _drop_pack_files,
-    _spoil_index,
-    _spoil_ref,
-    _empty_ref,
-    _ref_to_nothing,
-    _spoil_packed_refs,
-    _spoil_config,
-    _empty_config,
-    _spoil_head,
-    _empty_directory,
-    _a_file,
-    _drop_a_blob,
-    _swap_a_blob,
-]
-
-
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__.strip("_"))
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
 def test_a_damaged_cache_is_built_anew(
     world: World, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -234,7 +111,7 @@ def test_a_damaged_cache_is_built_anew(
     assert "cache_rebuilt" not in caplog.text  # once was enough
 
 
-@pytest.mark.parametrize("damage", [_drop_packs, _truncate_pack, _drop_a_blob], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", [drop_packs, truncate_pack, drop_a_blob], ids=lambda damage: damage.__name__)
 def test_damage_between_fetch_and_push(world: World, damage: Callable[[Path], None]) -> None:
     """The cache is built anew with all that this opening had fetched and made."""
     untagged = world.repositories.commit(SOURCE, {"x": "1"}, "later")
@@ -287,7 +164,7 @@ def test_half_packs_go_and_tags_that_look_like_them_stay(world: World) -> None:
     for file in half:
         file.parent.mkdir(exist_ok=True, parents=True)
         file.write_bytes(b"PACK")
-    _drop_packs(path)
+    drop_packs(path)
     used(world)
     assert not [file for file in [*half, other] if file.exists()]
 
@@ -370,6 +247,6 @@ def test_many_small_packs_are_joined(world: World) -> None:
             tag = f"v2.0.{number}"
             world.release(tag)
             copy.fetch([tag], [])
-        packs = _packs(Path(copy.path()))
+        left = packs(Path(copy.path()))
         assert copy.read_file(world.repositories.tags(SOURCE)["v2.0.0"], "version.txt") == b"v2.0.0\n"
-    assert len(packs) < 10
+    assert len(left) < 10
