@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 from redis.exceptions import RedisError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from app.domain.errors import CATALOG, SyncError
 
@@ -40,6 +41,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(SyncError, sync_error)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(RedisError, redis_error)
+    for kind in (NoMoreData, ParseException):
+        app.register_error_handler(kind, broken_body)
     app.register_error_handler(Exception, defect)
 
 
@@ -80,6 +83,11 @@ def http_error(error: HTTPException) -> Response:
 def redis_error(error: RedisError) -> Response:
     """Redis is away in the middle of a page that shows it."""
     return sync_error(SyncError("queue_unavailable", f"Redis does not answer: {type(error).__name__}"))
+
+
+def broken_body(_error: Exception) -> Response:
+    """gunicorn found, while a body was read, that it is not whole or not HTTP."""
+    return http_error(BadRequest("the body is not whole"))
 
 
 def defect(error: Exception) -> Response:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -168,3 +171,43 @@ def test_without_a_database_the_sender_is_told_to_come_again(tmp_path: Path) -> 
         assert world.ask("GET", "/healthz").status == 200
     finally:
         world.stop()
+
+
+@pytest.mark.parametrize("body", [b"zz\r\nab\r\n", b"5\r\nab"])
+def test_a_broken_body_is_400_and_no_defect(web: WebWorld, body: bytes) -> None:
+    head = b"POST /webhooks/platform HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as sender:
+        sender.sendall(head + body)
+        sender.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: sender.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert not [event for event in web.log() if event["event"] == "request_defect"]
+
+
+@pytest.mark.slow
+def test_senders_that_stop_in_the_middle_do_not_stop_the_others(web: WebWorld) -> None:
+    head = b"POST /webhooks/platform HTTP/1.1\r\nHost: x\r\n"
+    started = [head[:1], head, head + b"Content-Length: 100\r\n\r\nab"]
+    with ExitStack() as stack:
+        for number in range(60):
+            sender = stack.enter_context(socket.create_connection(("127.0.0.1", web.port)))
+            sender.sendall(started[number % 3])
+        # On each of the two processes all threads wait for the rest of something; their time is bounded.
+        with ThreadPoolExecutor(10) as pool:
+            raws = [release("go.corp.example/slow/one", f"v1.0.{patch}") for patch in range(10)]
+            answers = list(pool.map(lambda raw: patiently(web, raw), raws))
+    # 200: recorded at the first try, whose answer did not arrive.
+    assert all(statuses[-1] in (200, 202) for statuses in answers)
+    assert web.rows("SELECT count(*) FROM runs WHERE module = 'go.corp.example/slow/one'") == [(10,)]
+
+
+def patiently(web: WebWorld, raw: bytes) -> list[int]:
+    """What a platform gets that sends again, as they do, when its connection is closed without an answer."""
+    statuses = []
+    for _ in range(3):
+        try:
+            statuses.append(web.deliver(raw).status)
+            break
+        except (OSError, http.client.HTTPException):
+            statuses.append(0)
+    return statuses
