@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from app.adapters.processes import OWNER_MARK, owner_mark, tied
+from app.adapters.scratch import scratch_directory
 from app.domain.modules import RuleBroken
 from app.domain.modzip import MAX_ZIP, Entry, Kind
 from app.services.checksum import SourceUnreadable
@@ -32,6 +34,7 @@ _KEPT = re.compile(
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|(?<=[?&])[^=&\s]*(?:token|secret|key)[^=&\s]*=[^&\s]+", re.IGNORECASE)
 _CHUNK = 1 << 20
+_TAR_BUFFER = 32 << 10  # bytes: tarfile copies what is left of it for each small file
 _SHOWN_STDERR = 500  # characters
 
 
@@ -51,6 +54,7 @@ def git_environment(**extra: str) -> dict[str, str]:
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_OPTIONAL_LOCKS": "0",
+        OWNER_MARK: owner_mark(),
         **extra,
     }
 
@@ -70,10 +74,14 @@ def run_git(
 
 
 class GitArchive:
-    """The files of a bare or other local repository; `git_dir` holds objects/ and refs/. Implements CommitFiles and History."""
+    """The files of a bare or other local repository; `git_dir` holds objects/ and refs/. Implements CommitFiles and History.
 
-    def __init__(self, git_dir: Path, *, timeout: float = 600.0) -> None:
+    `scratch` is where temporary directories are made.
+    """
+
+    def __init__(self, git_dir: Path, *, timeout: float = 600.0, scratch: Path | None = None) -> None:
         self._git_dir = git_dir
+        self._scratch = scratch or Path(tempfile.gettempdir())
         self._timeout = timeout
 
     def git(self, *args: str, accept: tuple[int, ...] = (0,)) -> Done:
@@ -108,10 +116,10 @@ class GitArchive:
     @contextmanager
     def _archive_output(self, form: str, commit: str, subdir: str) -> Iterator[IO[bytes]]:
         """The output of git archive; git ends when the reader does, after the time limit by force."""
-        with tempfile.TemporaryDirectory(prefix="modsync-archive-") as scratch, tempfile.TemporaryFile() as errors:
-            environment = git_environment(GIT_DIR=scratch, GIT_OBJECT_DIRECTORY=self._objects(scratch))
+        with scratch_directory(self._scratch) as scratch, tempfile.TemporaryFile() as errors:
+            environment = git_environment(GIT_DIR=str(scratch), GIT_OBJECT_DIRECTORY=self._objects(str(scratch)))
             args = [*_ARCHIVE, f"--format={form}", "--end-of-options", commit, *([subdir] if subdir else [])]
-            process = subprocess.Popen(["git", *args], env=environment, stdout=subprocess.PIPE, stderr=errors)
+            process = subprocess.Popen([*tied(), "git", *args], env=environment, stdout=subprocess.PIPE, stderr=errors)
             broken: tarfile.TarError | None = None
             try:
                 with _bounded(process, self._timeout) as output:
@@ -156,7 +164,9 @@ def _bounded(process: subprocess.Popen[bytes], timeout: float) -> Iterator[IO[by
 
 def _entries(output: IO[bytes], prefix: str) -> Iterator[tuple[Entry, Readable]]:
     """Walk a tar stream; a module's own directory and those above and below it are no entries."""
-    with tarfile.open(fileobj=output, mode="r|", bufsize=_CHUNK, encoding="utf-8", errors="surrogateescape") as archive:
+    with tarfile.open(
+        fileobj=output, mode="r|", bufsize=_TAR_BUFFER, encoding="utf-8", errors="surrogateescape"
+    ) as archive:
         while (member := archive.next()) is not None:
             # tarfile keeps all members otherwise: too much for large modules
             archive.members.clear()  # type: ignore[attr-defined]
