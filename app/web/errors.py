@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
@@ -56,8 +57,8 @@ def sync_error(error: SyncError) -> Response:
     if error.field:
         body["field"] = error.field
     response = _answer(status, body)
-    if status == 503:
-        response.headers["Retry-After"] = str(round(error.retry_after or _RETRY_SECONDS))
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(ceil(error.retry_after or _RETRY_SECONDS))
     if error.code == "unauthorized":
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
