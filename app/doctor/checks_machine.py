@@ -1,0 +1,53 @@
+"""Rules over this machine's own files: certificates, netrc, git's rewriting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from shlex import quote
+
+from app.doctor.checks_settings import may_go_direct
+from app.doctor.findings import Finding, found
+from app.doctor.observed import Answer, Netrc, Observed, Rewrite
+from app.doctor.settings import shown
+
+_OTHERS = 0o077
+
+
+def check_machine(observed: Observed) -> Iterator[Finding]:
+    """Everything found in files and variables of this machine."""
+    for problem in observed.ca_problems:
+        seen = f"{problem.variable} names {problem.problem}"
+        yield found("ca-file-unreadable", seen, f"unset {problem.variable}   # or let it name a readable PEM file")
+    if observed.netrc:
+        yield from _netrc(observed.netrc)
+    yield from _goauth(observed)
+    if may_go_direct(observed.settings):
+        for rewrite in observed.rewrites:
+            yield from _rewrite(rewrite)
+
+
+def _netrc(netrc: Netrc) -> Iterator[Finding]:
+    if netrc.problem:
+        yield found("netrc-broken", f"{netrc.path}: {netrc.problem}", f"${{EDITOR:-vi}} {quote(netrc.path)}")
+    if netrc.machines and netrc.mode is not None and netrc.mode & _OTHERS:
+        yield found("netrc-permissions", f"{netrc.path} has mode {netrc.mode:03o}", f"chmod 600 {quote(netrc.path)}")
+
+
+def _goauth(observed: Observed) -> Iterator[Finding]:
+    """Only where somebody asked for credentials."""
+    refused = any(isinstance(item.outcome, Answer) and item.outcome.status == 401 for item in observed.requests)
+    if refused and observed.settings["GOAUTH"] == "off":
+        yield found("goauth-off", "GOAUTH=off, and a proxy answered 401", observed.settings.unset_command("GOAUTH"))
+
+
+def _rewrite(rewrite: Rewrite) -> Iterator[Finding]:
+    """Rewriting is fine as such: many need it for ssh."""
+    seen = f"git goes to {shown(rewrite.to)} for {rewrite.instead_of}"
+    fix = f"git config --global --unset-all {quote(f'url.{rewrite.to}.insteadOf')}"
+    if rewrite.trouble:
+        yield found("git-insteadof", f"{seen}, which cannot be reached: {rewrite.trouble}", fix)
+    elif re.match(r"https?://[^/@]*:[^/@]*@", rewrite.to):
+        yield found("git-insteadof", f"{seen}: the password is in git's configuration; use netrc", shown(fix))
+    elif rewrite.to.startswith(("http://", "git://")) and not rewrite.instead_of.startswith(("http://", "git://")):
+        yield found("git-insteadof", f"{seen}: unencrypted", fix)

@@ -1,0 +1,171 @@
+"""Rules over what one request met on its way: names, connections, TLS, answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+
+from app.doctor.advice import host_of, install_ca, look, netrc_line, no_proxy
+from app.doctor.checks_clock import clock_of_failure
+from app.doctor.findings import Finding, found
+from app.doctor.observed import Answer, Failure, Observed, Request
+from app.doctor.settings import PUBLIC_HOSTS, shown
+
+_REQUIRED_BY_NGINX = b"No required SSL certificate was sent"
+_FINE = (200, 404, 410)
+_FORWARDER = "# put a forwarder that holds the certificate before go: docs/nginx.md#mutual-tls"
+_ASK_OPERATOR = "# for the proxy's operators: its log at this time says more; their check is"
+
+
+def check_request(request: Request, observed: Observed) -> Iterator[Finding]:
+    """The findings of one request; none when the GOPROXY protocol could go on."""
+    yield from _hijack(request)
+    if isinstance(request.outcome, Failure):
+        yield _failure(request, request.outcome, observed)
+        return
+    problem = _answer(request, request.outcome)
+    if problem:
+        yield problem
+    elif request.seconds > observed.slow_seconds:
+        seen = f"{shown(request.url)} took {request.seconds:.1f} s"
+        yield found(
+            "slow", seen, f"curl -sS -o /dev/null -w '%{{time_connect}} %{{time_total}}\\n' {shown(request.url)}"
+        )
+
+
+def _hijack(request: Request) -> Iterator[Finding]:
+    host = host_of(request.url)
+    inside = [address for address in request.addresses if not ipaddress.ip_address(address.partition("%")[0]).is_global]
+    if host in PUBLIC_HOSTS and request.addresses and len(inside) == len(request.addresses):
+        fix = "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY   # a proxy inside, instead of the hijacked name"
+        yield found("dns-hijack", f"{host} resolves to {', '.join(inside)}", f"getent ahosts {host}", fix)
+
+
+def _failure(request: Request, failure: Failure, observed: Observed) -> Finding:
+    if failure.trouble == "tls-expired":
+        return clock_of_failure(failure, observed.now) or _expired(failure)
+    if failure.trouble == "egress-status":
+        return _egress(failure)
+    return _FAILURES[failure.trouble](request, failure)
+
+
+def _seen(failure: Failure) -> str:
+    via = f" (redirected from {shown(failure.hops[0])})" if failure.hops else ""
+    return f"{shown(failure.url)}{via}: {failure.detail}"
+
+
+def _authority(request: Request, failure: Failure) -> Finding:
+    issuer = f"; the certificate is by {failure.certificate.issuer}" if failure.certificate else ""
+    return found("tls-unknown-authority", _seen(failure) + issuer, install_ca(failure.url, request.egress))
+
+
+def _wrong_name(request: Request, failure: Failure) -> Finding:
+    subject = f"; the certificate is for {failure.certificate.subject or 'another name'}" if failure.certificate else ""
+    where = f"; {host_of(failure.url)} is {', '.join(request.addresses)}" if request.addresses else ""
+    host = host_of(failure.url)
+    return found(
+        "tls-wrong-name",
+        _seen(failure) + subject + where,
+        f"getent ahosts {host}   # is this the proxy's address? If not: mend the DNS entry, or the address in GOPROXY",
+        f"openssl s_client -connect {host}:443 -servername {host} </dev/null | openssl x509 -noout -subject -ext subjectAltName",
+    )
+
+
+def _expired(failure: Failure) -> Finding:
+    valid = failure.certificate
+    period = f"; valid from {valid.not_before:%Y-%m-%d} to {valid.not_after:%Y-%m-%d}" if valid else ""
+    return found(
+        "tls-expired", _seen(failure) + period, "# this machine's clock is right: the server needs a new certificate"
+    )
+
+
+def _egress(failure: Failure) -> Finding:
+    host = host_of(failure.url)
+    if failure.status == 407:
+        fix = "export HTTPS_PROXY=http://USER:PASSWORD@PROXY:PORT   # with your account"
+        return found("egress-credentials", _seen(failure), fix)
+    ask = f"# or let the web proxy's operators allow CONNECT {host}:443; for a host inside the company: "
+    return found("egress-refused", _seen(failure), ask + no_proxy(host), f"curl -sSI {shown(failure.url)}")
+
+
+def _plain(code: str, *fix: str) -> Callable[[Request, Failure], Finding]:
+    """A rule whose advice is the same shell commands for every request; `{host}` and `{url}` are filled in."""
+
+    def rule(_: Request, failure: Failure) -> Finding:
+        lines = (line.format(host=host_of(failure.url), url=shown(failure.url)) for line in fix)
+        return found(code, _seen(failure), *lines)
+
+    return rule
+
+
+_FAILURES: Mapping[str, Callable[[Request, Failure], Finding]] = {
+    "dns": _plain("dns-no-such-host", "getent ahosts {host}   # mend the name in GOPROXY, or the DNS (VPN connected?)"),
+    "refused": _plain("connection-refused", "curl -sSI {url}   # start the proxy, or mend the port in GOPROXY"),
+    "timeout": _plain("timeout", "curl -sSI --max-time 20 {url}   # a firewall that drops, or a proxy that hangs"),
+    "cut": _plain(
+        "connection-cut", "curl -sSIv {url}   # if it is cut there, too: the firewall's operators must allow it"
+    ),
+    "tls-authority": _authority,
+    "tls-name": _wrong_name,
+    "tls-plain": _plain("tls-not-tls", "curl -sSI {url}   # the port is wrong, or the entry needs http://"),
+    "tls-client-certificate": _plain("client-certificate", _FORWARDER),
+    "tls-other": _plain("tls-failed", "openssl s_client -connect {host}:443 -servername {host} </dev/null"),
+    "egress-down": _plain("egress-down", "env | grep -i _proxy   # mend the address, or: unset HTTPS_PROXY HTTP_PROXY"),
+    "other": _plain("connection-cut", "curl -sSIv {url}"),
+}
+
+
+def _answer(request: Request, answer: Answer) -> Finding | None:
+    where, status = f"{shown(request.url)} answered {answer.status}", answer.status
+    if _REQUIRED_BY_NGINX in answer.body:
+        return found("client-certificate", where, _FORWARDER)
+    if answer.is_html and (answer.hops or status in (200, 302, 303, 511)):
+        return _page(request, answer)
+    if status in _FINE:
+        return _content(request, answer)
+    return _status(request, where, status)
+
+
+def _page(request: Request, answer: Answer) -> Finding | None:
+    if request.purpose == "discovery":
+        return None
+    if answer.hops:
+        seen = f"{shown(request.url)} was redirected to {shown(answer.url)}, a web page"
+        return found("login-page", seen, look(shown(request.url)), no_proxy(host_of(request.url)))
+    if request.purpose == "zip":
+        return found("html-zip", f"{shown(request.url)} is a web page, not an archive", look(shown(request.url)))
+    seen = f"{shown(request.url)} answered with a web page ({answer.headers.get('content-type', 'no type')})"
+    return found("html-answer", seen, look(shown(request.url)))
+
+
+def _content(request: Request, answer: Answer) -> Finding | None:
+    """A 200 whose bytes are not what was asked for."""
+    if answer.status == 200 and request.purpose == "zip" and not answer.body.startswith(b"PK"):
+        return found("html-zip", f"{shown(request.url)} is no zip archive", look(shown(request.url)))
+    if answer.status == 200 and request.purpose == "info" and not answer.body.lstrip().startswith(b"{"):
+        return found("html-answer", f"{shown(request.url)} is no JSON", look(shown(request.url)))
+    return None
+
+
+def _status(request: Request, where: str, status: int) -> Finding:
+    host, again = host_of(request.url), look(shown(request.url))
+    if status == 401:
+        code = "credentials-refused" if request.with_credentials else "needs-credentials"
+        return found(code, where, netrc_line(host))
+    if status == 407:
+        return found(
+            "egress-credentials", where, "export HTTP_PROXY=http://USER:PASSWORD@PROXY:PORT   # with your account"
+        )
+    if status == 403:
+        code = "egress-refused" if request.egress and request.url.startswith("http:") else "forbidden"
+        return found(code, where, again + "   # then ask who runs it to allow this machine or account")
+    if status == 429:
+        return found(
+            "rate-limited", where, again + "   # Retry-After says when; ask less often, or through your own proxy"
+        )
+    code = "server-error" if status >= 500 else "unexpected-status"
+    return found(
+        code,
+        where,
+        f"{_ASK_OPERATOR} modsync doctor proxy {shown(request.entry.url if request.entry else request.url)}",
+    )

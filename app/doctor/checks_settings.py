@@ -1,0 +1,128 @@
+"""Rules over go's settings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.doctor.findings import Finding, found
+from app.doctor.settings import Entry, GoSettings, covered, goproxy_text, is_too_wide, matches_any, patterns, shown
+
+_MEANT = "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY   # your company's proxy; modsync's /setup page names it"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_HARMFUL = ("mod=mod", "mod=vendor", "modfile=", "insecure")
+_GOOD_SCHEMES = ("http", "https", "file")
+
+
+def check_settings(settings: GoSettings) -> Iterator[Finding]:
+    """Everything that is wrong without asking anybody."""
+    yield from _goproxy(settings)
+    yield from _fallbacks(settings)
+    yield from _privacy(settings)
+    yield from _checksums(settings)
+    yield from _flags(settings)
+
+
+def _goproxy(settings: GoSettings) -> Iterator[Finding]:
+    value, entries = settings["GOPROXY"], settings.entries
+    if not entries:
+        yield found("goproxy-empty", f"GOPROXY={value!r} has no entries", settings.unset_command("GOPROXY"))
+    elif entries[0].text == "off":
+        yield found("goproxy-off", "GOPROXY=off", settings.unset_command("GOPROXY"))
+    for entry in entries:
+        if entry.is_url:
+            yield from _entry(settings, entry)
+
+
+def _entry(settings: GoSettings, entry: Entry) -> Iterator[Finding]:
+    seen = f"GOPROXY has the entry {shown(entry.text)}"
+    if entry.scheme not in _GOOD_SCHEMES:
+        yield found("goproxy-invalid", seen, _MEANT)
+    if entry.scheme == "http" and entry.host not in _LOOPBACK:
+        better = [Entry(other.text.replace("http://", "https://", 1), other.any_error) for other in settings.entries]
+        yield found("goproxy-plain-http", seen, settings.set_command("GOPROXY", goproxy_text(better)))
+    if shown(entry.url) != entry.url:
+        yield found("goproxy-password", seen, *_netrc_instead(settings, entry))
+
+
+def _netrc_instead(settings: GoSettings, entry: Entry) -> Iterator[str]:
+    yield f"printf 'machine %s login %s password %s\\n' {entry.host} USER PASSWORD >> ~/.netrc && chmod 600 ~/.netrc"
+    bare = entry.url.split("://", 1)[0] + "://" + entry.url.rpartition("@")[2]
+    texts = [bare if other == entry else other.text for other in settings.entries]
+    yield settings.set_command("GOPROXY", ",".join(texts))
+
+
+def _fallbacks(settings: GoSettings) -> Iterator[Finding]:
+    """What follows a company's proxy: `|`, `direct`, a public proxy."""
+    entries = settings.entries
+    first = next((at for at, entry in enumerate(entries) if entry.is_company), None)
+    if first is None:
+        return
+    company = [entry for entry in entries if entry.is_company]
+    only = settings.set_command("GOPROXY", goproxy_text(company))
+    seen = f"GOPROXY={shown(settings['GOPROXY'])}"
+    if any(entry.any_error for entry in entries[first:-1]):
+        yield found("goproxy-hides-errors", seen, only)
+    if any(entry.text == "direct" for entry in entries[first:]):
+        yield found("goproxy-direct", f"{seen}: direct comes after {company[-1].host}", only)
+    if any(entry.is_public for entry in entries[first:]) and not settings.private_patterns:
+        yield found("goproxy-leaks-private", f"{seen}: what {company[0].host} lacks is asked of a public proxy", only)
+
+
+def _privacy(settings: GoSettings) -> Iterator[Finding]:
+    """Private patterns: where they are asked for, and whether they come past the company's proxy."""
+    entries = settings.entries
+    told = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_proxy)]
+    public = next((entry for entry in entries if entry.is_public), None)
+    company = [entry for entry in entries if entry.is_company]
+    if told and public:
+        fix = settings.set_command("GOPROXY", goproxy_text(company)) if company else _MEANT
+        yield found("goproxy-leaks-private", f"{', '.join(told)} would be asked of {public.host}", fix)
+    private = settings["GOPRIVATE"]
+    if private and company and set(settings.no_proxy) == set(patterns(private)):
+        named = ",".join(dict.fromkeys((*patterns(private), *settings.no_sumdb)))
+        fixes = [settings.set_command("GONOSUMDB", named), settings.unset_command("GOPRIVATE")]
+        yield found("goprivate-bypass", f"GOPRIVATE={private}, and GOPROXY names {company[0].host}", *fixes)
+
+
+def _checksums(settings: GoSettings) -> Iterator[Finding]:
+    if settings["GOSUMDB"] == "off":
+        yield found("gosumdb-off", "GOSUMDB=off", *_private_only(settings), settings.unset_command("GOSUMDB"))
+        return
+    if not settings["GOSUMDB"].split():
+        yield found("gosumdb-invalid", f"GOSUMDB={settings['GOSUMDB']!r}", settings.unset_command("GOSUMDB"))
+    wide = [pattern for pattern in settings.no_sumdb if is_too_wide(pattern)]
+    if wide:
+        yield found("gonosumdb-too-wide", f"no checksums for {', '.join(wide)}", *_private_only(settings))
+    missing = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_sumdb)]
+    if missing:
+        wanted = ",".join((*settings.no_sumdb, *missing))
+        seen = f"{', '.join(missing)} is private and not in GONOSUMDB"
+        yield found("gonosumdb-missing", seen, settings.set_command("GONOSUMDB", wanted))
+
+
+def _private_only(settings: GoSettings) -> tuple[str, ...]:
+    """The command that leaves the private patterns, and only those, without the public database."""
+    private = ",".join(settings.private_patterns)
+    return (settings.set_command("GONOSUMDB", private) if private else settings.unset_command("GONOSUMDB"),)
+
+
+def _flags(settings: GoSettings) -> Iterator[Finding]:
+    flags = settings["GOFLAGS"].split()
+    harmful = [flag for flag in flags if flag.lstrip("-").startswith(_HARMFUL)]
+    if harmful:
+        rest = " ".join(flag for flag in flags if flag not in harmful)
+        fix = settings.set_command("GOFLAGS", rest) if rest else settings.unset_command("GOFLAGS")
+        yield found("goflags", f"GOFLAGS has {' '.join(harmful)}", fix)
+    if insecure := settings["GOINSECURE"]:
+        yield found("goinsecure", f"GOINSECURE={insecure}", settings.unset_command("GOINSECURE"))
+
+
+def is_direct(settings: GoSettings, module: str) -> bool:
+    """Whether go fetches this module without any proxy at first."""
+    first = settings.entries[:1]
+    return matches_any(settings.no_proxy, module) or bool(first and first[0].text == "direct")
+
+
+def may_go_direct(settings: GoSettings) -> bool:
+    """Whether any module may be fetched with git from here."""
+    return bool(settings.no_proxy) or any(entry.text == "direct" for entry in settings.entries)

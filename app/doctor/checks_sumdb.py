@@ -1,0 +1,96 @@
+"""Where go would ask the checksum database (modfetch/sumdb.go): the first proxy that passes it on, else the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from app.doctor.checks_network import check_request
+from app.doctor.findings import Finding, found
+from app.doctor.observed import Answer, Failure, Observed, Request
+from app.doctor.settings import GoSettings, shown
+
+_TREE = b"go.sum database tree"
+_GONE = (404, 410)
+
+
+def database(settings: GoSettings) -> tuple[str, str]:
+    """(name, base URL) of the database that GOSUMDB names; ("", "") when it is off or empty."""
+    words = settings["GOSUMDB"].split()
+    if not words or words[0] == "off":
+        return "", ""
+    name = words[0].partition("+")[0]
+    if name == "sum.golang.google.cn":  # go knows this one as another address of the same database
+        return "sum.golang.org", f"https://{name}"
+    return name, words[1].rstrip("/") if len(words) > 1 else f"https://{name}"
+
+
+def check_sumdb(observed: Observed) -> Iterator[Finding]:
+    """Findings of the requests made for the database."""
+    for request in observed.requests:
+        if request.purpose == "sumdb-supported":
+            yield from _supported(request, observed)
+        elif request.purpose == "sumdb-latest":
+            yield from _latest(request, observed)
+
+
+def answers_tree(request: Request) -> bool:
+    """Whether the database itself, or a proxy for it, answered `/latest`."""
+    return isinstance(request.outcome, Answer) and request.outcome.status == 200 and _TREE in request.outcome.body
+
+
+def goes_on(request: Request) -> bool:
+    """Whether go, after this answer to `/supported`, tries the next proxy."""
+    if isinstance(request.outcome, Answer) and request.outcome.status in _GONE:
+        return True
+    return bool(request.entry and request.entry.any_error) and not passes(request)
+
+
+def passes(request: Request) -> bool:
+    """Whether go asks only this proxy from now on: any 200 does, whatever its body."""
+    return isinstance(request.outcome, Answer) and request.outcome.status == 200
+
+
+def _supported(request: Request, observed: Observed) -> Iterator[Finding]:
+    if passes(request) or goes_on(request):
+        return
+    if isinstance(request.outcome, Failure):
+        return  # the proxy's own request tells that better
+    seen = f"{shown(request.url)} answered {request.outcome.status}"
+    yield found("sumdb-proxy-error", seen, *_mend_proxy(request, observed.settings))
+
+
+def _latest(request: Request, observed: Observed) -> Iterator[Finding]:
+    if answers_tree(request):
+        return
+    if request.entry is not None:
+        seen = f"{_said(request)}, though the proxy's /supported answers 200"
+        yield found("sumdb-pinned", seen, *_mend_proxy(request, observed.settings))
+        return
+    causes = [*check_request(replace(request, entry=None), observed)]
+    if all(cause.code == "slow" for cause in causes):
+        causes = []
+    because = f" [{causes[-1].code}]" if causes else ""
+    yield found("sumdb-blocked", _said(request) + because, *_reach_database(request, observed.settings))
+    yield from (cause for cause in causes if cause.code in ("dns-hijack", "tls-unknown-authority", "clock-wrong"))
+
+
+def _said(request: Request) -> str:
+    outcome = request.outcome
+    said = outcome.detail if isinstance(outcome, Failure) else f"answered {outcome.status}, and no signed tree"
+    return f"{shown(request.url)}: {said}"
+
+
+def _mend_proxy(request: Request, settings: GoSettings) -> Iterator[str]:
+    name, _ = database(settings)
+    base = shown(request.entry.url if request.entry else "")
+    yield f"curl -sSi {base}/sumdb/{name}/latest"
+    yield f"# mend it there: let the proxy reach https://{name}, or answer 404 to /sumdb/{name}/supported (docs/nginx.md#sumdb)"
+
+
+def _reach_database(request: Request, settings: GoSettings) -> Iterator[str]:
+    yield f"curl -sSi {shown(request.url)}"
+    yield "# let your company's proxy pass it on (docs/nginx.md#sumdb), or have the firewall allow it."
+    private = ",".join(settings.private_patterns)
+    if private:
+        yield f"{settings.set_command('GONOSUMDB', private)}   # for private modules; never GOSUMDB=off"

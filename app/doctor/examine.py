@@ -1,0 +1,128 @@
+"""Observe this machine, then decide: what `modsync doctor` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+from app.doctor.checks_clock import check_clock
+from app.doctor.checks_machine import check_machine
+from app.doctor.checks_network import check_request
+from app.doctor.checks_settings import check_settings, is_direct
+from app.doctor.checks_sumdb import check_sumdb, database, goes_on, passes
+from app.doctor.findings import Finding, unique
+from app.doctor.observed import Answer, Observed, Purpose, Request
+from app.doctor.probe_http import Client
+from app.doctor.probe_machine import read_netrc, read_requirements, read_rewrites
+from app.doctor.probe_settings import read_settings
+from app.doctor.probe_trust import trusting
+from app.doctor.settings import Entry, GoSettings
+from app.domain.modules import ModulePath, RuleBroken, Version
+
+_SAMPLE = "golang.org/x/mod"
+_MOST_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to look at: modules (`path` or `path@version`), patterns that are private, time limit in seconds."""
+
+    modules: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    timeout: float = 10.0
+
+
+def observe(question: Question, environment: Mapping[str, str], directory: Path) -> Observed:
+    """Look at settings, files and the network, as go would on this machine; never raises."""
+    settings = read_settings(environment, question.private)
+    trust, ca_problems = trusting(environment)
+    netrc, credentials = read_netrc(environment)
+    usable = {} if settings["GOAUTH"] == "off" else credentials
+    client = Client(trust, environment, usable, question.timeout)
+    modules = _samples(question, directory)
+    return Observed(
+        settings=settings,
+        now=datetime.now(UTC),
+        requests=tuple(_requests(settings, client, modules)),
+        rewrites=read_rewrites(environment),
+        netrc=netrc,
+        ca_problems=ca_problems,
+        slow_seconds=question.timeout / 2,
+        modules=modules,
+    )
+
+
+def decide(observed: Observed) -> list[Finding]:
+    """All findings, once each, settings first. Pure."""
+    plain = (request for request in observed.requests if not request.purpose.startswith("sumdb"))
+    by_request = chain.from_iterable(check_request(request, observed) for request in plain)
+    rules = (check_settings(observed.settings), check_machine(observed), by_request, check_sumdb(observed))
+    found = unique(chain(*rules, check_clock(observed)))
+    firsts: dict[tuple[str, str], Finding] = {}
+    for finding in found:  # one cause met by several requests is told once
+        firsts.setdefault((finding.code, finding.fix), finding)
+    return list(firsts.values())
+
+
+def _samples(question: Question, directory: Path) -> tuple[str, ...]:
+    """What to ask for: as named, else what the go.mod here requires, else a module that every public proxy has."""
+    named = question.modules or read_requirements(directory)[:_MOST_SAMPLES]
+    return tuple(module for module in named if _parsed(module)) or (_SAMPLE,)
+
+
+def _parsed(module: str) -> tuple[ModulePath, Version | None] | None:
+    path, _, version = module.partition("@")
+    try:
+        return ModulePath.parse(path), Version.parse(version) if version else None
+    except RuleBroken:
+        return None
+
+
+def _requests(settings: GoSettings, client: Client, modules: tuple[str, ...]) -> Iterator[Request]:
+    for module in modules:
+        if is_direct(settings, module.partition("@")[0]):
+            yield client.ask("discovery", f"https://{module.partition('@')[0]}?go-get=1")
+    proxied = [module for module in modules if not is_direct(settings, module.partition("@")[0])]
+    for entry in settings.entries:
+        if entry.is_url and entry.scheme in ("http", "https"):
+            yield from _of_proxy(entry, client, proxied or [_SAMPLE])
+    yield from _of_database(settings, client)
+
+
+def _of_proxy(entry: Entry, client: Client, modules: list[str]) -> Iterator[Request]:
+    """Ask one proxy for each module until something fails: the rest would fail in the same way."""
+    for module in modules:
+        parsed = _parsed(module)
+        if parsed is None:
+            continue
+        path, version = parsed
+        base = f"{entry.url}/{path.escaped}/@v"
+        steps: list[tuple[Purpose, str]] = [("list", f"{base}/list")]
+        if version:
+            steps += [("info", f"{base}/{version.escaped}.info"), ("zip", f"{base}/{version.escaped}.zip")]
+        for purpose, url in steps:
+            request = client.ask(purpose, url, entry)
+            yield request
+            if not isinstance(request.outcome, Answer):
+                return
+
+
+def _of_database(settings: GoSettings, client: Client) -> Iterator[Request]:
+    """Ask as go does: each proxy whether it passes the database on, then the first that does, else the database."""
+    name, base = database(settings)
+    if not name:
+        return
+    for entry in settings.entries:
+        if not entry.is_url or entry.scheme == "file":
+            break
+        request = client.ask("sumdb-supported", f"{entry.url}/sumdb/{name}/supported", entry)
+        yield request
+        if passes(request):
+            yield client.ask("sumdb-latest", f"{entry.url}/sumdb/{name}/latest", entry)
+            return
+        if not goes_on(request):
+            return
+    yield client.ask("sumdb-latest", f"{base}/latest")

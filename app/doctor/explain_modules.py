@@ -1,0 +1,89 @@
+"""Rules for causes in modules, repositories and settings: what go prints when it got an answer and dislikes it."""
+
+from __future__ import annotations
+
+from app.doctor.explain_rule import Rule, rule
+
+_MODULE = r"(?P<module>[\w.~-]+\.[\w.~-]+(?:/[\w.~-]+)*)"
+_AT = rf"{_MODULE}@(?P<version>v[\w.+-]+)"
+
+MODULE_RULES: tuple[Rule, ...] = (
+    rule(
+        "checksum-mismatch",
+        rf"(?:verifying (?:{_AT}).*)?checksum mismatch|SECURITY ERROR",
+        "modsync explain {module}@{version}   # compare with the released commit; only when the new content is the right "
+        "one: go clean -modcache, and take the module's old lines out of go.sum",
+    ),
+    rule(
+        "go-sum-missing",
+        rf"missing go\.sum entry(?: for .*?{_MODULE})?",
+        "go mod tidy   # or: go mod download {module}",
+    ),
+    rule(
+        "module-path-mismatch",
+        r"module declares its path as: (?P<declared>\S+).*but was required as: (?P<required>\S+)",
+        "go mod edit -droprequire={required} && go get {declared}   # or mend the module line there and release anew",
+    ),
+    rule(
+        "major-suffix",
+        r"module contains a go\.mod file, so module path must match major version \(\"?(?P<wanted>[^\")]+)",
+        "go get {wanted}   # import it by that path",
+    ),
+    rule(
+        "major-suffix",
+        rf"{_AT}: invalid version: should be (?P<wanted>v[\w ]+), not (?P<major>v\d+)",
+        "go get {module}/{major}@{version}   # import it by that path",
+    ),
+    rule(
+        "private-not-served",
+        r"unrecognized import path \"(?P<module>[^\"]+)\"",
+        "curl -sSL 'https://{module}?go-get=1'",
+    ),
+    rule(
+        "unknown-revision",
+        rf"(?:{_AT}: )?invalid version: unknown revision (?P<revision>\S+)",
+        "git ls-remote --tags https://{module} {revision}   # missing: git push origin {revision}",
+    ),
+    rule(
+        "unknown-revision",
+        rf"{_MODULE}: no matching versions for query \"(?P<query>[^\"]*)\"",
+        "go list -m -versions {module}",
+    ),
+    rule(
+        "git-credentials",
+        r"could not read (?:Username|Password) for '(?P<url>\w+://(?P<host>[^/']+))[^']*': .*",
+        "printf 'machine %s login %s password %s\\n' {host} USER TOKEN >> ~/.netrc && chmod 600 ~/.netrc",
+    ),
+    rule(
+        "git-refused",
+        r"Permission denied \(publickey|Host key verification failed|HTTP Basic: Access denied|Authentication failed for|"
+        r"Repository not found|Could not read from remote repository",
+        "git ls-remote https://MODULE   # mend key, token or address until this works; or set GOPROXY to the company's proxy",
+    ),
+    rule(
+        "vcs-missing",
+        r"exec: \"(?P<program>git|hg|svn|bzr|fossil)\": executable file not found",
+        "sudo apt-get install {program}",
+    ),
+    rule(
+        "vcs-disallowed",
+        r"GOVCS disallows using (?P<vcs>\w+)",
+        "go env -w GOVCS='*:{vcs}'   # or set GOPROXY to a proxy",
+    ),
+    rule(
+        "go-too-old",
+        r"requires go >= (?P<go>[\d.a-z]+)",
+        "go get go@{go} && go env -u GOTOOLCHAIN   # or install go {go}",
+    ),
+    rule("goproxy-off", r"module lookup disabled by GOPROXY=off", "go env -u GOPROXY"),
+    rule("goproxy-empty", r"GOPROXY list is not the empty string, but contains no entries", "go env -u GOPROXY"),
+    rule(
+        "goproxy-invalid",
+        r"invalid proxy URL|invalid GOPROXY|parsing proxy URL|unsupported protocol scheme",
+        "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY",
+    ),
+    rule(
+        "gosumdb-invalid", r"(?:missing|invalid|unknown) GOSUMDB|GOSUMDB=.*(?:malformed|invalid)", "go env -u GOSUMDB"
+    ),
+    rule("goflags", r"parsing \$GOFLAGS|go: .*GOFLAGS|unknown flag -insecure", "go env -u GOFLAGS"),
+)

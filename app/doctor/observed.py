@@ -1,0 +1,126 @@
+"""What the probes saw, as values: the rules decide from these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from app.doctor.settings import Entry, GoSettings
+
+Trouble = Literal[
+    "dns",
+    "refused",
+    "timeout",
+    "cut",
+    "tls-authority",
+    "tls-name",
+    "tls-expired",
+    "tls-plain",
+    "tls-client-certificate",
+    "tls-other",
+    "egress-down",
+    "egress-status",
+    "other",
+]
+Purpose = Literal["list", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a certificate says of itself; names as `CN, O`, times aware (UTC)."""
+
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer at the end of `hops` redirects. Header names are lower case; `body` is its beginning."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    hops: tuple[str, ...] = ()
+
+    @property
+    def is_html(self) -> bool:
+        """By its type, or by how it begins."""
+        start = self.body.lstrip()[:15].lower()
+        return "html" in self.headers.get("content-type", "") or start.startswith((b"<!doctype html", b"<html"))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No HTTP answer: the kind of trouble and its words. `status` is the web proxy's; `server_time` the server's own clock."""
+
+    url: str
+    trouble: Trouble
+    detail: str
+    status: int = 0
+    certificate: Certificate | None = None
+    server_time: datetime | None = None
+    hops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing asked as go would, how it ended (after `seconds`), and the way there.
+
+    `addresses`: what the host's name resolved to, empty behind an egress proxy; `with_credentials`: netrc or the URL had some.
+    """
+
+    purpose: Purpose
+    url: str
+    outcome: Answer | Failure
+    seconds: float
+    addresses: tuple[str, ...] = ()
+    egress: str | None = None
+    with_credentials: bool = False
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """git's `url.<to>.insteadOf <instead_of>`; `trouble` says why the host of `to` cannot be reached, if it cannot."""
+
+    to: str
+    instead_of: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Netrc:
+    """go's netrc file; `mode` its permission bits, None where they mean nothing; `problem` why it cannot be read."""
+
+    path: str
+    machines: tuple[str, ...] = ()
+    mode: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaProblem:
+    """A variable that names certificates go cannot read."""
+
+    variable: str
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that was seen. `now` is this machine's clock (aware); `slow_seconds` is when an answer counts as slow."""
+
+    settings: GoSettings
+    now: datetime
+    requests: tuple[Request, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
+    netrc: Netrc | None = None
+    ca_problems: tuple[CaProblem, ...] = ()
+    slow_seconds: float = 5.0
+    modules: tuple[str, ...] = field(default_factory=tuple)

@@ -1,0 +1,113 @@
+"""One GET as go sends it: the same certificates, web proxy and credentials, redirects followed and remembered."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, urljoin, urlsplit
+
+from app.doctor.egress import egress_for
+from app.doctor.observed import Answer, Failure, Purpose, Request
+from app.doctor.probe_socket import Unreached, addresses, connect, credential_lines, read_failure
+from app.doctor.settings import Entry
+
+_MOST_REDIRECTS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
+BEGINNING = 64 * 1024
+"""Bytes of a body that are read."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """`credentials`: host to (user, password) from netrc. `timeout` bounds each step, in seconds."""
+
+    trust: ssl.SSLContext
+    environment: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    timeout: float = 10.0
+
+    def ask(self, purpose: Purpose, url: str, entry: Entry | None = None) -> Request:
+        """Ask, and say how it went; never raises."""
+        egress = egress_for(url, self.environment)
+        began = time.monotonic()
+        outcome = self.fetch(url)
+        return Request(
+            purpose=purpose,
+            url=url,
+            outcome=outcome,
+            seconds=time.monotonic() - began,
+            addresses=() if egress else _resolved(url),
+            egress=egress,
+            with_credentials=bool(self._authorization(url)),
+            entry=entry,
+        )
+
+    def fetch(self, url: str, limit: int = BEGINNING) -> Answer | Failure:
+        """Follow redirects to an answer, of which at most `limit` bytes are read, or to a failure."""
+        hops: tuple[str, ...] = ()
+        while True:
+            try:
+                answer = self._get(url, limit)
+            except Unreached as unreached:
+                return replace(unreached.failure, hops=hops)
+            target = answer.headers.get("location", "")
+            if answer.status not in _REDIRECTS or not target or len(hops) == _MOST_REDIRECTS:
+                return replace(answer, hops=hops)
+            hops += (url,)
+            url = urljoin(url, target)
+            if urlsplit(url).scheme not in ("http", "https"):
+                return replace(answer, hops=hops)
+
+    def _get(self, url: str, limit: int) -> Answer:
+        egress = egress_for(url, self.environment)
+        sock = connect(url, egress, self.trust, self.timeout)
+        parts = urlsplit(url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+        connection.sock = sock
+        try:
+            connection.request("GET", _target(url, egress), headers=self._headers(url, egress))
+            answer = connection.getresponse()
+            body = answer.read(limit)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unreached(read_failure(url, error)) from error
+        finally:
+            connection.close()
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(url, answer.status, headers, body)
+
+    def _headers(self, url: str, egress: str | None) -> dict[str, str]:
+        headers = {
+            "User-Agent": "modsync-doctor",
+            "Host": urlsplit(url).netloc.rpartition("@")[2],
+            "Connection": "close",
+        }
+        if authorization := self._authorization(url):
+            headers["Authorization"] = authorization
+        if egress and urlsplit(url).scheme == "http":
+            headers |= dict(line.split(": ", 1) for line in credential_lines(egress, "Proxy-Authorization"))
+        return headers
+
+    def _authorization(self, url: str) -> str:
+        """The URL's own credentials, else netrc's; go sends the latter over TLS only."""
+        if lines := credential_lines(url, "Authorization"):
+            return lines[0].partition(": ")[2]
+        parts = urlsplit(url)
+        pair = self.credentials.get(parts.hostname or "") if parts.scheme == "https" else None
+        return "Basic " + base64.b64encode(":".join(pair).encode()).decode() if pair else ""
+
+
+def _target(url: str, egress: str | None) -> str:
+    parts = urlsplit(url)
+    path = quote(parts.path or "/", safe="/%!@+~:$&',;=*()") + (f"?{parts.query}" if parts.query else "")
+    return f"http://{parts.netloc.rpartition('@')[2]}{path}" if egress and parts.scheme == "http" else path
+
+
+def _resolved(url: str) -> tuple[str, ...]:
+    try:
+        return addresses(url)
+    except (Unreached, KeyError):
+        return ()

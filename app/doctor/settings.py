@@ -1,0 +1,175 @@
+"""go's settings as the doctor sees them, and go's rules for GOPROXY lists and module patterns (module.MatchPrefixPatterns)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+DEFAULTS: Mapping[str, str] = {
+    "GOPROXY": "https://proxy.golang.org,direct",
+    "GOSUMDB": "sum.golang.org",
+    "GOAUTH": "netrc",
+}
+NAMES = (
+    "GOPROXY",
+    "GOPRIVATE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOSUMDB",
+    "GOFLAGS",
+    "GOINSECURE",
+    "GOAUTH",
+    "GOVCS",
+    "GOVERSION",
+)
+PUBLIC_PROXIES = frozenset({"proxy.golang.org"})
+PUBLIC_HOSTS = PUBLIC_PROXIES | {"sum.golang.org", "go.dev", "golang.org"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place of GOPROXY: a URL, `direct` or `off`; `any_error`: the separator after it was a `|`."""
+
+    text: str
+    any_error: bool = False
+
+    @property
+    def is_url(self) -> bool:
+        """Neither `direct` nor `off`."""
+        return self.text not in ("direct", "off", "noproxy")
+
+    @property
+    def url(self) -> str:
+        """The URL go uses: https where no scheme was given, without a final slash."""
+        bare = any(sign in self.text for sign in ".:/") and ":/" not in self.text and not self.text.startswith("/")
+        return ("https://" + self.text if bare else self.text).rstrip("/")
+
+    @property
+    def scheme(self) -> str:
+        """`https`, `http`, `file`, or whatever is wrong."""
+        return urlsplit(self.url).scheme
+
+    @property
+    def host(self) -> str:
+        """The host's name, lower case, without port."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody's proxy is meant."""
+        return self.host in PUBLIC_PROXIES
+
+    @property
+    def is_company(self) -> bool:
+        """Any other proxy that is asked over the network."""
+        return self.is_url and self.scheme in ("http", "https") and not self.is_public
+
+
+@dataclass(frozen=True, slots=True)
+class GoSettings:
+    """`values`: NAMES as `go env` has them. `environment`: the process's variables. `private`: patterns the user named."""
+
+    values: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    private: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> str:
+        return self.values.get(name) or DEFAULTS.get(name, "")
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """GOPROXY up to and with the first `direct` or `off`, as go reads it; empty when it has no entries."""
+        return parse_goproxy(self["GOPROXY"])
+
+    @property
+    def no_proxy(self) -> tuple[str, ...]:
+        """The patterns that go fetches directly: GONOPROXY, else GOPRIVATE; empty for `none`."""
+        return patterns(self.values.get("GONOPROXY") or self["GOPRIVATE"])
+
+    @property
+    def no_sumdb(self) -> tuple[str, ...]:
+        """The patterns whose checksums go does not ask for: GONOSUMDB, else GOPRIVATE."""
+        return patterns(self.values.get("GONOSUMDB") or self["GOPRIVATE"])
+
+    @property
+    def private_patterns(self) -> tuple[str, ...]:
+        """Every pattern that some setting, or the user, calls private; not the ones that mean everything."""
+        named = (*self.private, *patterns(self["GOPRIVATE"]), *self.no_proxy, *self.no_sumdb)
+        return tuple(dict.fromkeys(pattern for pattern in named if not is_too_wide(pattern)))
+
+    def set_command(self, name: str, value: str) -> str:
+        """The command that sets a variable: `go env -w` cannot override the environment."""
+        text = f"{name}={shlex.quote(value)}"
+        return f"export {text}" if self.environment.get(name) else f"go env -w {text}"
+
+    def unset_command(self, name: str) -> str:
+        """The command that takes a variable back to its default."""
+        return f"unset {name}" if self.environment.get(name) else f"go env -u {name}"
+
+
+def parse_goproxy(text: str) -> tuple[Entry, ...]:
+    """The entries of a GOPROXY value; go stops reading after `direct` and `off`."""
+    entries: list[Entry] = []
+    for found in re.finditer(r"([^,|]*)([,|]?)", text):
+        name = found[1].strip()
+        if name:
+            entries.append(Entry(name, found[2] == "|"))
+        if name in ("direct", "off"):
+            break
+    return tuple(entries)
+
+
+def goproxy_text(entries: Iterable[Entry]) -> str:
+    """A GOPROXY value of these entries, where each passes on what it does not have only."""
+    return ",".join(entry.text for entry in entries)
+
+
+def patterns(text: str) -> tuple[str, ...]:
+    """The comma-separated patterns, without empty ones and `none`."""
+    named = (pattern.strip() for pattern in text.split(","))
+    return tuple(pattern for pattern in named if pattern not in ("", "none"))
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether the pattern fits a prefix of the module path, element by element."""
+    glob = pattern.rstrip("/")
+    elements = path.split("/")
+    depth = glob.count("/") + 1
+    return len(elements) >= depth and bool(_expression(glob).fullmatch("/".join(elements[:depth])))
+
+
+def matches_any(globs: Iterable[str], path: str) -> bool:
+    """Whether any pattern fits."""
+    return any(matches(glob, path) for glob in globs)
+
+
+def covered(pattern: str, by: Iterable[str]) -> bool:
+    """Whether modules that `pattern` means are meant by one of the others, too."""
+    others = tuple(by)
+    return pattern in others or matches_any(others, re.sub(r"[*?]", "x", pattern))
+
+
+def is_too_wide(pattern: str) -> bool:
+    """Whether the pattern means modules of everybody: `*`, a whole code host, or a top-level domain of them."""
+    return any(matches(pattern, path) for path in ("github.com", "golang.org", "gopkg.in", "google.golang.org"))
+
+
+def shown(url: str) -> str:
+    """The URL without a password in it."""
+    return re.sub(r"(://[^/@:\s]*:)[^/@\s]*@", r"\1***@", url)
+
+
+def _expression(glob: str) -> re.Pattern[str]:
+    """path.Match as a regular expression: `*` and `?` stop at slashes."""
+    parts = re.findall(r"\[[^\]]*\]|.", glob)
+    said = {"*": "[^/]*", "?": "[^/]"}
+    text = "".join(
+        said.get(part) or (part if part.startswith("[") and len(part) > 2 else re.escape(part)) for part in parts
+    )
+    try:
+        return re.compile(text)
+    except re.error:
+        return re.compile(r"(?!)")
