@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import base64
 import errno
-import json
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import NoneType
 from typing import BinaryIO, Literal
 from urllib.parse import quote
 
@@ -26,6 +24,7 @@ import requests
 import urllib3
 from pydantic import SecretStr
 
+from app.adapters.go_proxy_answers import is_html, parse_info, parse_list, shown
 from app.adapters.http_session import PinnedSession, Transport, proxy_secrets, reason, shown_url, wait_seconds
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
@@ -36,7 +35,7 @@ from app.services.ports import ProxyInfo
 _TUNNEL_DENIED = re.compile(r"Tunnel connection failed: 40[137]")
 MIB = 1024 * 1024
 _BLOCK = 256 * 1024
-_SHOWN_BODY = 200
+_SNIFFED = 200  # bytes that are looked at
 _ERROR_BODY = 4096
 _CODES: Mapping[int, str] = {
     401: "proxy_denied",
@@ -81,25 +80,30 @@ class ProxyOptions:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file of a module version, as the protocol names it; `kind` is info, mod or zip, `limit` in bytes."""
+    """One file of a module, as the protocol names it; `kind` is info, mod, zip, list or latest, `limit` in bytes.
+
+    `version` is None for list and latest.
+    """
 
     module: str
-    version: str
+    version: str | None
     kind: str
     limit: int
 
     def path(self) -> str:
         """The path below the proxy's base URL. `bad_request` for what is no legal module path or version."""
         try:
-            module, version = ModulePath.parse(self.module).escaped, Version.parse(self.version).escaped
+            module = ModulePath.parse(self.module).escaped
+            version = Version.parse(self.version).escaped if self.version is not None else ""
         except RuleBroken as error:
             problem = str(error)
         else:
-            return f"{module}/@v/{quote(version, safe='!+')}.{self.kind}"
+            of_version = f"@v/{quote(version, safe='!+')}.{self.kind}"
+            return f"{module}/" + {"list": "@v/list", "latest": "@latest"}.get(self.kind, of_version)
         raise SyncError("bad_request", problem)
 
     def __str__(self) -> str:
-        return f".{self.kind} of {self.module}@{self.version}"
+        return f".{self.kind} of {self.module}@{self.version}" if self.version else f"{self.kind} of {self.module}"
 
 
 class GoProxyClient:
@@ -120,16 +124,16 @@ class GoProxyClient:
         """See ports.GoProxy: JSON with `Version`, and where present `Time` and `Origin.Hash`; other fields are ignored."""
         file = self._file(module, version, "info")
         body = self._body(file)
-        parsed = _parse_info(body)
+        parsed = parse_info(body)
         if isinstance(parsed, str):
-            raise self._error("proxy_not_goproxy", file, f"{parsed}: {_shown(body)}")
+            raise self._error("proxy_not_goproxy", file, f"{parsed}: {shown(body)}")
         return parsed
 
     def mod(self, module: str, version: str) -> bytes:
         """See ports.GoProxy."""
         file = self._file(module, version, "mod")
         body = self._body(file)
-        if _is_html(body):
+        if is_html(body):
             raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
         return body
 
@@ -140,6 +144,23 @@ class GoProxyClient:
         with tempfile.TemporaryFile(dir=self._directory, prefix="modsync-zip-") as target:
             self._download(file, target)
             yield target
+
+    def list(self, module: str) -> Sequence[str]:
+        """See ports.GoProxy."""
+        file = _File(module, None, "list", self._options.max_mod)
+        body = self._body_if_any(file)
+        if is_html(body or b""):
+            raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
+        return parse_list(body or b"")
+
+    def latest(self, module: str) -> ProxyInfo | None:
+        """See ports.GoProxy."""
+        file = _File(module, None, "latest", self._options.max_info)
+        body = self._body_if_any(file)
+        parsed = parse_info(body) if body is not None else None
+        if isinstance(parsed, str):
+            raise self._error("proxy_not_goproxy", file, f"{parsed}: {shown(body or b'')}")
+        return parsed
 
     def close(self) -> None:
         """Close this thread's connections."""
@@ -152,6 +173,14 @@ class GoProxyClient:
         limits = {"info": self._options.max_info, "mod": self._options.max_mod, "zip": self._options.max_zip}
         return _File(module, version, kind, limits[kind])
 
+    def _body_if_any(self, file: _File) -> bytes | None:
+        try:
+            return self._body(file)
+        except SyncError as error:
+            if error.code != "not_cached_yet":
+                raise
+            return None
+
     def _body(self, file: _File) -> bytes:
         return b"".join(self._blocks(file))
 
@@ -161,7 +190,7 @@ class GoProxyClient:
             if not _written(target, block):
                 raise self._error("disk_full", file, "no space left for the download")
         target.seek(0)
-        if _is_html(target.read(_SHOWN_BODY)):
+        if is_html(target.read(_SNIFFED)):
             raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
         target.seek(0)
 
@@ -201,7 +230,7 @@ class GoProxyClient:
             raise self._error("proxy_not_goproxy", file, f"{status}, redirected to {place} (a login page?)")
         code = "proxy_unreachable" if status >= 500 else _CODES.get(status, "proxy_not_goproxy")
         wait = wait_seconds(response.headers, datetime.now(UTC)) if status in (429, 503) else None
-        said = _shown(response.raw.read(_ERROR_BODY, decode_content=True))
+        said = shown(response.raw.read(_ERROR_BODY, decode_content=True))
         raise self._error(code, file, f"{status}, {said}", wait)
 
     def _check_size(self, size: int, file: _File) -> None:
@@ -219,25 +248,6 @@ class GoProxyClient:
         return SyncError(code, redact(f"proxy {self._options.name}, {file}: {said}", self._secrets), retry_after=wait)
 
 
-def _parse_info(body: bytes) -> ProxyInfo | str:
-    """The parsed .info, or what is wrong with it. An RFC 3339 `Time` is passed on as it is."""
-    try:
-        raw = json.loads(body)
-    except (ValueError, RecursionError):
-        return "not JSON"
-    if not isinstance(raw, dict):
-        return "not a JSON object"
-    origin = {} if raw.get("Origin") is None else raw["Origin"]
-    if not isinstance(origin, dict):
-        return "Origin is not an object"
-    version, time, commit = raw.get("Version"), raw.get("Time"), origin.get("Hash")
-    if not isinstance(version, str) or not version:
-        return "Version is missing or not a string"
-    if not isinstance(time, (str, NoneType)) or not isinstance(commit, (str, NoneType)):
-        return "Time or Origin.Hash is not a string"
-    return ProxyInfo(version, time, commit or None)
-
-
 def _written(target: BinaryIO, block: bytes) -> bool:
     """False when the disk is full (or its quota)."""
     try:
@@ -247,14 +257,3 @@ def _written(target: BinaryIO, block: bytes) -> bool:
             raise
         return False
     return True
-
-
-def _is_html(start: bytes) -> bool:
-    return start.lstrip()[:1] == b"<"
-
-
-def _shown(body: bytes) -> str:
-    """The start of an answer for a message; pages of HTML are only named."""
-    if _is_html(body):
-        return "an HTML page"
-    return " ".join(body.decode("utf-8", "replace").split())[:_SHOWN_BODY] or "an empty body"

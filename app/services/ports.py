@@ -156,6 +156,14 @@ class GoProxy(Protocol):
         """GET <module>/@v/<version>.zip into a temporary file, positioned at its start."""
         ...
 
+    def list(self, module: str) -> Sequence[str]:
+        """GET <module>/@v/list: the versions that it names, in its order; [] where it has none (404 and 410, too)."""
+        ...
+
+    def latest(self, module: str) -> ProxyInfo | None:
+        """GET <module>/@latest; None for 404 and 410: the protocol does not ask for it."""
+        ...
+
 
 class JobQueue(Protocol):
     """RQ, as far as we use it: a hint that there is work; the database is the truth."""

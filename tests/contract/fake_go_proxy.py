@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -28,11 +29,14 @@ class Held:
 class FakeGoProxy:
     """ports.GoProxy over a dictionary: hold() puts a version there, fail() makes the next calls of a method fail.
 
-    `calls` lists (method, module, version).
+    `calls` lists (method, module, version). `unlisted` versions are served but not in `list`; `latest_is` is what
+    `@latest` says whatever is held.
     """
 
     held: dict[tuple[str, str], Held] = field(default_factory=dict)
-    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    calls: builtins.list[tuple[str, str, str]] = field(default_factory=builtins.list)
+    unlisted: set[str] = field(default_factory=set)
+    latest_is: ProxyInfo | None = None
     _failures: dict[str, deque[SyncError]] = field(default_factory=lambda: defaultdict(deque))
 
     def hold(self, module: str, info: ProxyInfo, mod: bytes, zip_bytes: bytes, *, version: str = "") -> None:
@@ -54,15 +58,28 @@ class FakeGoProxy:
         with io.BytesIO(self._held("zip", module, version).zip) as file:
             yield file
 
+    def list(self, module: str) -> Sequence[str]:
+        self._enter("list", module, "v0.0.0")
+        return [version for name, version in self.held if name == module and version not in self.unlisted]
+
+    def latest(self, module: str) -> ProxyInfo | None:
+        self._enter("latest", module, "v0.0.0")
+        held = [each.info for (name, _), each in self.held.items() if name == module]
+        highest = max(held, key=lambda info: Version(info.version), default=None)
+        return self.latest_is or highest
+
     def _held(self, method: str, module: str, version: str) -> Held:
-        self.calls.append((method, module, version))
-        if self._failures[method]:
-            raise self._failures[method].popleft()
-        self._check(module, version)
+        self._enter(method, module, version)
         found = self.held.get((module, version))
         if found is None:
             raise SyncError("not_cached_yet", f"proxy fake, .{method} of {module}@{version}: 404, not found")
         return found
+
+    def _enter(self, method: str, module: str, version: str) -> None:
+        self.calls.append((method, module, version))
+        if self._failures[method]:
+            raise self._failures[method].popleft()
+        self._check(module, version)
 
     @staticmethod
     def _check(module: str, version: str) -> None:

@@ -62,6 +62,9 @@ class OverHttp:
         shown = {"Version": info.version, "Time": info.time, "Origin": origin, "Extra": [1]}
         files = {"info": json.dumps(shown).encode(), "mod": mod, "zip": zip_bytes}
         self._files |= {f"{base}.{kind}": content for kind, content in files.items()}
+        listed = base.rpartition("/")[0] + "/list"
+        self._files[listed] = self._files.get(listed, b"") + f"{version}\n".encode()
+        self._files[base.rpartition("/@v/")[0] + "/@latest"] = files["info"]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         content = self._files.get(str(environ["PATH_INFO"]))
@@ -133,3 +136,25 @@ def test_what_is_no_module_version_is_not_asked_for(proxy: ports.GoProxy, module
     with pytest.raises(SyncError) as caught:
         proxy.info(module, version)
     assert caught.value.code == "bad_request"
+
+
+def test_the_list_names_what_is_held(proxy: ports.GoProxy, world: World) -> None:
+    assert list(proxy.list(MODULE)) == [VERSION]
+    world.hold(MODULE, "v2.2.0", ProxyInfo("v2.2.0", None, None), MOD, ZIP)
+    assert sorted(proxy.list(MODULE)) == sorted([VERSION, "v2.2.0"])
+
+
+def test_the_latest_version_is_named(proxy: ports.GoProxy) -> None:
+    assert proxy.latest(MODULE) == INFO
+
+
+def test_a_module_that_nobody_asked_for_has_no_list_and_no_latest(proxy: ports.GoProxy) -> None:
+    assert list(proxy.list("example.com/other")) == []
+    assert proxy.latest("example.com/other") is None
+
+
+def test_what_is_no_module_has_no_list(proxy: ports.GoProxy) -> None:
+    for ask in (proxy.list, proxy.latest):
+        with pytest.raises(SyncError) as caught:
+            ask("example.com/../x")
+        assert caught.value.code == "bad_request"

@@ -1,0 +1,91 @@
+"""What the proxy serves against what was released: which files differ, and what that says about the cause. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.domain.modules import RuleBroken, Version
+from app.domain.modzip import FileHash
+from app.domain.retractions import retracts
+
+_SHOWN = 10  # files named in one message
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """File names, sorted: `changed` have other bytes, `extra` are served and not released, `missing` the reverse."""
+
+    changed: tuple[str, ...]
+    extra: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """What the proxy serves and the release does not have like that."""
+        return (*self.changed, *self.extra)
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.extra or self.missing)
+
+    def __str__(self) -> str:
+        kinds = {"changed": self.changed, "only in the proxy's": self.extra, "only in the release": self.missing}
+        return "; ".join(f"{kind}: {_some(names)}" for kind, names in kinds.items() if names)
+
+
+def difference(released: Iterable[FileHash], served: Iterable[FileHash]) -> Difference:
+    """Compare two module contents, file by file."""
+    ours, theirs = ({each.name: each.sha256 for each in files} for files in (released, served))
+    return Difference(
+        changed=tuple(sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name])),
+        extra=tuple(sorted(theirs.keys() - ours.keys())),
+        missing=tuple(sorted(ours.keys() - theirs.keys())),
+    )
+
+
+def follows_other_rules(found: Difference, tree: Mapping[str, str], blobs: Mapping[str, str]) -> bool:
+    """True when all that differs is still the released commit's: only the rules of what is packed, and how, are others.
+
+    `tree`: git's blob ids of the released directory as committed, by name; `blobs`: those of the served files that
+    differ. GitLab's own proxy packs raw blobs: with vendored packages, symlinks as texts, without attributes, and
+    without the LICENSE that a module in a subdirectory inherits.
+    """
+    same_source = all(name in tree and tree[name] == blobs.get(name) for name in found.served)
+    return bool(found) and same_source and set(found.missing) <= {"LICENSE"}
+
+
+def listed_fault(version: Version, go_mod: bytes, listed: Sequence[str], newest_go_mod: bytes | None) -> str | None:
+    """Why `list` is not what it should be after a release of `version`; None when it is.
+
+    `go` itself leaves out pseudo-versions, +incompatible ones beside a go.mod, and what the newest go.mod retracts.
+    """
+    exempt = version.is_pseudo or version.is_incompatible or version.text in listed
+    if exempt or retracts(go_mod, version.text) or (newest_go_mod and retracts(newest_go_mod, version.text)):
+        return None
+    return f"list does not have it ({len(listed)} others are there)"
+
+
+def latest_fault(version: Version, go_mod: bytes, listed: Sequence[str], latest: str | None) -> str | None:
+    """Why `@latest` is not sane; None when it is, or when the proxy has none (it is optional)."""
+    if latest is None:
+        return None
+    named = parsed(latest)
+    if named is None:
+        return f"@latest names {latest[:80]!r}, which is no version"
+    highest = max((each for each in map(parsed, listed) if each and not each.prerelease), default=None)
+    if highest != version or retracts(go_mod, version.text) or named >= version:
+        return None
+    return f"@latest still names {named}"
+
+
+def parsed(text: str) -> Version | None:
+    """The version, None when it is not one."""
+    try:
+        return Version.parse(text)
+    except RuleBroken:
+        return None
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name)[1:-1] for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
