@@ -8,7 +8,7 @@ import click
 
 from app.adapters.ops_store import SqlReplayStore
 from app.cli_open import actor, json_option, open_container, open_queries
-from app.cli_output import NO, console, print_json
+from app.cli_output import NO, console, print_json, printable
 from app.cli_tables import print_explanation, print_run, print_runs
 from app.domain.run import Stage, Status
 from app.services.run_filter import LONGEST_PAGE, RunFilter
@@ -108,7 +108,7 @@ Examples:
 def replay(identifier: str, from_stage: str | None, reason: str, force: bool, as_json: bool) -> None:
     """Begin a new attempt with fresh retries. ID is a run's id or that of any of its RQ jobs."""
     container = open_container()
-    order = ReplayOrder(actor(), reason, Stage(from_stage) if from_stage else None, force)
+    order = ReplayOrder(actor(), printable(reason), Stage(from_stage) if from_stage else None, force)
     with _Heard() as heard:
         receipt = container.replay.replay(identifier, order)
     if as_json:

@@ -89,6 +89,7 @@ def _follow(queries: Queries, identifier: str, report: Report, ticks: Iterator[N
 def _follow_all(queries: Queries, now: Callable[[], datetime], report: Report, ticks: Iterator[None]) -> None:
     known: dict[str, RunDetail] = {}
     begun = now()
+    click.echo("following all runs; Ctrl+C ends it", err=True)
     for _ in ticks:
         for run_id in sorted(_changed(queries, known, begun)):
             run = _look(queries, run_id)
