@@ -106,8 +106,14 @@ def _of_proxy(entry: Entry, client: Client, modules: list[str]) -> Iterator[Requ
         for purpose, url in steps:
             request = client.ask(purpose, url, entry)
             yield request
-            if not isinstance(request.outcome, Answer):
+            if not _usable(request):
                 return
+
+
+def _usable(request: Request) -> bool:
+    """Whether go could go on with this proxy."""
+    outcome = request.outcome
+    return isinstance(outcome, Answer) and outcome.status in (200, 404, 410) and not outcome.is_html
 
 
 def _of_database(settings: GoSettings, client: Client) -> Iterator[Request]:
@@ -115,9 +121,11 @@ def _of_database(settings: GoSettings, client: Client) -> Iterator[Request]:
     name, base = database(settings)
     if not name:
         return
-    for entry in settings.entries:
-        if not entry.is_url or entry.scheme == "file":
+    for entry in settings.entries if base == f"https://{name}" else ():  # a URL in GOSUMDB bypasses the proxies
+        if not entry.is_url:
             break
+        if entry.scheme == "file":
+            continue
         request = client.ask("sumdb-supported", f"{entry.url}/sumdb/{name}/supported", entry)
         yield request
         if passes(request):

@@ -75,6 +75,11 @@ MODULE_RULES: tuple[Rule, ...] = (
         r"requires go >= (?P<go>[\d.a-z]+)",
         "go get go@{go} && go env -u GOTOOLCHAIN   # or install go {go}",
     ),
+    rule(
+        "goproxy-password",
+        r"refusing to pass credentials to insecure URL: (?P<url>https?://(?:[^@/]*@)?(?P<host>[^/:]+)\S*)",
+        "go env -w GOPROXY=https://{host}   # and the password to netrc: machine {host} login USER password TOKEN",
+    ),
     rule("goproxy-off", r"module lookup disabled by GOPROXY=off", "go env -u GOPROXY"),
     rule("goproxy-empty", r"GOPROXY list is not the empty string, but contains no entries", "go env -u GOPROXY"),
     rule(

@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from app.doctor.egress import egress_for
 from app.doctor.observed import Answer, Failure, Purpose, Request
-from app.doctor.probe_socket import Unreached, addresses, connect, credential_lines, read_failure
+from app.doctor.probe_socket import Unreached, addresses, connect, credential_lines, last_words, read_failure
 from app.doctor.settings import Entry
 
 _MOST_REDIRECTS = 10
@@ -73,7 +73,7 @@ class Client:
             answer = connection.getresponse()
             body = answer.read(limit)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unreached(read_failure(url, error)) from error
+            raise Unreached(read_failure(url, last_words(sock) or error)) from error
         finally:
             connection.close()
         headers = {name.lower(): value for name, value in answer.headers.items()}

@@ -63,6 +63,20 @@ def read_failure(url: str, error: Exception) -> Failure:
     return Failure(url, "other", str(error) or type(error).__name__)
 
 
+def last_words(sock: socket.socket) -> ssl.SSLError | None:
+    """The TLS alert that a server sent before it hung up on our request; writing only says that it did."""
+    with suppress(ValueError):
+        try:
+            sock.recv(1)
+        except ssl.SSLEOFError:
+            return None
+        except ssl.SSLError as error:
+            return error
+        except OSError:
+            return None
+    return None
+
+
 def addresses(url: str) -> tuple[str, ...]:
     """What the URL's host resolves to here; Unreached `dns`."""
     parts = urlsplit(url)

@@ -1,12 +1,14 @@
 """Each cause on the way to a proxy, made with real servers: a real `go` fails on it, and the doctor names it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from subprocess import TimeoutExpired
+from threading import Event
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.sandbox.bad_servers import (
     Listener,
     Page,
     Pages,
+    answering,
     cutting,
     egress,
     hanging,
@@ -47,7 +50,7 @@ class World:
 
     def serve(self, pages: Files | None = None, other: Page | None = None) -> str:
         """The URL of a server with these pages."""
-        application = Pages(pages or {}, *([other] if other else []))
+        application = Pages(pages or {}, other or text("not found\n", status=404))
         return self.up.enter_context(LoopbackServer(application)).url
 
     def tls(self, *names: str, backend: int = 0, starts: int = -1, ends: int = 5, **more: Path) -> int:
@@ -96,6 +99,12 @@ def test_inspected_tls_without_the_companys_ca(world: World) -> None:
     assert "CN=Corp TLS Inspection CA" in found["findings"][0]["seen"]
     assert f"openssl s_client -proxy 127.0.0.1:{door.port}" in found["findings"][0]["fix"]
     assert machine.explained(output) == ["tls-unknown-authority"]
+
+
+def netrc(machine: Machine, content: str, mode: int = 0o600) -> None:
+    path = Path(machine.environment["HOME"]) / ".netrc"
+    path.write_text(content)
+    path.chmod(mode)
 
 
 def certificate_for_another_name(world: World) -> Machine:
@@ -161,8 +170,14 @@ def status(code: int) -> Callable[[World], Machine]:
 
 
 def wrong_password(world: World) -> Machine:
-    url = world.serve(other=text("no\n", status=401)).replace("://", "://dev:wrong@")
-    return world.machine(url)
+    refusing = world.up.enter_context(LoopbackServer(Pages(other=text("no\n", status=401))))
+    machine = world.machine(f"https://localhost:{world.tls('localhost', backend=refusing.port)}")
+    netrc(machine, "machine localhost login dev password wrong\n")
+    return machine
+
+
+def password_in_the_url(world: World) -> Machine:
+    return world.machine(f"http://dev:secret@127.0.0.1:{world.port}")
 
 
 CASES: list[tuple[Callable[[World], Machine], list[str], list[str]]] = [
@@ -184,7 +199,8 @@ CASES: list[tuple[Callable[[World], Machine], list[str], list[str]]] = [
     (status(429), ["rate-limited"], ["rate-limited"]),
     (status(503), ["server-error"], ["server-error"]),
     (status(418), ["unexpected-status"], ["unexpected-status"]),
-    (wrong_password, ["goproxy-password", "credentials-refused"], ["needs-credentials"]),
+    (wrong_password, ["credentials-refused"], ["needs-credentials"]),
+    (password_in_the_url, ["goproxy-password"], ["goproxy-password"]),
 ]
 
 
@@ -205,14 +221,13 @@ def test_a_proxy_that_hangs(world: World) -> None:
 
 
 def test_a_slow_proxy(world: World) -> None:
-    def late(environ: object, start_response: object) -> object:
-        released.wait(0.6)
-        return world.good(environ, start_response)  # type: ignore[arg-type]
+    never = Event()
 
-    import threading
+    def late(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        never.wait(0.6)
+        return world.good(environ, start_response)
 
-    released = threading.Event()
-    server = world.up.enter_context(LoopbackServer(late))  # type: ignore[arg-type]
+    server = world.up.enter_context(LoopbackServer(late))
     machine = world.machine(server.url)
     assert machine.codes("--module", MODULE, "--timeout", "1") == ["slow"]
     assert machine.codes("--module", MODULE, "--timeout", "60") == []
@@ -221,7 +236,7 @@ def test_a_slow_proxy(world: World) -> None:
 def test_a_wrong_clock_is_told_from_an_expired_certificate(world: World) -> None:
     """Relative to the server, whose certificate begins tomorrow and whose clock says so, this machine's clock is behind."""
     ahead = format_datetime(datetime.now(UTC) + timedelta(days=2), usegmt=True)
-    backend = world.up.enter_context(LoopbackServer(Pages(other=text("", Date=ahead))))
+    backend = world.listen(answering(f"HTTP/1.1 200 OK\r\nDate: {ahead}\r\nContent-Length: 0\r\n\r\n"))
     machine = world.machine(f"https://localhost:{world.tls('localhost', backend=backend.port, starts=1)}")
     output = machine.download()
     assert "is not yet valid" in output
@@ -245,7 +260,7 @@ def test_a_hijacked_name(world: World) -> None:
     machine.hosts = "127.0.0.1 proxy.golang.org"
     output = machine.download()
     assert machine.codes("--module", QUERY) == ["dns-hijack", "tls-unknown-authority"]
-    assert machine.explained(output) == ["tls-unknown-authority"]
+    assert machine.explained(output) == ["tls-wrong-name"]  # go looks at the name first, and there is another one
 
 
 @needs_namespaces

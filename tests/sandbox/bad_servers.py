@@ -128,6 +128,16 @@ def cutting(connection: socket.socket, stopping: threading.Event) -> None:
     connection.recv(_CHUNK)
 
 
+def answering(answer: str) -> Handler:
+    """Answer any request with this text, head and all."""
+
+    def handle(connection: socket.socket, stopping: threading.Event) -> None:
+        _head(connection)
+        connection.sendall(answer.encode())
+
+    return handle
+
+
 def tls_front(pem: Path, backend: int, *, client_ca: Path | None = None) -> Handler:
     """TLS with the certificate in `pem` before the plain server on the port `backend`; may want a client certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
