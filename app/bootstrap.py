@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 
 from app.adapters.database import connect
+from app.adapters.duty_store import SqlDutyStore
 from app.adapters.embedded_redis import socket_url
 from app.adapters.flow_store import SqlFlowStore
 from app.adapters.git import Credential, GitDoor, GitOptions
@@ -21,7 +23,10 @@ from app.adapters.gitlab import GitLabApi, GitLabOptions
 from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.job_queue import RqJobQueue
+from app.adapters.job_registry import RqJobRegistry
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
+from app.adapters.processes import end_orphans
+from app.adapters.scratch import remove_stale
 from app.adapters.system import SystemClock, random_bits
 from app.config_models import Settings, Source
 from app.domain.errors import SyncError
@@ -31,8 +36,10 @@ from app.domain.routing import Rule
 from app.domain.webhook import Secret
 from app.services.branches import BranchResolver
 from app.services.checksum import SourceUnreadable, module_sums, zip_sums
+from app.services.duty import Duty, DutyOptions
 from app.services.flow import Flow, FlowOptions
 from app.services.intake import Intake, SourceOptions, id_maker
+from app.services.planning import Planner
 from app.services.ports import SourceCopy
 from app.services.replay import Replay
 from app.services.stages.mirror import MirrorStage, Release
@@ -40,7 +47,10 @@ from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.verify import VerifyStage
 from app.services.stopping import Stop
 from app.services.sweep import Sweep, SweepOptions
+from app.services.tidy import Tidy
 from app.services.turn import MirrorTurn, TurnOptions
+
+log = logging.getLogger(__name__)
 
 
 class Container:
@@ -129,6 +139,17 @@ class Container:
         return None
 
     @cached_property
+    def tidy(self) -> Tidy:
+        """Keeps RQ's lists true."""
+        return Tidy(SqlDutyStore(self.engine), RqJobRegistry(self.redis_url), self.clock)
+
+    @cached_property
+    def sweep_duty(self) -> Duty:
+        """This process's share in sweeping."""
+        owner = f"{_owner()}:{random_bits(32):08x}"
+        return Duty(SqlDutyStore(self.engine), self.clock, DutyOptions("sweep", owner))
+
+    @cached_property
     def gitlab(self) -> GitLabApi:
         """The door to GitLab's API."""
         gitlab, outgoing = self.settings.gitlab, self.settings.outgoing
@@ -159,12 +180,11 @@ class Container:
     @cached_property
     def flow(self) -> Flow:
         """What a worker drives runs with."""
-        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab, _source_h1)
+        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab, self._source_h1)
         lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))
-        make_id = id_maker(self.clock, random_bits)
         branches = BranchResolver(
-            store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: make_id("r")
+            store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: self.new_id("r")
         )  # fmt: skip
         options = FlowOptions(owner=_owner(), lease_seconds=lease, policy=self.settings.retry.policy)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
@@ -173,6 +193,27 @@ class Container:
         return Flow(
             store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stop
         )  # fmt: skip
+
+    def _source_h1(self, cache: SourceCopy, release: Release, directory: str) -> str:
+        try:
+            archive = GitArchive(Path(cache.path()), scratch=self.tmp_dir)
+            return module_sums(archive, release.commit, release.module, release.version, directory).h1_zip
+        except RuleBroken as error:
+            raise SyncError(
+                "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"
+            ) from error
+        except SourceUnreadable as error:
+            raise SyncError("git_failed", f"the source's cache cannot be read: {error}") from error
+
+    def tidy_host(self) -> None:
+        """End the git processes of killed workers, and remove what they left in the temporary directory."""
+        try:
+            ended, removed = end_orphans(), remove_stale(self.tmp_dir)
+        except OSError as error:
+            log.warning("host_not_tidied", extra={"error": str(error)})
+            return
+        if ended or removed:
+            log.warning("host_tidied", extra={"processes": len(ended), "directories": len(removed)})
 
     def _pipeline_options(self) -> PipelineOptions:
         gitlab = self.settings.gitlab
@@ -192,18 +233,6 @@ def _zip_sum(file: BinaryIO, module: ModulePath, version: Version) -> str:
         return zip_sums(file, module, version).h1_zip
     except RuleBroken as error:
         raise SyncError("zip_not_a_module", f"{module}@{version}: the proxy's zip: {error.message}") from error
-
-
-def _source_h1(cache: SourceCopy, release: Release, directory: str) -> str:
-    try:
-        archive = GitArchive(Path(cache.path()))
-        return module_sums(archive, release.commit, release.module, release.version, directory).h1_zip
-    except RuleBroken as error:
-        raise SyncError(
-            "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"
-        ) from error
-    except SourceUnreadable as error:
-        raise SyncError("git_failed", f"the source's cache cannot be read: {error}") from error
 
 
 def _owner() -> str:

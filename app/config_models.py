@@ -100,7 +100,7 @@ class Worker(Table):
         default=1, description="Give the number of worker processes for backfills; 0 leaves them to the live ones."
     )
     lease_seconds: Annotated[float, Field(ge=2, le=600)] = Field(
-        default=10.0, description="Give the seconds after which a silent worker's run is taken over, 2 to 600."
+        default=6.0, description="Give the seconds after which a silent worker's run is taken over, 2 to 600."
     )
 
 

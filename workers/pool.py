@@ -16,40 +16,49 @@ from redis.exceptions import RedisError
 
 from app.adapters.job_queue import redis_for_worker
 from app.bootstrap import Container
+from workers.parent import end_with_parent
 from workers.worker import SyncWorker
 
 log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 0.5
+TIDY_SECONDS = 10.0
+# A worker ends itself in time (worker.py); this is for one that cannot.
+KILL_SECONDS = 8.0
 
 
 class Pool:
     """Children by process id. Everything here runs in the parent's only thread."""
 
-    def __init__(self, count: int, work: Callable[[], None]) -> None:
-        self._count, self._work = count, work
+    def __init__(self, count: int, work: Callable[[], None], tidy: Callable[[], None]) -> None:
+        self._count, self._work, self._tidy = count, work, tidy
         self._children: set[int] = set()
-        self._stop = False
+        self._stopped_at: float | None = None
+        self._tidied_at = float("-inf")
 
     def run(self) -> None:
         """Keep `count` children until a signal; then pass it on and wait for them."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        while not self._stop:
-            while len(self._children) < self._count and not self._stop:
+        while self._stopped_at is None:
+            self._tidy_now_and_then()
+            while len(self._children) < self._count and self._stopped_at is None:
                 self._fork()
             self._reap()
-        for pid in self._children:
+        for pid in self._children:  # again, for one that was being forked; RQ takes two within a second for one
             _tell(pid, signal.SIGTERM)
         while self._children:
+            self._kill_late()
             self._reap()
+        self._tidy()
 
     def _on_signal(self, _number: int, _frame: object) -> None:
-        self._stop = True
+        self._stopped_at = self._stopped_at or time.monotonic()
         for pid in self._children:
             _tell(pid, signal.SIGTERM)
 
     def _fork(self) -> None:
+        parent = os.getpid()
         pid = os.fork()
         if pid:
             self._children.add(pid)
@@ -58,6 +67,7 @@ class Pool:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            end_with_parent(parent)
             self._work()
             status = 0
         except Exception:
@@ -76,16 +86,27 @@ class Pool:
             time.sleep(0.1)
             return
         self._children.discard(pid)
-        if not self._stop:
+        if self._stopped_at is None:
             log.warning("worker_died", extra={"pid": pid, "status": status})
+            self._tidied_at = float("-inf")
             time.sleep(RESTART_SECONDS)
+
+    def _kill_late(self) -> None:
+        if self._stopped_at is not None and time.monotonic() - self._stopped_at > KILL_SECONDS:
+            for pid in self._children:
+                _tell(pid, signal.SIGKILL)
+
+    def _tidy_now_and_then(self) -> None:
+        if time.monotonic() - self._tidied_at > TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
+            self._tidy()
 
 
 def run(container: Container, queue: str, count: int) -> None:
     """Work on `queue` with `count` processes until SIGTERM."""
     log.info("workers_started", extra={"queue": queue, "processes": count})
     _warm(container)
-    Pool(count, lambda: work(container, queue)).run()
+    Pool(count, lambda: work(container, queue), container.tidy_host).run()
     log.info("workers_stopped", extra={"queue": queue})
 
 
@@ -97,7 +118,7 @@ def work(container: Container, queue: str) -> None:
     while not stop.is_set():
         redis = redis_for_worker(container.redis_url)
         try:
-            worker = SyncWorker(queue, redis)
+            worker = SyncWorker(queue, redis, container.tidy_host)
             worker.work(logging_level="WARNING")
             if worker.stopping:
                 return
@@ -109,6 +130,13 @@ def work(container: Container, queue: str) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         stop.wait(RESTART_SECONDS)
+
+
+def exit_late() -> None:
+    """End this process KILL_SECONDS from now, whatever holds it up: what is asked to stop stops."""
+    timer = threading.Timer(KILL_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def _warm(container: Container) -> None:

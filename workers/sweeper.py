@@ -1,40 +1,76 @@
-"""The sweeper's process: looks twice a second for runs without a job, until it is told to stop."""
+"""The sweeper's process: looks twice a second for runs without a job, until it is told to stop. Several may run."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
+import time
 
 from app.bootstrap import Container
 from app.domain.errors import SyncError
+from workers.pool import exit_late
 
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 5.0
+# While Redis or the database is away: short, for everything waits for the look after its return.
+LONGEST_PAUSE_SECONDS = 1.0
+TIDY_SECONDS = 5.0
 
 
 def run(container: Container) -> None:
     """Sweep until SIGTERM or SIGINT. Outages of Redis or the database are waited out."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stopping()
     log.info("sweeper_started")
+    sweeper = _Sweeper(container)
     pause = INTERVAL_SECONDS
     while not stop.wait(pause):
-        pause = _once(container, pause)
+        pause = sweeper.look(pause)
+    sweeper.leave()
     log.info("sweeper_stopped")
 
 
-def _once(container: Container, pause: float) -> float:
-    """One look; returns the pause until the next one, growing while something is away."""
-    try:
-        container.sweep.once()
-    except SyncError as error:
-        log.warning("sweep_failed", extra={"code": error.code, "error": error.message})
-        return min(LONGEST_PAUSE_SECONDS, pause * 2)
-    except Exception:
-        log.exception("sweep_defect")  # the one process that heals the others must not end by a defect
-        return LONGEST_PAUSE_SECONDS
-    return INTERVAL_SECONDS
+def _stopping() -> threading.Event:
+    """Set by a signal; then this process ends, even when the database or Redis hang."""
+    stop = threading.Event()
+
+    def ask(_number: int, _frame: object) -> None:
+        stop.set()
+        exit_late()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return stop
+
+
+class _Sweeper:
+    def __init__(self, container: Container) -> None:
+        self._sweep, self._tidy, self._duty = container.sweep, container.tidy, container.sweep_duty
+        self._tidied_at = float("-inf")
+
+    def look(self, pause: float) -> float:
+        """One look, where the duty is ours; returns the pause until the next one, growing while something is away."""
+        try:
+            if self._duty.mine():
+                self._sweep.once()
+                self._tidy_now_and_then()
+        except SyncError as error:
+            log.warning("sweep_failed", extra={"code": error.code, "error": error.message})
+            return min(LONGEST_PAUSE_SECONDS, pause * 2)
+        except Exception:
+            log.exception("sweep_defect")  # the one process that heals the others must not end by a defect
+            return LONGEST_PAUSE_SECONDS
+        return INTERVAL_SECONDS
+
+    def leave(self) -> None:
+        """Let another sweeper begin at once."""
+        try:
+            self._duty.leave()
+        except SyncError as error:
+            log.warning("duty_not_left", extra={"code": error.code})
+
+    def _tidy_now_and_then(self) -> None:
+        if time.monotonic() - self._tidied_at > TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
+            self._tidy.once()

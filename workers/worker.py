@@ -1,4 +1,4 @@
-"""An RQ worker that stops in time, notices dead peers soon, and registers itself again after Redis forgot it."""
+"""An RQ worker that stops in time, ends with its parent, outlives Redis, and registers itself again after Redis forgot it."""
 
 from __future__ import annotations
 
@@ -6,56 +6,102 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import RedisError
 from rq import Queue, Worker, worker_registration
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from app.adapters.job_queue import JOB_SECONDS
 from workers import jobs
+from workers.parent import end_with_parent
 
 log = logging.getLogger(__name__)
 
 # A stopping worker gives its job this long to end or to hand its run back; then the lease does the rest. honcho waits 5 s.
 STOP_SECONDS = 3.5
+# Then a worker ends whatever holds it up (a Redis that hangs): SIGTERM to exit stays below ten seconds.
+LAST_SECONDS = 7.0
+# RQ blocks this long for a job: until then a worker notices neither a silent Redis nor one that forgot it.
+_BLOCK_SECONDS = 5
+_ANSWER_SECONDS = 3
+# How long a worker is known after its last sign of life; it gives one at least every _BLOCK_SECONDS.
+_KNOWN_SECONDS = 30
 
 
 class SyncWorker(Worker):
     """One queue per worker: on several, a job taken as the worker dies is in no list any more (references/rq.md)."""
 
-    def __init__(self, queue: str, redis: Redis) -> None:
+    max_connection_wait_time = 1.0  # RQ doubles its pauses up to a minute while Redis is away
+
+    def __init__(self, queue: str, redis: Redis, tidy: Callable[[], None] = lambda: None) -> None:
+        self._tidy = tidy
         super().__init__(
             [Queue(queue, connection=redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)],
-            connection=redis, serializer=JSONSerializer, worker_ttl=25, job_monitoring_interval=5,
+            connection=redis, serializer=JSONSerializer, worker_ttl=_BLOCK_SECONDS + 15, job_monitoring_interval=5,
             maintenance_interval=10, log_job_description=False,
         )  # fmt: skip
 
     @property
+    def connection_timeout(self) -> int:
+        """How long RQ waits for an answer of Redis, in seconds."""
+        return int(self.dequeue_timeout) + _ANSWER_SECONDS
+
+    @property
     def stopping(self) -> bool:
         """True once a signal asked it to stop."""
-        return self.shutdown_requested_date is not None or self._stop_requested
+        return self._shutdown_requested_date is not None or self._stop_requested
 
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """As RQ does, and be known again: a Redis that lost its memory has no list of workers."""
-        super().heartbeat(timeout, pipeline)
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - the base class's shape
+        """As RQ does, for a shorter time, and be known again: a Redis that lost its memory has no list of workers."""
+        super().heartbeat(_KNOWN_SECONDS, pipeline)
         if pipeline is None and not self._is_horse:
             worker_registration.register(self)
+            if not self.connection.hexists(self.key, "birth"):
+                self.connection.hset(self.key, mapping={**self.serialize(), "state": self._state})
+
+    def maintain_heartbeats(self, job: Job, execution: Any) -> None:
+        """As RQ does; with Redis away the job goes on, and is still waited for."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as error:
+            log.warning("heartbeat_failed", extra={"job": job.id, "error": type(error).__name__})
+
+    def handle_work_horse_killed(self, job: Job, *_how: Any) -> None:
+        """The job's process died: what it had started must not go on."""
+        log.warning("job_killed", extra={"job": job.id})
+        self._tidy()
+
+    def set_shutdown_requested_date(self) -> None:
+        """As RQ does, from a signal handler: with Redis away it is only for show."""
+        try:
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
+        except RedisError as error:
+            log.debug("shutdown_not_shown", extra={"error": type(error).__name__})
 
     def handle_warm_shutdown_request(self) -> None:
-        """Tell the job at once, and end it when it does not listen: SIGTERM to exit stays below ten seconds."""
+        """Tell the job at once, and end it when it does not listen."""
+        _after(LAST_SECONDS, lambda: os._exit(1))
         pid = self.horse_pid
         if not pid:
             return
         _signal(pid, signal.SIGTERM)
-        timer = threading.Timer(STOP_SECONDS, _signal, (pid, signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
+        _after(STOP_SECONDS, lambda: _signal(pid, signal.SIGKILL))
 
     def setup_work_horse_signals(self) -> None:
-        """The job's process: Ctrl+C is the parent's business, SIGTERM asks the flow to hand back."""
+        """The job's process: Ctrl+C is the parent's business, SIGTERM (or its death) asks the flow to hand back."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _ask_to_stop)
+        end_with_parent(int(self.pid or 0))
+
+
+def _after(seconds: float, action: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -67,3 +113,4 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def _ask_to_stop(_number: int, _frame: object) -> None:
     jobs.stop()
+    _after(STOP_SECONDS, lambda: os._exit(1))  # a killed parent cannot end us; git is tied to us

@@ -2,12 +2,14 @@
 
 GitPython's `kill_after_timeout` has no effect with `as_process`, and otherwise finds children through `pgrep`, so
 processes that start meanwhile survive. A group of its own and `killpg` leave nothing behind. GitPython also passes
-`os.environ` on and can only add to it; inherited GIT_* variables are dropped by `env -u`.
+`os.environ` on and can only add to it; inherited GIT_* variables are dropped by `env -u`. A worker that is killed cannot
+end its git: git is tied to it, and marked.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.adapters.git_env import inherited
+from app.adapters.processes import OWNER_MARK, owner_mark, tied
 from app.domain.errors import SyncError
 from app.services.ports import Checkpoint
 
@@ -44,7 +47,8 @@ class GitProcess:
     """A running git: its Popen, and GitPython's wrapper that must live as long (it ends git when it is collected)."""
 
     def __init__(self, args: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
-        self._wrapper = _execute([*_dropping(env), "git", *args], env, cwd)
+        marked = {**env, OWNER_MARK: owner_mark()}
+        self._wrapper = _execute([*tied(), *_dropping(env), "git", *args], marked, cwd)
         process = self._wrapper.proc
         if process is None:  # GitPython's type allows it; it does not happen
             raise SyncError("git_failed", "git did not start")
@@ -108,6 +112,8 @@ def _execute(command: list[str], env: Mapping[str, str], cwd: Path) -> Any:
         import git  # here, because the import itself runs `git version`
     except ImportError as error:
         raise SyncError("git_failed", "git is not installed on this machine") from error
+    if shutil.which("git") is None:  # the words before git would be what is reported
+        raise SyncError("git_failed", "git is not installed on this machine")
     try:
         return git.cmd.Git(cwd).execute(
             command, istream=subprocess.PIPE, as_process=True, env=dict(env), shell=False, start_new_session=True

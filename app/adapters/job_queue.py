@@ -29,8 +29,11 @@ def redis_for_enqueue(url: str) -> Redis:
 
 
 def redis_for_worker(url: str) -> Redis:
-    """A client for RQ's workers, whose blocking reads set their own time-outs."""
-    return Redis.from_url(url, socket_connect_timeout=2, health_check_interval=15)
+    """A client for RQ's workers, whose blocking reads set their own time-outs.
+
+    One retry, at once, for a connection that Redis' restart cut; more would only delay RQ's own.
+    """
+    return Redis.from_url(url, socket_connect_timeout=2, health_check_interval=15, retry=Retry(NoBackoff(), 1))
 
 
 def where(url: str) -> str:

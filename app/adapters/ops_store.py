@@ -31,7 +31,9 @@ class SqlSweepStore:
         jobless = or_(runs.c.job_at.is_(None), runs.c.job_at < job_older_than)
         query = select(runs.c.id, runs.c.job, runs.c.job_at).where(runs.c.active, runs.c.due_at <= now, idle, jobless)
         with reading(self._engine) as connection:
-            rows = connection.execute(query.order_by(runs.c.due_at).limit(limit)).all()
+            # Round and round: with more waiting jobs than one look can ask for, each run has its turn.
+            ordered = query.order_by(runs.c.job_at.nulls_first(), runs.c.due_at)
+            rows = connection.execute(ordered.limit(limit)).all()
         return [DueRun(row.id, row.job, row.job_at) for row in rows]
 
     def give_job(self, run: DueRun, now: datetime) -> str | None:

@@ -194,3 +194,12 @@ mirrors = Table(
     _time("lease_until"),
     _time("updated_at", nullable=False),
 )
+
+# What one process does for all of them, such as sweeping: who does it, and until when without a sign of life.
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("owner", String(120), nullable=False),
+    _time("until", nullable=False),
+)
