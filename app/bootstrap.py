@@ -91,11 +91,23 @@ class Container:
     @cached_property
     def intake(self) -> Intake:
         """The intake service."""
-        sources = {source.name: _source_options(source) for source in self.settings.sources}
-        return Intake(
-            sources, self.rules, SqlIntakeStore(self.engine), self.queue, self.clock,
-            id_maker(self.clock, random_bits), sandbox=self.settings.sandbox.enabled,
-        )  # fmt: skip
+        store = SqlIntakeStore(self.engine)
+        return Intake(self.sources, self.planner, store, self.queue, self.clock, self.new_id)
+
+    @cached_property
+    def sources(self) -> Mapping[str, SourceOptions]:
+        """The sources by name, as intake knows them."""
+        return {source.name: _source_options(source) for source in self.settings.sources}
+
+    @cached_property
+    def planner(self) -> Planner:
+        """The rules, applied to events."""
+        return Planner(self.sources, self.rules, self.new_id, sandbox=self.settings.sandbox.enabled)
+
+    @cached_property
+    def new_id(self) -> Callable[[str], str]:
+        """Makes ids for runs and deliveries."""
+        return id_maker(self.clock, random_bits)
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
@@ -108,12 +120,23 @@ class Container:
     @cached_property
     def replay(self) -> Replay:
         """The replay service."""
-        return Replay(SqlReplayStore(self.engine), self.queue, self.clock, self.intake.target)
+        return Replay(SqlReplayStore(self.engine), self.queue, self.clock, self.planner.today)
 
     @cached_property
     def sweep(self) -> Sweep:
         """The sweeper's service."""
         return Sweep(SqlSweepStore(self.engine), self.queue, self.clock, SweepOptions())
+
+    @cached_property
+    def tidy(self) -> Tidy:
+        """Keeps RQ's lists true."""
+        return Tidy(SqlDutyStore(self.engine), RqJobRegistry(self.redis_url), self.clock)
+
+    @cached_property
+    def sweep_duty(self) -> Duty:
+        """This process's share in sweeping."""
+        owner = f"{_owner()}:{random_bits(32):08x}"
+        return Duty(SqlDutyStore(self.engine), self.clock, DutyOptions("sweep", owner))
 
     @cached_property
     def git(self) -> GitDoor:
@@ -137,17 +160,6 @@ class Container:
             if source.clone_token and any(_host(pattern) == _host(url) for pattern in source.allow):
                 return Credential(source.clone_username, source.clone_token)
         return None
-
-    @cached_property
-    def tidy(self) -> Tidy:
-        """Keeps RQ's lists true."""
-        return Tidy(SqlDutyStore(self.engine), RqJobRegistry(self.redis_url), self.clock)
-
-    @cached_property
-    def sweep_duty(self) -> Duty:
-        """This process's share in sweeping."""
-        owner = f"{_owner()}:{random_bits(32):08x}"
-        return Duty(SqlDutyStore(self.engine), self.clock, DutyOptions("sweep", owner))
 
     @cached_property
     def gitlab(self) -> GitLabApi:

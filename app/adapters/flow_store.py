@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, or_, select, update
 
 from app.adapters.database import writing
 from app.adapters.release_claims import claim_release
-from app.adapters.rows import end_attempt, insert_ignoring, next_job, plain, run_of_row
+from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
 from app.adapters.tables import mirrors, releases, runs, steps
 from app.domain.errors import SyncError
-from app.domain.run import ENDED, Claim, Run, Stage
+from app.domain.run import ENDED, Claim, Run, Stage, Status, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
 
 
@@ -30,9 +30,8 @@ class SqlFlowStore:
 
     def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
         """See FlowStore."""
-        waiting = (
-            (runs.c.mirror == claim.run.target.mirror) & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None)
-        )
+        same = runs.c.mirror == claim.run.target.mirror
+        waiting = same & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None)
         with writing(self._engine) as connection:
             query = select(runs.c.id).where(waiting, _free(now), runs.c.id != claim.run.id).order_by(runs.c.created_at)
             ids = connection.execute(query.limit(limit)).scalars().all()
@@ -67,16 +66,19 @@ class SqlFlowStore:
                 end_attempt(connection, claim.run.id, claim.run.attempt, change.status, change.error, now)
         return job
 
-    def take_version(self, claim: Claim, version: str, semantic: str, now: datetime) -> tuple[str, str] | None:
+    def take_version(self, claim: Claim, version: str, commit: str, now: datetime) -> tuple[str, str] | None:
         """See FlowStore."""
         run = claim.run
+        semantic = semantic_key(run.module, version, run.ref, commit)
         with writing(self._engine) as connection:
-            other = connection.execute(select(runs.c.id).where(runs.c.semantic == semantic)).scalar_one_or_none()
-            if other not in (None, run.id):
-                return "duplicate_release", f"run {other} already brings {run.module}@{version} from this commit"
-            refusal = claim_release(connection, run.module, version, run.id, run.commit, now)
+            hold_release(connection, run.module, version)
+            other = _other(connection, semantic, run.id)
+            if other is not None:
+                _start_again(connection, other, run, now)
+                return "duplicate_release", f"run {other['id']} brings {run.module}@{version} from this commit"
+            refusal = claim_release(connection, run.module, version, run.id, commit, now)
             if refusal is None:
-                _fenced(connection, claim, {"version": version, "semantic": semantic})
+                _fenced(connection, claim, {"version": version, "commit": commit, "semantic": semantic})
         return refusal
 
     def lease_mirror(self, path: str, owner: str, now: datetime, lease_seconds: float) -> MirrorLease | None:
@@ -150,6 +152,24 @@ def _ensure_mirror(connection: Connection, path: str, now: datetime) -> None:
     known = connection.execute(select(mirrors.c.path).where(mirrors.c.path == path)).scalar_one_or_none()
     if known is None:
         insert_ignoring(connection, mirrors, {"path": path, "fence": 0, "updated_at": now})
+
+
+def _other(connection: Connection, semantic: str, run_id: str) -> RowMapping | None:
+    query = select(runs).where(runs.c.semantic == semantic, runs.c.id != run_id).with_for_update()
+    return connection.execute(query).mappings().one_or_none()
+
+
+def _start_again(connection: Connection, other: RowMapping, run: Run, now: datetime) -> None:
+    """A release that failed and is reported again is tried again, as when its delivery comes again."""
+    if other["status"] != Status.FAILED or not other["commit"]:
+        return
+    if claim_release(connection, other["module"], other["version"], other["id"], other["commit"], now):
+        return
+    reason, actor = f"run {run.id} reported the same release", f"source:{run.source}"
+    stage = Stage(other["stage"])
+    restart(connection, other, kind="redelivery", stage=stage, actor=actor, reason=reason, now=now)
+    # No job was enqueued for it: the sweeper sees that at once.
+    connection.execute(update(runs).where(runs.c.id == other["id"]).values(job_at=None))
 
 
 def _hand_over(connection: Connection, run: Run, now: datetime) -> str:

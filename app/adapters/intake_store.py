@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, select, update
+from sqlalchemy import Connection, Engine, Row, RowMapping, select, update
 
 from app.adapters.database import writing
 from app.adapters.release_claims import claim_release
@@ -19,12 +20,12 @@ from app.adapters.rows import (
     restart,
     target_json,
 )
-from app.adapters.tables import deliveries, delivery_runs, runs
+from app.adapters.tables import deliveries, delivery_runs, releases, runs
 from app.domain.run import Stage, Status
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
-_LOOK_AGAIN = frozenset({"version_moved", "superseded", "no_rule"})
+_LOOK_AGAIN = frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused"})
 
 
 class SqlIntakeStore:
@@ -36,61 +37,88 @@ class SqlIntakeStore:
     def record(self, delivery: NewDelivery, planned: Sequence[PlannedRun]) -> tuple[str, bool, list[Receipt]]:
         """See IntakeStore."""
         with writing(self._engine) as connection:
-            delivery_id, known = _delivery(connection, delivery)
-            return delivery_id, known, _runs(connection, planned, delivery_id, delivery.received_at)
+            return record(connection, delivery, planned)
 
     def add(self, delivery: str, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
         """See IntakeStore."""
         with writing(self._engine) as connection:
-            return _runs(connection, planned, delivery, now)
+            return _runs(connection, planned, delivery, False, now)
 
 
-def _delivery(connection: Connection, delivery: NewDelivery) -> tuple[str, bool]:
-    values = {
+def record(
+    connection: Connection, delivery: NewDelivery, planned: Sequence[PlannedRun]
+) -> tuple[str, bool, list[Receipt]]:
+    """IntakeStore.record inside a transaction of the caller's."""
+    delivery_id, known = _delivery(connection, delivery)
+    return delivery_id, known, _runs(connection, planned, delivery_id, known, delivery.received_at)
+
+
+def delivery_row(delivery: NewDelivery) -> dict[str, Any]:
+    """A new delivery as a row of `deliveries`."""
+    return {
         "id": delivery.id, "source": delivery.source, "dedupe": delivery.dedupe, "scheme": delivery.scheme,
         "secret_id": delivery.secret_id, "received_at": delivery.received_at, "last_seen_at": delivery.received_at,
         "seen": 1, "headers": dict(delivery.headers), "body": delivery.body, "verdict": delivery.verdict,
-        "note": delivery.note,
+        "note": delivery.note, "reason": delivery.reason, "skew_ms": delivery.skew_ms, "pruned": False,
     }  # fmt: skip
-    if insert_ignoring(connection, deliveries, values):
+
+
+def _delivery(connection: Connection, delivery: NewDelivery) -> tuple[str, bool]:
+    if insert_ignoring(connection, deliveries, delivery_row(delivery)):
         return delivery.id, False
     same = (deliveries.c.source == delivery.source) & (deliveries.c.dedupe == delivery.dedupe)
-    again = {"seen": deliveries.c.seen + 1, "last_seen_at": delivery.received_at}
+    # The newest verdict is the one that counts: rules and secrets change.
+    newest = {name: getattr(delivery, name) for name in ("verdict", "reason", "note", "secret_id", "skew_ms")}
+    again = {"seen": deliveries.c.seen + 1, "last_seen_at": delivery.received_at, **newest}
     return connection.execute(
         update(deliveries).where(same).values(again).returning(deliveries.c.id)
     ).scalar_one(), True
 
 
-def _runs(connection: Connection, planned: Sequence[PlannedRun], delivery: str, now: datetime) -> list[Receipt]:
+def _runs(
+    connection: Connection, planned: Sequence[PlannedRun], delivery: str, known: bool, now: datetime
+) -> list[Receipt]:
     """A receipt for each plan; taken in a fixed order, so that two deliveries cannot wait for each other."""
     ordered = sorted(planned, key=lambda plan: (plan.module, plan.version or "", plan.commit))
-    done = {plan.id: _run(connection, plan, delivery, now) for plan in ordered}
+    done = {plan.id: _run(connection, plan, delivery, known, now) for plan in ordered}
     return [done[plan.id] for plan in planned]
 
 
-def _run(connection: Connection, plan: PlannedRun, delivery: str, now: datetime) -> Receipt:
-    hold_release(connection, plan.module, plan.version)
-    new = insert_ignoring(connection, runs, _row(plan, delivery, now))
-    query = select(runs).where(runs.c.semantic == plan.semantic).with_for_update()
-    row = connection.execute(query).mappings().one()
+def _run(connection: Connection, plan: PlannedRun, delivery: str, known: bool, now: datetime) -> Receipt:
+    made = _made_before(connection, plan, delivery) if known else None
+    hold_release(connection, plan.module, made.version if made else plan.version)
+    there = made.id if made else _in_flight(connection, plan)
+    new = there is None and insert_ignoring(connection, runs, run_row(plan, delivery, now))
+    which = runs.c.id == there if there else runs.c.semantic == plan.semantic
+    row = connection.execute(select(runs).where(which).with_for_update()).mappings().one()
     values = {"delivery": delivery, "run_id": row["id"], "duplicate": not new}
     insert_ignoring(connection, delivery_runs, values)
-    if new:
-        begin_attempt(
-            connection,
-            plan.id,
-            1,
-            kind="delivery",
-            stage=Stage.MIRROR,
-            actor=f"source:{plan.source}",
-            reason="",
-            now=now,
-        )
-        return _admit(connection, plan, row, now)
-    return _again(connection, plan, row, now)
+    if not new:
+        return _again(connection, plan, row, now)
+    actor = f"source:{plan.source}"
+    begin_attempt(connection, plan.id, 1, kind="delivery", stage=Stage.MIRROR, actor=actor, reason="", now=now)
+    return _admit(connection, plan, row, now)
 
 
-def _row(plan: PlannedRun, delivery: str, now: datetime) -> dict[str, object]:
+def _made_before(connection: Connection, plan: PlannedRun, delivery: str) -> Row[Any, Any] | None:
+    """(id, version) of the run that this very delivery made: since then it may have got a version or a commit."""
+    named = runs.c.version == plan.version if plan.version else runs.c.ref == plan.ref
+    mine = (delivery_runs.c.delivery == delivery) & (runs.c.module == plan.module) & named
+    query = select(runs.c.id, runs.c.version).join(delivery_runs, delivery_runs.c.run_id == runs.c.id).where(mine)
+    return connection.execute(query.order_by(runs.c.id).limit(1)).one_or_none()
+
+
+def _in_flight(connection: Connection, plan: PlannedRun) -> str | None:
+    """The run that is bringing the version of a plan without a commit: it is told the same by two events."""
+    if plan.commit or plan.version is None:
+        return None
+    held = (releases.c.module == plan.module) & (releases.c.version == plan.version)
+    query = select(runs.c.id).join(releases, releases.c.run_id == runs.c.id).where(held, runs.c.active)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def run_row(plan: PlannedRun, delivery: str, now: datetime) -> dict[str, Any]:
+    """A new run as a row of `runs`."""
     return {
         "id": plan.id, "source": plan.source, "delivery": delivery, "module": plan.module, "version": plan.version,
         "ref": plan.ref, "commit": plan.commit, "semantic": plan.semantic, "target": target_json(plan.target),
@@ -100,16 +128,17 @@ def _row(plan: PlannedRun, delivery: str, now: datetime) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _refusal(connection: Connection, plan: PlannedRun, run_id: str, now: datetime) -> tuple[str, str] | None:
+def _refusal(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> tuple[str, str] | None:
     if plan.refusal:
         return plan.refusal
-    if plan.version is None:
+    # Without a version or a commit nothing is claimed yet: the worker does it when it knows both.
+    if row["version"] is None or not row["commit"]:
         return None
-    return claim_release(connection, plan.module, plan.version, run_id, plan.commit, now)
+    return claim_release(connection, row["module"], row["version"], row["id"], row["commit"], now)
 
 
 def _admit(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> Receipt:
-    refusal = _refusal(connection, plan, row["id"], now)
+    refusal = _refusal(connection, plan, row, now)
     which = runs.c.id == row["id"]
     if refusal is None:
         job = next_job(connection, row["id"], row["attempt"])
@@ -125,7 +154,7 @@ def _admit(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
 def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> Receipt:
     status, error = Status(row["status"]), row["error"]
     look_again = status is Status.FAILED or (status is Status.REJECTED and error in _LOOK_AGAIN)
-    if not look_again or _refusal(connection, plan, row["id"], now) is not None:
+    if not look_again or _refusal(connection, plan, row, now) is not None:
         return Receipt(row["id"], status, duplicate=True, error=error)
     stage = Stage(row["stage"])
     if stage is Stage.MIRROR:
@@ -136,6 +165,6 @@ def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
             .values(target=target_json(plan.target), mirror=plan.target.mirror)
         )
     reason = "the same release was delivered again"
-    actor = f"source:{plan.source}"
+    actor = plan.actor or f"source:{plan.source}"
     job = restart(connection, row, kind="redelivery", stage=stage, actor=actor, reason=reason, now=now)
     return Receipt(row["id"], Status.QUEUED, duplicate=True, job=job)

@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue
+from rq.queue import EnqueueData
 from rq.serializers import JSONSerializer
 
 from app.domain.errors import SyncError
@@ -42,6 +43,13 @@ def where(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
+def _prepared(job_id: str, run_id: str) -> EnqueueData:
+    return Queue.prepare_data(
+        JOB, args=(run_id,), job_id=job_id, description=f"advance {run_id}", timeout=JOB_SECONDS,
+        result_ttl=RESULT_SECONDS, failure_ttl=FAILURE_SECONDS,
+    )  # fmt: skip
+
+
 class RqJobQueue:
     """JobQueue on RQ; a client per process, threads share it."""
 
@@ -52,11 +60,12 @@ class RqJobQueue:
 
     def enqueue(self, job_id: str, run_id: str) -> None:
         """See ports.JobQueue."""
+        self.enqueue_all([(job_id, run_id)])
+
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
+        """See ports.JobQueue: one pipeline, one round trip."""
         try:
-            self._queue.enqueue(
-                JOB, args=(run_id,), job_id=job_id, description=f"advance {run_id}",
-                result_ttl=RESULT_SECONDS, failure_ttl=FAILURE_SECONDS,
-            )  # fmt: skip
+            self._queue.enqueue_many([_prepared(job_id, run_id) for job_id, run_id in jobs])
         except RedisError as error:
             raise self._unavailable(error) from error
 

@@ -12,7 +12,7 @@ from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
 from app.adapters.tables import runs
 from app.domain.errors import SyncError
-from app.domain.run import Run, Stage, Status, Target
+from app.domain.run import Run, Stage, Status, Target, semantic_key
 from app.services.stores import DueRun, Receipt, ReplayOrder
 
 # A replay cannot help these: the version is another commit's, or another run brings the same release.
@@ -71,13 +71,17 @@ class SqlReplayStore:
             row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
         return run_of_row(row) if row else None
 
-    def replay(self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime) -> Receipt:
+    def replay(
+        self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime, *, module: str | None = None
+    ) -> Receipt:
         """See ReplayStore."""
         with writing(self._engine) as connection:
             _hold_its_release(connection, run_id)
             row = _locked(connection, run_id)
             _check(row, order)
-            if row["version"] is not None:
+            if module not in (None, row["module"]):
+                row = _renamed(connection, row, module)
+            if row["version"] is not None and row["commit"]:
                 _hold_version(connection, row, now)
             if target is not None:
                 changed = {"target": target_json(target), "mirror": target.mirror}
@@ -117,6 +121,16 @@ def _locked(connection: Connection, run_id: str) -> RowMapping:
     if row is None:
         raise SyncError("not_found", f"there is no run {run_id}")
     return row
+
+
+def _renamed(connection: Connection, row: RowMapping, module: str | None) -> RowMapping:
+    """The run under the module's real path, where no rule knew it before."""
+    key = semantic_key(module or "", row["version"], row["ref"], row["commit"])
+    other = connection.execute(select(runs.c.id).where(runs.c.semantic == key)).scalar_one_or_none()
+    if other is not None:
+        raise SyncError("not_replayable", f"run {other} already brings {module}@{row['version']}")
+    changed = update(runs).where(runs.c.id == row["id"]).values(module=module, semantic=key).returning(runs)
+    return connection.execute(changed).mappings().one()
 
 
 def _check(row: RowMapping, order: ReplayOrder) -> None:

@@ -21,6 +21,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
+    text,
 )
 
 NAMES = {
@@ -76,8 +78,24 @@ deliveries = Table(
     Column("body", LargeBinary, nullable=False),
     Column("verdict", String(32), nullable=False),
     Column("note", Text, nullable=False, default=""),
+    Column("reason", String(40), nullable=False, server_default=text("''")),
+    Column("skew_ms", Integer),
+    # After [limits] delivery_days headers and body are emptied; the row stays while a run refers to it.
+    Column("pruned", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("source", "dedupe"),
     Index("ix_deliveries_received_at_id", "received_at", "id"),
+    Index("ix_deliveries_pruned_received_at", "pruned", "received_at"),
+    Index("ix_deliveries_source_secret_id_last_seen_at", "source", "secret_id", "last_seen_at"),
+)
+
+# What deliveries that are not kept any more said of the secrets: a count, and when each was last used.
+secret_uses = Table(
+    "secret_uses",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("secret_id", String(64), primary_key=True),
+    Column("count", Integer, nullable=False),
+    _time("last_used_at", nullable=False),
 )
 
 # One module path at one version: the row that is locked while two deliveries of a version meet.

@@ -6,8 +6,10 @@ The catalogue is the one place where a code's retry rule and advice are decided;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Retry(StrEnum):
@@ -115,6 +117,14 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("served_other_commit", _N, "The proxy holds another commit: purge the version there, then replay."),
     ErrorKind("served_other_content", _N, "The proxy serves other bytes than released: purge it there, then replay."),
     ErrorKind("zip_not_a_module", _N, "The proxy's zip breaks the rules of module zips: check the proxy's storage."),
+    ErrorKind(
+        "proxy_rules_differ",
+        _N,
+        "The proxy packs modules by other rules than go (GitLab's own Go proxy does): use a proxy that runs go.",
+    ),
+    ErrorKind("proxy_holds_old", _N, "Purge the old content as the message says, then replay from stage verify."),
+    ErrorKind("not_listed", _P, "The proxy serves the version but does not list it: shorten its cache of list."),
+    ErrorKind("latest_wrong", _P, "The proxy's @latest is not up to date: shorten its cache, or look at its source."),
     # asking
     ErrorKind("not_found", _N, "Check the id or name."),
     ErrorKind("already_done", _N, "The run is done: replay with --force if you mean it."),
@@ -126,6 +136,8 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     # intake
     ErrorKind("bad_signature", _N, "Sign the raw body with the source's secret."),
     ErrorKind("invalid_payload", _N, "Correct the named field and send the webhook again."),
+    ErrorKind("source_rate_limited", _B, "Wait as long as Retry-After says, or raise the source's rate_per_minute."),
+    ErrorKind("busy", _B, "modsync has more requests than it can record now: wait as long as Retry-After says."),
     ErrorKind("body_too_large", _N, "Send a smaller body: a release needs a few hundred bytes."),
     ErrorKind(
         "clone_url_refused", _N, "Send a clone URL that the source's allow-list permits, or extend the list.", True
@@ -143,15 +155,20 @@ CATALOG: dict[str, ErrorKind] = _kinds(
 class SyncError(Exception):
     """Something that went wrong, said so that a person can act on it.
 
-    `message` names what happened (redacted by whoever raises it); `retry_after` is the other side's wish in seconds.
+    `message` names what happened (redacted by whoever raises it); `retry_after` is the other side's wish in seconds;
+    `facts` are kept with the run that ends or waits with this error.
     """
 
-    def __init__(self, code: str, message: str, *, retry_after: float | None = None, field: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, retry_after: float | None = None, field: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.kind = CATALOG[code]
         self.message = message
         self.retry_after = retry_after
         self.field = field
+        self.facts = facts or {}
 
     @property
     def code(self) -> str:

@@ -86,16 +86,16 @@ def modules_for_repository(
 
 def _bases(rules: Sequence[Rule], source: str, url: CloneUrl) -> Iterator[tuple[Rule, str]]:
     """Each rule that knows the repository, with the module path of the repository's root."""
-    place = _place(str(url))
+    place = repository_place(str(url))
     for rule in rules:
         if rule.source not in ("", source):
             continue
-        values = match(_place(rule.clone), place) if rule.clone else match(rule.modules, place)
+        values = match(repository_place(rule.clone), place) if rule.clone else match(rule.modules, place)
         if values is not None and values.keys() >= set(placeholders(rule.modules)):
             yield rule, fill(rule.modules, values)
 
 
-def _place(url: str) -> str:
+def repository_place(url: str) -> str:
     """host/path of a URL or a clone template, without login, port and `.git`."""
     host, _, path = url.partition("://")[2].partition("/")
     host = re.sub(r":[0-9]+$", "", host.rpartition("@")[2]).lower()

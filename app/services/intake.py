@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from app.domain import events, webhook
 from app.domain.errors import SyncError
-from app.domain.events import Ignored, Policy, ReleaseEvent
+from app.domain.events import Ignored
 from app.domain.ids import make_id
-from app.domain.routing import Rule, choose
-from app.domain.run import Target, semantic_key
-from app.domain.webhook import SCHEMES, Secret, VerifiedBody
+from app.domain.webhook import SCHEMES, VerifiedBody
+from app.services.planning import Planner, SourceOptions
 from app.services.ports import Clock, JobQueue
-from app.services.stores import IntakeStore, NewDelivery, PlannedRun, Receipt
+from app.services.stores import IntakeStore, NewDelivery, Receipt, StoredDelivery
+
+__all__ = ["Answer", "Intake", "RateLimit", "SourceOptions", "id_maker"]
 
 log = logging.getLogger(__name__)
+
+RateLimit = Callable[[str], None]
+"""Counts a request of a source. Error: source_rate_limited, with `retry_after`."""
 
 # What is kept of a request's headers: what a person needs to find it again at the platform, and never a signature.
 SAFE_HEADERS = frozenset({
@@ -27,27 +31,21 @@ SAFE_HEADERS = frozenset({
     "x-forgejo-event", "x-gitlab-event", "x-gitlab-event-uuid", "x-gitlab-instance",
 })  # fmt: skip
 _LONGEST_HEADER = 300
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """A source as intake knows it: how it signs, with which live secrets, and what it may name as clone URLs."""
-
-    name: str
-    scheme: str
-    secrets: tuple[Secret, ...]
-    allow: tuple[str, ...] = ()
-    policy: Policy = field(default_factory=Policy)
+_LONGEST_NOTE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the sender is told. `ignored` is a stable reason where the event is no release."""
+    """What the sender is told. `ignored` is a stable reason where the event is no release.
+
+    `skew`: the sender's clock minus ours, where the scheme signs a time.
+    """
 
     delivery: str
     receipts: tuple[Receipt, ...] = ()
     ignored: str | None = None
     message: str = ""
+    skew: timedelta | None = None
 
     @property
     def new(self) -> bool:
@@ -64,98 +62,112 @@ def id_maker(clock: Clock, chance: Callable[[int], int]) -> Callable[[str], str]
     return make
 
 
+def _unlimited(_source: str) -> None:
+    """No rate limit."""
+
+
 class Intake:
     """Verify, parse, choose the rule, record, enqueue."""
 
     def __init__(
-        self, sources: Mapping[str, SourceOptions], rules: Sequence[Rule], store: IntakeStore, queue: JobQueue,
-        clock: Clock, new_id: Callable[[str], str], *, sandbox: bool = False,
+        self, sources: Mapping[str, SourceOptions], planner: Planner, store: IntakeStore, queue: JobQueue,
+        clock: Clock, new_id: Callable[[str], str], limit: RateLimit = _unlimited,
     ) -> None:  # fmt: skip
-        self._sources, self._rules, self._store, self._queue = sources, rules, store, queue
-        self._clock, self._new_id, self._sandbox = clock, new_id, sandbox
+        self._sources, self._planner, self._store, self._queue = sources, planner, store, queue
+        self._clock, self._new_id, self._limit = clock, new_id, limit
 
     def receive(self, source: str, headers: Mapping[str, str], raw: bytes) -> Answer:
         """Take one webhook request.
 
-        Errors: bad_signature (also for an unknown source), invalid_payload and clone_url_refused (with `field`; nothing
-        is recorded), store_unavailable (nothing is recorded: send again). Redis being away is no error.
+        Errors: bad_signature (also for an unknown source) and source_rate_limited (nothing is recorded); invalid_payload
+        and clone_url_refused (with `field`; the delivery is recorded as refused); store_unavailable (nothing is recorded:
+        send again). Redis being away is no error.
         """
         now = self._clock.now()
         options = self._sources.get(source)
         if options is None:
             webhook.verify_unknown(headers, raw, now)
         verified = webhook.verify(SCHEMES[options.scheme], options.secrets, headers, raw, now)
-        body = webhook.decode(verified, _header(headers, "content-type"))
-        parsed = events.parse(options.scheme, headers, body, options.policy)
-        delivery = self._delivery(options, verified, headers, parsed, now)
-        if isinstance(parsed, Ignored):
-            kept, _, _ = self._store.record(delivery, [])
-            return Answer(kept, ignored=parsed.reason, message=parsed.message)
-        planned = [self._planned(options, event) for event in parsed]
+        # Only signed requests count: nobody else can use a source's share up.
+        self._limit(source)
+        delivery = self._delivery(source, verified, headers, now)
+        answer = self._take(options, delivery, verified, headers)
+        return replace(answer, skew=verified.skew)
+
+    def redeliver(self, stored: StoredDelivery, actor: str) -> Answer:
+        """Take a recorded delivery once more, under the rules of today; what failed of it is begun anew.
+
+        Errors: not_found (its source is not configured any more), not_replayable (its body is not kept any more),
+        invalid_payload and clone_url_refused (as when it came first).
+        """
+        options = self._sources.get(stored.source)
+        if options is None:
+            raise SyncError("not_found", f"there is no source {stored.source!r} any more")
+        if stored.pruned:
+            raise SyncError("not_replayable", f"the body of delivery {stored.id} is not kept any more")
+        verified = VerifiedBody(stored.body, stored.scheme, stored.secret_id, stored.dedupe.rpartition(":")[0] or None)
+        now = self._clock.now()
+        delivery = self._delivery(stored.source, verified, stored.headers, now)
+        delivery = replace(delivery, id=stored.id, dedupe=stored.dedupe, skew_ms=stored.skew_ms)
+        return self._take(options, delivery, verified, stored.headers, actor)
+
+    def _delivery(self, source: str, verified: VerifiedBody, headers: Mapping[str, str], now: datetime) -> NewDelivery:
+        skew = round(verified.skew / timedelta(milliseconds=1)) if verified.skew is not None else None
+        return NewDelivery(
+            id=self._new_id("d"), source=source, dedupe=_dedupe(verified.delivery_key, verified.raw),
+            scheme=verified.scheme, secret_id=verified.secret_id, received_at=now, headers=_safe(headers),
+            body=verified.raw, verdict="accepted", skew_ms=skew,
+        )  # fmt: skip
+
+    def _take(
+        self, options: SourceOptions, delivery: NewDelivery, verified: VerifiedBody, headers: Mapping[str, str],
+        actor: str = "",
+    ) -> Answer:  # fmt: skip
+        """Parse and plan, then record all of it; a refusal is recorded, too, and raised."""
+        try:
+            body = webhook.decode(verified, _header(headers, "content-type"))
+            parsed = events.parse(verified.scheme, headers, body, options.policy)
+            if isinstance(parsed, Ignored):
+                return self._ignored(delivery, parsed)
+            planned = [self._planner.plan(options.name, event, actor) for event in parsed]
+        except SyncError as error:
+            self._refused(delivery, error)
+            raise
+        if verified.delivery_key is None and parsed[0].delivery_key and not actor:
+            delivery = replace(delivery, dedupe=_dedupe(parsed[0].delivery_key, verified.raw))
         kept, _, receipts = self._store.record(delivery, planned)
         self._enqueue(receipts)
         return Answer(kept, tuple(receipts))
 
-    def _delivery(
-        self, options: SourceOptions, verified: VerifiedBody, headers: Mapping[str, str],
-        parsed: events.Parsed, now: datetime,
-    ) -> NewDelivery:  # fmt: skip
-        digest = hashlib.sha256(verified.raw).hexdigest()
-        if isinstance(parsed, Ignored):
-            key, verdict, note = verified.delivery_key or "", "ignored", parsed.message
-        else:
-            key, verdict, note = verified.delivery_key or parsed[0].delivery_key or "", "accepted", ""
-        return NewDelivery(
-            id=self._new_id("d"), source=options.name, dedupe=f"{key}:{digest}", scheme=verified.scheme,
-            secret_id=verified.secret_id, received_at=now, headers=_safe(headers), body=verified.raw,
-            verdict=verdict, note=note,
-        )  # fmt: skip
+    def _ignored(self, delivery: NewDelivery, why: Ignored) -> Answer:
+        told = replace(delivery, verdict="ignored", reason=why.reason, note=_note(why.message))
+        kept, _, _ = self._store.record(told, [])
+        return Answer(kept, ignored=why.reason, message=why.message)
 
-    def _planned(self, options: SourceOptions, event: ReleaseEvent) -> PlannedRun:
-        module, commit = _complete(event)
-        target, refusal = self._target(options, module, event)
-        return PlannedRun(
-            id=self._new_id("r"), source=options.name, module=module, version=event.version, ref=event.ref,
-            commit=commit, semantic=semantic_key(module, event.version, event.ref, commit), event=asdict(event),
-            target=target, refusal=refusal,
-        )  # fmt: skip
-
-    def _target(
-        self, options: SourceOptions, module: str, event: ReleaseEvent
-    ) -> tuple[Target, tuple[str, str] | None]:
-        try:
-            return self.target(options.name, module, event.repo_url, event.subdir), None
-        except SyncError as error:
-            if error.code != "no_rule":
-                raise
-            # Recorded, so that whoever is on call sees the release, adds a rule, and replays it.
-            return Target(clone_url="", mirror=""), (error.code, error.message)
-
-    def target(self, source: str, module: str, repo_url: str | None, subdir: str | None) -> Target:
-        """Where the rules of today send a module. Errors: no_rule, clone_url_refused, invalid_payload."""
-        options = self._sources.get(source)
-        allow = options.allow if options else ()
-        return choose(self._rules, source, module, repo_url, subdir, allow, sandbox=self._sandbox)
+    def _refused(self, delivery: NewDelivery, error: SyncError) -> None:
+        if error.code == "store_unavailable":
+            return
+        self._store.record(replace(delivery, verdict="refused", reason=error.code, note=_note(error.message)), [])
 
     def _enqueue(self, receipts: Sequence[Receipt]) -> None:
-        for receipt in receipts:
-            if receipt.job is None:
-                continue
-            try:
-                self._queue.enqueue(receipt.job, receipt.run_id)
-            except SyncError as error:
-                # Recorded is accepted: the sweeper enqueues all of them when Redis is back; do not wait for each.
-                log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})
-                return
+        jobs = [(receipt.job, receipt.run_id) for receipt in receipts if receipt.job]
+        if not jobs:
+            return
+        try:
+            self._queue.enqueue_all(jobs)
+        except SyncError as error:
+            # Recorded is accepted: the sweeper enqueues all of them when Redis is back.
+            log.warning("enqueue_failed", extra={"run": jobs[0][1], "jobs": len(jobs), "code": error.code})
 
 
-def _complete(event: ReleaseEvent) -> tuple[str, str]:
-    """The module and the commit, which every release must name so far."""
-    if event.module is None:
-        raise SyncError("invalid_payload", "the event names no module", field="module_path")
-    if event.commit is None:
-        raise SyncError("invalid_payload", "the event names no commit", field="commit_id")
-    return event.module, event.commit
+def _dedupe(key: str | None, raw: bytes) -> str:
+    """What makes two requests the same: the platform's id of the delivery, which is rarely signed, and the body."""
+    return f"{key or ''}:{hashlib.sha256(raw).hexdigest()}"
+
+
+def _note(text: str) -> str:
+    """A sentence that every database can keep."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")[:_LONGEST_NOTE]
 
 
 def _header(headers: Mapping[str, str], wanted: str) -> str:

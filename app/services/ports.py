@@ -172,6 +172,10 @@ class JobQueue(Protocol):
         """Enqueue `advance_run(run_id)` under this id. Error: `queue_unavailable`, within half a second."""
         ...
 
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
+        """Enqueue several (job id, run id) in one exchange: all or none. Error: `queue_unavailable`."""
+        ...
+
     def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
         """Those of the jobs that Redis still holds as queued or started. Error: `queue_unavailable`."""
         ...

@@ -7,21 +7,22 @@ from collections.abc import Callable
 
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
-from app.domain.run import Run, Stage, Target
+from app.domain.run import Run, Stage
+from app.services.planning import Placed
 from app.services.ports import Clock, JobQueue
 from app.services.stores import Receipt, ReplayOrder, ReplayStore
 
 log = logging.getLogger(__name__)
 
-TargetOf = Callable[[str, str, str | None, str | None], Target]
-"""(source, module, repo_url, subdir) -> where today's rules send it; see Intake.target."""
+PlaceOf = Callable[[Run], Placed]
+"""Where today's rules put a run; see Planner.today."""
 
 
 class Replay:
     """Starts new attempts; the stored event enters at record, under the rules of today."""
 
-    def __init__(self, store: ReplayStore, queue: JobQueue, clock: Clock, target: TargetOf) -> None:
-        self._store, self._queue, self._clock, self._target = store, queue, clock, target
+    def __init__(self, store: ReplayStore, queue: JobQueue, clock: Clock, place: PlaceOf) -> None:
+        self._store, self._queue, self._clock, self._place = store, queue, clock, place
 
     def replay(self, identifier: str, order: ReplayOrder) -> Receipt:
         """Begin a new attempt.
@@ -31,8 +32,9 @@ class Replay:
         """
         run = self.find(identifier)
         stage = order.from_stage or run.stage
-        target = self._today(run) if stage is Stage.MIRROR else None
-        receipt = self._store.replay(run.id, order, target, self._clock.now())
+        placed = self._place(run) if stage is Stage.MIRROR else None
+        target, module = (placed.target, placed.module) if placed else (None, None)
+        receipt = self._store.replay(run.id, order, target, self._clock.now(), module=module)
         if receipt.job:
             self._enqueue(receipt)
         return receipt
@@ -44,9 +46,6 @@ class Replay:
         if run is None:
             raise SyncError("not_found", f"there is no run or job {identifier!r}")
         return run
-
-    def _today(self, run: Run) -> Target:
-        return self._target(run.source, run.module, run.event.get("repo_url"), run.event.get("subdir"))
 
     def _enqueue(self, receipt: Receipt) -> None:
         try:

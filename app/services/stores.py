@@ -16,7 +16,11 @@ from app.domain.run import Claim, Run, Stage, Status, Target
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """An authentic webhook request, to be recorded. `dedupe` is what makes it the same as an earlier one."""
+    """An authentic webhook request, to be recorded. `dedupe` is what makes it the same as an earlier one.
+
+    `verdict`: accepted, ignored or refused; `reason` is the stable word for why, `note` the sentence. `skew_ms`: the
+    sender's clock minus ours, where the scheme signs a time.
+    """
 
     id: str
     source: str
@@ -28,11 +32,17 @@ class NewDelivery:
     body: bytes
     verdict: str
     note: str = ""
+    reason: str = ""
+    skew_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run that a delivery asks for. `refusal` is the (code, message) of rules that do not allow it."""
+    """A run that a delivery asks for. `refusal` is the (code, message) of rules that do not allow it.
+
+    `commit` "": the event named none, and the worker takes what the version's tag peels to at the source.
+    `actor`: who asks for it when that is not the source itself.
+    """
 
     id: str
     source: str
@@ -44,6 +54,7 @@ class PlannedRun:
     event: Mapping[str, Any]
     target: Target
     refusal: tuple[str, str] | None = None
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +68,34 @@ class Receipt:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A delivery as it is kept. `pruned`: its headers and body are not kept any more."""
+
+    id: str
+    source: str
+    dedupe: str
+    scheme: str
+    secret_id: str
+    received_at: datetime
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    verdict: str
+    reason: str
+    note: str
+    skew_ms: int | None
+    pruned: bool
+
+
 class IntakeStore(Protocol):
     """Deliveries and the runs they ask for."""
 
     def record(self, delivery: NewDelivery, planned: Sequence[PlannedRun]) -> tuple[str, bool, list[Receipt]]:
-        """Record all of it in one transaction; returns (delivery id, it was there already, a receipt per run)."""
+        """Record all of it in one transaction; returns (delivery id, it was there already, a receipt per run).
+
+        A delivery that was there already names the runs that it made then, whatever became of their versions and
+        commits since; those that failed are begun anew.
+        """
         ...
 
     def add(self, delivery: str, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
@@ -134,8 +168,12 @@ class FlowStore(Protocol):
         """Write an outcome in one transaction; returns the id of the job to enqueue when `change.hand_over`."""
         ...
 
-    def take_version(self, claim: Claim, version: str, semantic: str, now: datetime) -> tuple[str, str] | None:
-        """Give a branch's run its version, under the same rules as at intake; (code, message) when it may not have it."""
+    def take_version(self, claim: Claim, version: str, commit: str, now: datetime) -> tuple[str, str] | None:
+        """Give a run the version or the commit that it was recorded without, under the same rules as at intake.
+
+        (code, message) when it may not have it: `duplicate_release` when another run brings exactly this release (one
+        that failed is started again), `version_moved` when the version is another commit's.
+        """
         ...
 
 
@@ -191,8 +229,10 @@ class ReplayOrder:
 class ReplayStore(Protocol):
     """Replays and cancellation."""
 
-    def replay(self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime) -> Receipt:
-        """Begin a new attempt with fresh retries; `target` replaces the stored one.
+    def replay(
+        self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime, *, module: str | None = None
+    ) -> Receipt:
+        """Begin a new attempt with fresh retries; `target` replaces the stored one, `module` the stand-in for a module.
 
         Two orders at the same moment make one attempt: the second gets `still_running`.
         Errors: not_found, still_running, already_done (without force), not_replayable.

@@ -15,6 +15,7 @@ from app.services.ports import Clock, MirrorProject
 from app.services.stages import Finished, Outcome, Wait
 from app.services.stages.mirror import Mirrored, MirrorRequest, MirrorResult, MirrorStage, Release
 from app.services.stores import FlowStore, MirrorLease, MirrorStore
+from app.services.tags import Refused, TagResolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class MirrorTurn:
         self, store: FlowStore, mirrors: MirrorStore, stage: MirrorStage, clock: Clock, options: TurnOptions
     ) -> None:
         self._store, self._mirrors, self._stage, self._clock, self._options = store, mirrors, stage, clock, options
+        self._tags = TagResolver(store, stage, clock)
 
     def run(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
         """An outcome for the claimed run and for each sibling that was waiting; Wait when the mirror is taken."""
@@ -44,19 +46,23 @@ class MirrorTurn:
             return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken"))}
         lease.add([], turn)
         result: MirrorResult | None = None
+        claims, refused = [claim], Refused()
         try:
             siblings = self._store.claim_siblings(claim, self._clock.now(), seconds, self._options.batch - 1)
             lease.add(siblings)
             claims = [claim, *(each for each in siblings if _same_repository(each, claim))]
             claims.sort(key=lambda each: each.run.created_at)
-            result = self._stage.run(self._request(turn, claims), lease.check, lease.fence)
-            done: dict[str, tuple[Claim, Outcome | SyncError]] = {e.run.id: (e, _outcome(result, e)) for e in claims}
+            claims, refused = self._tags.resolve(claims, lease)
+            done: dict[str, tuple[Claim, Outcome | SyncError]] = {**refused}
+            if claims:
+                result = self._stage.run(self._request(turn, claims), lease.check, lease.fence)
+                done |= {each.run.id: (each, _outcome(result, each)) for each in claims}
             return done | _put_back(siblings, done)
         except SyncError as error:
             if error.code in ("overtaken", "store_unavailable"):
                 raise
             again = Wait(0) if error.code == "interrupted" else error
-            return {each.run.id: (each, again) for each in claims}
+            return {**refused, **{each.run.id: (each, again) for each in claims}}
         finally:
             lease.drop_mirror()
             self._give_back(turn, result)

@@ -1,7 +1,7 @@
 """A flow over a real database and the contract-tested fakes of git, GitLab and the proxy, with a clock of its own."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -65,6 +65,9 @@ class FakeQueue:
 
     def enqueue(self, job_id: str, run_id: str) -> None:
         self.jobs.append((job_id, run_id))
+
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
+        self.jobs.extend(jobs)
 
     def waiting(self, job_ids: object) -> frozenset[str]:
         return frozenset(job for job, _ in self.jobs) & frozenset(job_ids)  # type: ignore[call-overload, no-any-return]
@@ -134,9 +137,9 @@ class FlowWorld:
         self.sweep = Sweep(SqlSweepStore(self.engine), self.queue, self.clock, SweepOptions())
         self._workers, self._made = 0, 0
 
-    def take(self, version: str | None = "v1.0.0", commit: str = "", ref: str = "", **target: str) -> Receipt:
-        """A delivery of one release, recorded."""
-        commit, ref = commit or self.commit, ref or version or "main"
+    def take(self, version: str | None = "v1.0.0", commit: str | None = None, ref: str = "", **target: str) -> Receipt:
+        """A delivery of one release, recorded; with commit "" its event named none."""
+        commit, ref = self.commit if commit is None else commit, ref or version or "main"
         self._made += 1
         key = semantic_key(MODULE, version, ref, commit)
         plan = PlannedRun(

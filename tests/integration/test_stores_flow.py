@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from app.domain.errors import SyncError
-from app.domain.run import Claim, Stage, Status, semantic_key
+from app.domain.run import Claim, Stage, Status
 from app.services.stores import DueRun, ReplayOrder, StepRecord
-from tests.integration.stored import LEASE, MODULE, ORDER, PUSHED, TARGET, A, B, Stored, change_of
+from tests.integration.stored import LEASE, ORDER, PUSHED, TARGET, A, B, Stored, change_of
 
 
 def overtaken(stored: Stored, claim: Claim) -> bool:
@@ -170,8 +170,7 @@ def test_jobs_are_numbered_within_their_attempt(stored: Stored) -> None:
 
 
 def taken(stored: Stored, claim: Claim, version: str) -> str | None:
-    key = semantic_key(MODULE, version, claim.run.ref, claim.run.commit)
-    refusal = stored.flow.take_version(claim, version, key, stored.now)
+    refusal = stored.flow.take_version(claim, version, claim.run.commit, stored.now)
     return refusal[0] if refusal else None
 
 

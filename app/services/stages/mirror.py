@@ -106,6 +106,11 @@ class MirrorStage:
         ]
         return sorted(version for name in names if (version := _version(name)))
 
+    def tags_at(self, clone_url: str, tags: Sequence[str], checkpoint: Checkpoint) -> dict[str, TagAt]:
+        """What these tags (short names) name at the source now; a missing one is missing from the answer."""
+        found = self._git.remote_refs(clone_url, [f"refs/tags/{tag}" for tag in tags], checkpoint, side="source")
+        return {ref.removeprefix("refs/tags/"): at for ref, at in found.items()}
+
     def run(self, request: MirrorRequest, checkpoint: Checkpoint, fence: Checkpoint) -> MirrorResult:
         """Bring the releases into the mirror.
 

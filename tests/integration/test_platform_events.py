@@ -1,0 +1,190 @@
+"""Events that name a repository and a tag only: the rules say which module, the worker which commit. Both databases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.ops_store import SqlReplayStore
+from app.adapters.system import random_bits
+from app.domain.errors import SyncError
+from app.domain.routing import Rule
+from app.domain.run import Stage, Status
+from app.domain.webhook import SCHEMES, Secret
+from app.services.intake import Answer, Intake, SourceOptions, id_maker
+from app.services.planning import Planner
+from app.services.replay import Replay
+from app.services.stores import ReplayOrder
+from tests.integration.flow_world import FakeClock, FakeQueue
+from tests.integration.stored import A, B, Stored
+from tests.sandbox.webhook import signature
+
+KEY = "a-secret-of-at-least-sixteen-characters"
+URL = "https://git.corp.example/platform/log.git"
+RULE = Rule("go.corp.example/{team}/{repo}", "go-mirrors/{team}/{repo}", "https://git.corp.example/{team}/{repo}.git")
+MODULE = "go.corp.example/platform/log"
+
+
+class Platform:
+    """A source of one scheme, its intake over a real database, and how it signs."""
+
+    def __init__(self, engine: Engine, scheme: str, *rules: Rule, allow: str = "https://git.corp.example/**") -> None:
+        self.queue, self.scheme = FakeQueue(), scheme
+        secrets = (Secret("one", KEY.encode()),)
+        sources = {"platform": SourceOptions("platform", scheme, secrets, (allow,))}
+        new_id = id_maker(FakeClock(), random_bits)
+        self.planner = Planner(sources, rules or (RULE,), new_id)
+        store = SqlIntakeStore(engine)
+        self.intake = Intake(sources, self.planner, store, self.queue, FakeClock(), new_id)
+
+    def send(self, body: Mapping[str, Any], **headers: str) -> Answer:
+        """Deliver `body`, signed."""
+        raw = json.dumps(body).encode()
+        hexed = signature(KEY, raw)
+        signed = {
+            "X-Hub-Signature-256": hexed, "X-Gitea-Signature": hexed.removeprefix("sha256="), "X-Gitlab-Token": KEY,
+            "X-JFrog-Event-Auth": hexed.removeprefix("sha256="),
+        }  # fmt: skip
+        return self.intake.receive("platform", {**signed, "Content-Type": "application/json", **headers}, raw)
+
+    def published(self, tag: str = "v1.0.0", url: str = URL, **more: Any) -> Answer:
+        """GitHub's and Gitea's release event, which names no commit."""
+        release = {"tag_name": tag, "draft": False, "prerelease": False}
+        body = {"action": "published", "release": release, "repository": {"clone_url": url}, **more}
+        return self.send(body, **{"X-GitHub-Event": "release", "X-Gitea-Event": "release"})
+
+    def pushed(self, tag: str = "v1.0.0", commit: str = A) -> Answer:
+        """GitHub's push event of a tag, which names its commit."""
+        body = {"ref": f"refs/tags/{tag}", "after": commit, "head_commit": {"id": commit},
+                "repository": {"clone_url": URL}}  # fmt: skip
+        return self.send(body, **{"X-GitHub-Event": "push"})
+
+
+@pytest.fixture
+def github(engine: Engine) -> Platform:
+    return Platform(engine, "github")
+
+
+def only(answer: Answer) -> str:
+    (receipt,) = answer.receipts
+    return receipt.run_id
+
+
+@pytest.mark.parametrize("scheme", ["github", "gitea", "forgejo"])
+def test_a_release_of_a_repository_finds_its_module(engine: Engine, stored: Stored, scheme: str) -> None:
+    platform = Platform(engine, scheme)
+    run = stored.run(only(platform.published("sdk/v2.1.0")))
+    assert (run.module, run.version, run.commit) == (f"{MODULE}/sdk/v2", "v2.1.0", "")
+    assert (run.target.mirror, run.target.subdir, run.target.clone_url) == ("go-mirrors/platform/log", "sdk", URL)
+    assert run.status is Status.QUEUED
+    assert [job for _, job in platform.queue.jobs] == [run.id]
+
+
+def test_gitlab_names_the_commit_and_not_the_module(engine: Engine, stored: Stored) -> None:
+    platform = Platform(engine, "gitlab-token")
+    project = {"git_http_url": URL}
+    body = {"object_kind": "release", "action": "create", "tag": "v1.0.0", "commit": {"id": A}, "project": project}
+    run = stored.run(only(platform.send(body)))
+    assert (run.module, run.commit, stored.held()["run_id"]) == (MODULE, A, run.id)
+    push = {"object_kind": "tag_push", "ref": "refs/tags/v1.0.0", "after": B, "checkout_sha": A, "project": project}
+    answer = platform.send(push)
+    assert (only(answer), answer.new) == (run.id, False)
+
+
+def test_artifactory_names_the_module_and_not_the_commit(engine: Engine, stored: Stored) -> None:
+    platform = Platform(engine, "artifactory")
+    data = {"repo_key": "go-local", "path": f"{MODULE}/@v/v1.0.0.zip", "name": "v1.0.0.zip"}
+    run = stored.run(only(platform.send({"domain": "artifact", "event_type": "deployed", "data": data})))
+    assert (run.module, run.version, run.commit, run.target.clone_url) == (MODULE, "v1.0.0", "", URL)
+
+
+def test_no_rule_is_recorded_and_a_replay_finds_the_new_rule(engine: Engine, stored: Stored) -> None:
+    answer = Platform(engine, "github", replace(RULE, source="other")).published("sdk/v1.0.0")
+    run = stored.run(only(answer))
+    assert (run.status, run.error, run.module) == (Status.REJECTED, "no_rule", "git.corp.example/platform/log/sdk")
+    today = Platform(engine, "github")
+    replay = Replay(SqlReplayStore(engine), today.queue, FakeClock(), today.planner.today)
+    assert replay.replay(run.id, ReplayOrder("cli:alice", "")).status is Status.QUEUED
+    run = stored.run(run.id)
+    assert (run.module, run.target.mirror, run.status) == (f"{MODULE}/sdk", "go-mirrors/platform/log", Status.QUEUED)
+    assert only(today.published("sdk/v1.0.0", more=1)) == run.id
+
+
+def test_a_replay_does_not_bring_a_release_twice(engine: Engine, stored: Stored) -> None:
+    run = only(Platform(engine, "github", replace(RULE, source="other")).published())
+    today = Platform(engine, "github")
+    other = only(today.published(more=1))
+    replay = Replay(SqlReplayStore(engine), today.queue, FakeClock(), today.planner.today)
+    with pytest.raises(SyncError, match=f"not_replayable: run {other}"):
+        replay.replay(run, ReplayOrder("cli:alice", ""))
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere.example/platform/log.git", "http://127.0.0.1/x/y", "git@host:a/b"])
+def test_a_repository_that_nobody_knows_is_no_error_of_the_platform(engine: Engine, stored: Stored, url: str) -> None:
+    run = stored.run(only(Platform(engine, "github").published(url=url)))
+    assert (run.status, run.error) == (Status.REJECTED, "no_rule")
+
+
+def test_a_clone_url_that_is_not_allowed_is_recorded(engine: Engine, stored: Stored) -> None:
+    run = stored.run(only(Platform(engine, "github", allow="https://git.corp.example/other/**").published()))
+    assert (run.status, run.error, run.target.clone_url) == (Status.REJECTED, "clone_url_refused", "")
+
+
+def test_events_of_one_tag_are_one_run_while_it_is_in_flight(github: Platform, stored: Stored) -> None:
+    pushed = only(github.pushed())
+    published = github.published()
+    assert (only(published), published.new) == (pushed, False)
+
+
+def test_a_release_and_then_a_push_meet_at_the_commit(github: Platform, stored: Stored) -> None:
+    published, pushed = only(github.published()), only(github.pushed())
+    assert published != pushed
+    claim = stored.claim(published)
+    refusal = stored.flow.take_version(claim, "v1.0.0", A, stored.now)
+    assert refusal is not None
+    assert (refusal[0], pushed in refusal[1]) == ("duplicate_release", True)
+
+
+def test_a_push_after_the_commit_was_found_changes_nothing(github: Platform, stored: Stored) -> None:
+    run = only(github.published())
+    assert stored.flow.take_version(stored.claim(run), "v1.0.0", A, stored.now) is None
+    assert (stored.run(run).commit, stored.held()["commit"]) == (A, A)
+    assert only(github.pushed()) == run
+    # The very same delivery again names the run that it made, though that has a commit now.
+    again = github.published()
+    assert (only(again), again.new) == (run, False)
+    stored.later(60)
+    stored.finish(run)
+    assert only(github.published()) == run
+
+
+def test_a_release_that_was_told_before_is_looked_at_again_once_it_ended(github: Platform, stored: Stored) -> None:
+    first = only(github.pushed())
+    stored.finish(first)
+    second = only(github.published())
+    assert second != first
+    refusal = stored.flow.take_version(stored.claim(second), "v1.0.0", B, stored.now)
+    assert refusal is not None
+    assert refusal[0] == "version_moved"
+
+
+def test_a_release_that_failed_is_begun_anew_by_another_event(github: Platform, stored: Stored) -> None:
+    failed = only(github.pushed())
+    stored.fail(failed, error="tag_missing")
+    second = only(github.published())
+    refusal = stored.flow.take_version(stored.claim(second), "v1.0.0", A, stored.now)
+    assert refusal is not None
+    assert refusal[0] == "duplicate_release"
+    run = stored.run(failed)
+    assert (run.status, run.attempt, run.stage) == (Status.QUEUED, 2, Stage.MIRROR)
+    assert [due.id for due in stored.sweep.due(stored.now, stored.now, 10)] == [failed]
+
+
+def test_every_scheme_has_a_platform_here() -> None:
+    assert {"github", "gitea", "forgejo", "gitlab-token", "artifactory"} < set(SCHEMES)
