@@ -23,12 +23,22 @@ def socket_path(data_dir: Path) -> Path:
     if len(os.fsencode(direct)) <= _LONGEST:
         return direct
     digest = hashlib.sha256(os.fsencode(direct)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"modsync-{os.getuid()}-{digest}" / "redis.sock"
+    name = f"modsync-{os.getuid()}-{digest}"
+    inside = Path(tempfile.gettempdir()) / name / "redis.sock"
+    # $TMPDIR may be as long as the data directory was.
+    return inside if len(os.fsencode(inside)) <= _LONGEST else Path("/tmp") / name / "redis.sock"  # noqa: S108 - 0700 below
 
 
 def socket_url(data_dir: Path) -> str:
     """The embedded server's Redis URL."""
     return f"unix://{socket_path(data_dir)}"
+
+
+def _check_own(directory: Path) -> None:
+    """A directory in a shared place could have been made by somebody else first. PermissionError then."""
+    found = directory.lstat()
+    if found.st_uid != os.getuid() or directory.is_symlink():
+        raise PermissionError(f"{directory} belongs to another user: remove it, or choose another data_dir")
 
 
 def server_binary() -> Path:
@@ -46,6 +56,7 @@ def server_command(data_dir: Path) -> list[str]:
     store = data_dir.absolute() / "redis"
     for directory in (store, socket.parent):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_own(socket.parent)
     options = {
         "port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": str(store), "appendonly": "yes",
         "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": "", "daemonize": "no",

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -26,16 +28,23 @@ def _left(marker: str) -> list[str]:
     return found
 
 
-def _environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "MODSYNC_TEST_MARKER": str(tmp_path), "TMPDIR": str(tmp_path)}
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A temporary directory of its own with a short name, as users have; pytest's are too long for unix sockets."""
+    with tempfile.TemporaryDirectory(prefix="m-") as directory:
+        yield Path(directory)
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    return {**os.environ, "MODSYNC_TEST_MARKER": str(scratch), "TMPDIR": str(scratch)}
 
 
 @pytest.mark.timeout(240)
-def test_the_whole_story_happens_and_nothing_is_left(tmp_path: Path) -> None:
+def test_the_whole_story_happens_and_nothing_is_left(scratch: Path) -> None:
     told = subprocess.run(
         [*DEMO, "--once"],
         cwd=PROJECT,
-        env=_environment(tmp_path),
+        env=_environment(scratch),
         capture_output=True,
         text=True,
         timeout=200,
@@ -44,14 +53,14 @@ def test_the_whole_story_happens_and_nothing_is_left(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
     for act in ("duplicate: true", "401, nothing recorded", "version_moved", "modsync replay", "Where the time went"):
         assert act in told.stdout
-    assert _left(str(tmp_path)) == []
-    assert list(tmp_path.glob("modsync-*")) == []
+    assert _left(str(scratch)) == []
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.timeout(240)
-def test_ctrl_c_ends_it_at_any_time(tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_at_any_time(scratch: Path) -> None:
     with subprocess.Popen(
-        DEMO, cwd=PROJECT, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        DEMO, cwd=PROJECT, env=_environment(scratch), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -60,5 +69,5 @@ def test_ctrl_c_ends_it_at_any_time(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert "Traceback" not in output
-    assert _left(str(tmp_path)) == []
-    assert list(tmp_path.glob("modsync-*")) == []
+    assert _left(str(scratch)) == []
+    assert list(scratch.iterdir()) == []

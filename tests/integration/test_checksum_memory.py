@@ -14,12 +14,13 @@ from app.services.locate import locate
 MIB = 1 << 20
 LIMIT_MIB = 100
 _MEASURE = """
-import resource, sys
+import re, sys
 from app.cli_checksum import commands
 try:
     {command.name: command for command in commands}[sys.argv[1]].main(sys.argv[2:], standalone_mode=False)
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    # not ru_maxrss, which begins with the peak of the process that forked
+    print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 """
 
 

@@ -37,8 +37,15 @@ def silent_host() -> Iterator[str]:
 
 
 def children() -> list[psutil.Process]:
-    """This process's descendants that still run."""
-    return [child for child in psutil.Process().children(recursive=True) if child.is_running()]
+    """This process's descendants that still run and are git; another test's database server is none of ours."""
+    return [child for child in psutil.Process().children(recursive=True) if _is_git(child)]
+
+
+def _is_git(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.name().startswith(("git", "env", "setpriv"))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def still_running(processes: set[psutil.Process]) -> list[psutil.Process]:
