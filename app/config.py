@@ -9,11 +9,12 @@ from typing import Any
 
 from app.config_check import Draft, check_admin_token, check_tables
 from app.config_check_rules import check_rules
+from app.config_gitlab import Discovery, GitLab
 from app.config_models import (
     Access,
     ConfigError,
     Git,
-    GitLab,
+    Limits,
     Log,
     Outgoing,
     Problem,
@@ -25,11 +26,11 @@ from app.config_models import (
     Settings,
     Source,
     Store,
-    Table,
     Web,
     Worker,
 )
 from app.config_read import Reader, advice_for_unknown
+from app.config_table import Table
 
 __all__ = ["ConfigError", "Problem", "Settings", "find_config", "load_settings"]
 
@@ -42,7 +43,9 @@ TABLES: dict[str, type[Table]] = {
     "git": Git,
     "outgoing": Outgoing,
     "gitlab": GitLab,
+    "discovery": Discovery,
     "retry": Retries,
+    "limits": Limits,
     "log": Log,
     "sandbox": Sandbox,
 }

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.config_models import GitLab, Outgoing, Proxy, Retries, RuleTable, Source, Web
+from app.config_gitlab import Discovery, GitLab
+from app.config_models import Outgoing, Proxy, Retries, RuleTable, Source, Web
 from app.config_read import Reader, secret_keys
 from app.domain.urls import AllowPattern, is_local
 
@@ -24,6 +25,7 @@ class Draft:
     reader: Reader
     web: Web | None
     gitlab: GitLab | None
+    discovery: Discovery | None
     outgoing: Outgoing | None
     retry: Retries | None
     proxies: tuple[Proxy, ...]
@@ -36,7 +38,10 @@ class Draft:
     @classmethod
     def of(cls, reader: Reader, values: dict[str, Any], raw: dict[str, Any]) -> Draft:
         """Gather the read tables (None or left out where broken) and the names as they are written."""
-        same = {name: values[name] for name in ("web", "gitlab", "outgoing", "retry", "proxies", "sources", "rules")}
+        same = {
+            name: values[name]
+            for name in ("web", "gitlab", "discovery", "outgoing", "retry", "proxies", "sources", "rules")
+        }
         return cls(
             reader=reader,
             sandbox=bool(values["sandbox"] and values["sandbox"].enabled),
@@ -57,6 +62,7 @@ def check_tables(draft: Draft) -> None:
     _unique(draft.reader, "sources", [source.name for source in draft.sources])
     _web(draft)
     _gitlab(draft)
+    _discovery(draft)
     _times(draft)
     _ssh_key(draft)
     for proxy in draft.proxies:
@@ -80,6 +86,26 @@ def _web(draft: Draft) -> None:
 def _gitlab(draft: Draft) -> None:
     if draft.gitlab and _is_plain_http(draft.gitlab.url) and not draft.sandbox:
         draft.reader.problem("gitlab.url", "is http:// and would send the token unencrypted", "Use https://.")
+    if draft.gitlab:
+        _hook_secrets(draft, draft.gitlab)
+
+
+def _hook_secrets(draft: Draft, gitlab: GitLab) -> None:
+    _unique(draft.reader, "gitlab.hook_secrets", [secret.id for secret in gitlab.hook_secrets])
+    for secret in gitlab.hook_secrets:
+        _long_enough(draft.reader, f"gitlab.hook_secrets[{secret.id}]", "value", secret.value.get_secret_value())
+
+
+def _discovery(draft: Draft) -> None:
+    found, problem = draft.discovery, draft.reader.problem
+    if found is None:
+        return
+    if found.mode == "token" and found.token is None:
+        problem("discovery.token_env", "is missing, and mode is token", "Set token_env or token_file.")
+    if found.mode == "networks" and not found.networks:
+        problem("discovery.networks", "is empty, and mode is networks", "List at least one, like 10.0.0.0/8.")
+    if found.token is not None:
+        _long_enough(draft.reader, "discovery", "token", found.token.get_secret_value())
 
 
 def _times(draft: Draft) -> None:

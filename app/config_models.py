@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from app.config_types import Branch, Count, HttpUrl, Listen, Name, Network, Seconds
+from app.config_gitlab import Discovery, GitLab
+from app.config_table import SourceSecret, Table
+from app.config_types import Count, HttpUrl, Listen, Name, Network, Seconds
 from app.domain.retry import RetryPolicy
 from app.domain.routing import Rule
 
@@ -37,12 +39,6 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
         self.path = path
-
-
-class Table(BaseModel):
-    """A table of the file: frozen, and closed against unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Web(Table):
@@ -120,35 +116,6 @@ class Outgoing(Table):
     known_hosts_file: Path | None = Field(default=None, description="Name the known_hosts file for ssh:// clone URLs.")
 
 
-class GitLab(Table):
-    """[gitlab]: where the mirrors are and the pipelines run."""
-
-    url: HttpUrl = Field(description="Give GitLab's address, like https://gitlab.corp.example.")
-    token: SecretStr = Field(description="A group access token: role Maintainer, scopes api and write_repository.")
-    username: str = Field(default="oauth2", min_length=1, description="Give the user name for git over HTTP.")
-    branch: Branch = Field(default="ci-sync", description="Give the mirror branch to push to, like ci-sync.")
-    ci_config_path: str = Field(
-        default="", description="Name the pipeline's file, like precache.yml@platform/ci-templates, or leave it out."
-    )
-    pipeline_ref: Literal["ci-sync", "tag"] = Field(
-        default="ci-sync", description='Choose "ci-sync" (the branch) or "tag".'
-    )
-    pipeline_parameters: Literal["variables", "inputs"] = Field(
-        default="variables", description='Choose "variables", or "inputs" (GitLab 18.1 and newer).'
-    )
-    visibility: Literal["private", "internal", "public"] = Field(
-        default="private", description='Choose "private", "internal" or "public" for new mirror projects.'
-    )
-    pipeline_timeout_seconds: Seconds = Field(
-        default=3600.0, description="Give the longest wait for a pipeline in seconds."
-    )
-    poll_first_seconds: Seconds = Field(default=1.0, description="Give the first wait between two looks at a pipeline.")
-    poll_longest_seconds: Seconds = Field(
-        default=30.0, description="Give the longest wait between two looks at a pipeline."
-    )
-    timeout_seconds: Seconds = Field(default=30.0, description="Give the longest time of one API request in seconds.")
-
-
 class Proxy(Table):
     """[[proxies]]: a private Go module proxy."""
 
@@ -162,13 +129,6 @@ class Proxy(Table):
     password: SecretStr | None = Field(default=None, description="The password for the proxy.")
     wait_seconds: Seconds = Field(default=900.0, description="Give the longest wait for the proxy to have a version.")
     timeout_seconds: Seconds = Field(default=60.0, description="Give the longest time of one request in seconds.")
-
-
-class SourceSecret(Table):
-    """One of a source's live webhook secrets; `id` is recorded with every delivery that it matched."""
-
-    id: Annotated[str, Field(min_length=1, max_length=64)] = Field(description='Give the secret an id, like "2026-11".')
-    value: SecretStr = Field(description="The secret that the platform signs with, at least 16 characters.")
 
 
 class Source(Table):
@@ -190,6 +150,12 @@ class Source(Table):
     clone_username: str = Field(default="oauth2", min_length=1, description="Give the user name for cloning over HTTP.")
     clone_token: SecretStr | None = Field(default=None, description="The token for cloning over HTTP.")
     prereleases: bool = Field(default=True, description="true or false: bring versions like v1.2.0-rc.1 through.")
+    rate_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=6000, description="Give the signed requests that a minute may bring, 0 for no limit."
+    )
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=2000, description="Give the signed requests that may come at once, at least 1."
+    )
 
 
 class RuleTable(Table):
@@ -224,6 +190,14 @@ class Retries(Table):
         )
 
 
+class Limits(Table):
+    """[limits]: how long things are kept."""
+
+    delivery_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=90, description="Give the days for which deliveries are kept with headers and body, 1 to 3650."
+    )
+
+
 class Log(Table):
     """[log]."""
 
@@ -254,10 +228,12 @@ class Settings(Table):
     git: Git
     outgoing: Outgoing
     gitlab: GitLab
+    discovery: Discovery
     proxies: tuple[Proxy, ...]
     sources: tuple[Source, ...]
     rules: tuple[RuleTable, ...]
     retry: Retries
+    limits: Limits
     log: Log
     sandbox: Sandbox
     origins: Mapping[str, str] = Field(default_factory=dict)
