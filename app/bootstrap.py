@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
@@ -26,6 +25,7 @@ from app.adapters.job_queue import RqJobQueue
 from app.adapters.job_registry import RqJobRegistry
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.adapters.processes import end_orphans
+from app.adapters.released_content import ReleasedContent
 from app.adapters.scratch import remove_stale
 from app.adapters.system import SystemClock, random_bits
 from app.config_models import Settings, Source
@@ -200,7 +200,8 @@ class Container:
         )  # fmt: skip
         options = FlowOptions(owner=_owner(), lease_seconds=lease, policy=self.settings.retry.policy)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
-        verify = VerifyStage(self.proxies, _zip_sum)
+        kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
+        verify = VerifyStage(self.proxies, zip_sums, ReleasedContent(self.git, self.tmp_dir), kinds)
         addresses = {proxy.name: {"MODSYNC_PROXY_URL": proxy.url} for proxy in self.settings.proxies}
         return Flow(
             store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stop
@@ -238,13 +239,6 @@ class Container:
 def _source_options(source: Source) -> SourceOptions:
     secrets = tuple(Secret(each.id, each.value.get_secret_value().encode()) for each in source.secrets)
     return SourceOptions(source.name, source.scheme, secrets, source.allow, Policy(prereleases=source.prereleases))
-
-
-def _zip_sum(file: BinaryIO, module: ModulePath, version: Version) -> str:
-    try:
-        return zip_sums(file, module, version).h1_zip
-    except RuleBroken as error:
-        raise SyncError("zip_not_a_module", f"{module}@{version}: the proxy's zip: {error.message}") from error
 
 
 def _owner() -> str:

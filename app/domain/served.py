@@ -25,6 +25,11 @@ class Difference:
         """What the proxy serves and the release does not have like that."""
         return (*self.changed, *self.extra)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.changed, *self.extra, *self.missing)
+
     def __bool__(self) -> bool:
         return bool(self.changed or self.extra or self.missing)
 

@@ -20,7 +20,7 @@ from app.services.lease import Lease
 from app.services.ports import Clock, JobQueue
 from app.services.stages import Finished, Note, Outcome, Wait
 from app.services.stages.pipeline import PipelineRequest, PipelineStage
-from app.services.stages.verify import VerifyRequest, VerifyStage
+from app.services.stages.verify import Earlier, VerifyRequest, VerifyStage
 from app.services.stopping import Stop
 from app.services.stores import Change, FlowStore, StepRecord
 from app.services.turn import MirrorTurn
@@ -113,7 +113,7 @@ class Flow:
             return self._turn.run(claim, lease)
         if run.stage is Stage.PIPELINE:
             return {run.id: (claim, self._pipeline.run(_pipeline_request(claim, self._clock.now()), self._extra(run)))}
-        return {run.id: (claim, self._verify.run(_verify_request(run)))}
+        return {run.id: (claim, self._verify.run(_verify_request(run), lease.check))}
 
     def _extra(self, run: Run) -> Mapping[str, str]:
         return self._proxy_variables.get(run.target.proxy, {})
@@ -173,8 +173,9 @@ class Flow:
         verdict = decide(
             self._options.policy, error, tries=tries, since=since, now=now, chance=self._clock.chance()
         )  # fmt: skip
+        facts = {**run.facts, **error.facts}
         base = Change(
-            Status(run.stage.value), run.stage, run.facts, tries, since, error=error.code, error_message=error.message
+            Status(run.stage.value), run.stage, facts, tries, since, error=error.code, error_message=error.message
         )
         if isinstance(verdict, TryAgain):
             return replace(base, due_at=verdict.at)
@@ -199,7 +200,7 @@ def _step(
     if isinstance(outcome, Finished):
         return StepRecord(run.stage, "ok", began, now, detail=outcome.detail)
     word = "retry" if change.due_at else str(change.status)
-    return StepRecord(run.stage, word, began, now, outcome.code, outcome.message, change.due_at)
+    return StepRecord(run.stage, word, began, now, outcome.code, outcome.message, change.due_at, outcome.facts)
 
 
 def _log_outcome(run: Run, outcome: Outcome | SyncError, change: Change) -> None:
@@ -226,8 +227,10 @@ def _pipeline_request(claim: Claim, now: datetime) -> PipelineRequest:
 
 
 def _verify_request(run: Run) -> VerifyRequest:
-    proof = run.facts["proof"]
+    proof, moved = run.facts["proof"], run.facts.get("moved")
     return VerifyRequest(
         module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
         proxy=run.target.proxy, go_mod_sha256=str(proof["go_mod_sha256"]), h1=proof.get("h1"),
+        clone_url=run.target.clone_url, tag=str(run.facts["push"]["tag"]), directory=str(proof.get("directory", "")),
+        earlier=Earlier(moved["old_commit"], moved.get("old_h1")) if moved else None,
     )  # fmt: skip

@@ -14,9 +14,11 @@ from app.adapters.flow_store import SqlFlowStore
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.domain.modules import ModulePath, Version
+from app.domain.modzip import hash_go_mod
 from app.domain.retry import RetryPolicy
 from app.domain.run import Run, Status, Target, semantic_key
 from app.services.branches import BranchResolver
+from app.services.checksum import ModuleSums
 from app.services.flow import Flow, FlowOptions, RunFailedError
 from app.services.ports import ProxyInfo, SourceCopy
 from app.services.stages.mirror import MirrorStage, Release
@@ -174,7 +176,7 @@ class FlowWorld:
         branches = BranchResolver(store, SqlIntakeStore(self.engine), queue, stage, self.clock, self._new_run)
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)
         options = FlowOptions(f"worker-{self._workers}", LEASE, policy)
-        verify = VerifyStage({"default": Fused(self.proxy, fuse, "proxy")}, _zip_sum)
+        verify = VerifyStage({"default": Fused(self.proxy, fuse, "proxy")}, _zip_sums, lambda *_: None, {})
         pipeline = PipelineStage(gitlab, PipelineOptions(poll_first=1))
         return Flow(store, queue, self.clock, options, turn, branches, pipeline, verify, {}, self.stop)
 
@@ -234,5 +236,7 @@ def _h1(_cache: SourceCopy, release: Release, _directory: str) -> str:
     return "h1:" + hashlib.sha256(release.commit.encode()).hexdigest()
 
 
-def _zip_sum(file: BinaryIO, _module: ModulePath, _version: Version) -> str:
-    return "h1:" + hashlib.sha256(file.read()).hexdigest()
+def _zip_sums(file: BinaryIO, module: ModulePath, version: Version) -> ModuleSums:
+    """A zip here is any bytes."""
+    h1 = "h1:" + hashlib.sha256(file.read()).hexdigest()
+    return ModuleSums(module, version, h1, hash_go_mod(GO_MOD), GO_MOD, ())

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from app.domain.errors import SyncError
-from app.domain.modules import ModulePath, Version
-from app.services.ports import GoProxy
+from app.domain.modules import ModulePath, RuleBroken, Version
+from app.domain.modzip import FileHash, zip_prefix
+from app.domain.purge import purge_steps
+from app.domain.served import Difference, difference, follows_other_rules, latest_fault, listed_fault, parsed
+from app.services.blobs import blob_ids
+from app.services.checksum import ModuleSums
+from app.services.ports import Checkpoint, GoProxy
 from app.services.stages import Finished
 
-ZipSum = Callable[[BinaryIO, ModulePath, Version], str]
-"""The h1 of a module zip. SyncError `zip_not_a_module` when it is none."""
+_OTHER = frozenset({"served_other_commit", "served_other_content", "proxy_rules_differ"})
+_KEPT = 100  # names of differing files that are kept with the run
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What the version was before an accepted move; `h1` None: not known."""
+
+    commit: str
+    h1: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What was released: `go_mod_sha256` in hex; `h1` of the source's content where it is known."""
+    """What was released: `go_mod_sha256` in hex; `h1` of the source's content where it is known.
+
+    `clone_url`, `tag` and `directory` say where that content is; `earlier` what the proxy may still hold of before.
+    """
 
     module: ModulePath
     version: Version
@@ -27,50 +42,157 @@ class VerifyRequest:
     proxy: str
     go_mod_sha256: str
     h1: str | None = None
+    clone_url: str = ""
+    tag: str = ""
+    directory: str = ""
+    earlier: Earlier | None = None
+
+    @property
+    def name(self) -> str:
+        """`module@version`."""
+        return f"{self.module}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The released content, file by file as `go` takes it; `tree`: the directory's blob ids as committed, by name."""
+
+    files: tuple[FileHash, ...]
+    tree: Mapping[str, str]
+
+
+ReadZip = Callable[[BinaryIO, ModulePath, Version], ModuleSums]
+"""What a module zip holds. RuleBroken when it is none."""
+
+LookUp = Callable[[VerifyRequest, Checkpoint], Released | None]
+"""The released content, asked for when something differs; None when it cannot be had now."""
 
 
 class VerifyStage:
-    """The verify stage over the private proxies by name."""
+    """The verify stage over the private proxies by name; `kinds` says what they are, for the steps to purge them."""
 
-    def __init__(self, proxies: Mapping[str, GoProxy], zip_sum: ZipSum) -> None:
-        self._proxies = proxies
-        self._zip_sum = zip_sum
+    def __init__(
+        self, proxies: Mapping[str, GoProxy], read_zip: ReadZip, look_up: LookUp, kinds: Mapping[str, str]
+    ) -> None:
+        self._proxies, self._read_zip, self._look_up, self._kinds = proxies, read_zip, look_up, kinds
 
-    def run(self, request: VerifyRequest) -> Finished:
-        """Ask for `.info`, `.mod`, `.zip` and compare. SyncError names the difference."""
+    def run(self, request: VerifyRequest, checkpoint: Checkpoint) -> Finished:
+        """Ask for `.info`, `.mod`, `.zip`, `list`, `@latest` and compare. SyncError names the difference.
+
+        Its facts (key "verify") hold both h1 values wherever both are known.
+        """
         proxy = self._proxies.get(request.proxy)
         if proxy is None:
             raise SyncError("not_found", f"the configuration has no proxy named {request.proxy}")
-        name = f"{request.module}@{request.version}"
-        commit = _check_info(proxy, request, name)
-        _check_mod(proxy, request, name)
-        h1 = self._check_zip(lambda: proxy.zip(request.module.text, request.version.text), request, name)
-        facts = {"h1": h1, "go_mod_sha256": request.go_mod_sha256, "commit": commit, "compared": request.h1 is not None}
+        try:
+            facts = self._compare(proxy, request, checkpoint)
+        except SyncError as error:
+            raise self._judged(proxy, request, error) from error
         return Finished({"verify": facts}, detail=facts)
 
-    def _check_zip(
-        self, fetch: Callable[[], AbstractContextManager[BinaryIO]], request: VerifyRequest, name: str
-    ) -> str:
-        with fetch() as file:
-            h1 = self._zip_sum(file, request.module, request.version)
-        if request.h1 is not None and h1 != request.h1:
-            raise SyncError("served_other_content", f"{name}: the proxy's zip is {h1}, released is {request.h1}")
-        return h1
+    def _compare(self, proxy: GoProxy, request: VerifyRequest, checkpoint: Checkpoint) -> dict[str, Any]:
+        commit = _check_info(proxy, request)
+        mod = _check_mod(proxy, request)
+        h1 = self._check_zip(proxy, request, mod, checkpoint)
+        _check_listed(proxy, request, mod)
+        return {
+            "h1": h1, "h1_released": request.h1, "go_mod_sha256": request.go_mod_sha256, "commit": commit,
+            "compared": request.h1 is not None,
+        }  # fmt: skip
+
+    def _check_zip(self, proxy: GoProxy, request: VerifyRequest, mod: bytes, checkpoint: Checkpoint) -> str:
+        with proxy.zip(request.module.text, request.version.text) as file:
+            served = self._sums(file, request)
+            if request.h1 is not None and served.h1_zip != request.h1:
+                raise self._other_content(file, served, request, checkpoint)
+        if served.go_mod_bytes != mod:
+            raise _other(request, "served_other_content", "the go.mod in its zip is not its .mod", h1=served.h1_zip)
+        return served.h1_zip
+
+    def _sums(self, file: BinaryIO, request: VerifyRequest) -> ModuleSums:
+        try:
+            return self._read_zip(file, request.module, request.version)
+        except RuleBroken as broken:
+            raise _other(request, "zip_not_a_module", f"the proxy's zip: {broken.message}") from broken
+
+    def _other_content(
+        self, file: BinaryIO, served: ModuleSums, request: VerifyRequest, checkpoint: Checkpoint
+    ) -> SyncError:
+        released = self._look_up(request, checkpoint)
+        found = difference(released.files, served.files) if released else None
+        said = f"the proxy's zip is {served.h1_zip}, released is {request.h1}"
+        said += f"; {found}" if found else "; which files differ is not known: the source could not be read"
+        rules = bool(released and found and _packed_otherwise(file, found, released, request))
+        code = "proxy_rules_differ" if rules else "served_other_content"
+        return _other(request, code, said, h1=served.h1_zip, differ=found)
+
+    def _judged(self, proxy: GoProxy, request: VerifyRequest, error: SyncError) -> SyncError:
+        """After an accepted move, the proxy's other content may be the one from before."""
+        earlier = request.earlier
+        if earlier is None or error.code not in _OTHER:
+            return error
+        told = error.facts["verify"]
+        h1 = told.get("h1_served") or self._served_h1(proxy, request)
+        if told.get("commit_served") != earlier.commit and (h1 is None or h1 != earlier.h1):
+            return error
+        steps = purge_steps(self._kinds.get(request.proxy, "any"), request.module, request.version)
+        said = f"the proxy still serves {earlier.commit} ({h1 or 'h1 not known'}) of before the accepted move to "
+        return _other(request, "proxy_holds_old", f"{said}{request.commit} ({request.h1}). Now: {steps}", h1=h1)
+
+    def _served_h1(self, proxy: GoProxy, request: VerifyRequest) -> str | None:
+        try:
+            with proxy.zip(request.module.text, request.version.text) as file:
+                return self._sums(file, request).h1_zip
+        except SyncError:
+            return None  # what was found before is the verdict
 
 
-def _check_info(proxy: GoProxy, request: VerifyRequest, name: str) -> str | None:
+def _packed_otherwise(file: BinaryIO, found: Difference, released: Released, request: VerifyRequest) -> bool:
+    blobs = blob_ids(file, zip_prefix(request.module, request.version), found.served)
+    return follows_other_rules(found, released.tree, blobs)
+
+
+def _check_info(proxy: GoProxy, request: VerifyRequest) -> str | None:
     info = proxy.info(request.module.text, request.version.text)
     if info.version != request.version.text:
-        raise SyncError("served_other_version", f"{name}: the proxy's .info names version {info.version!r}")
+        raise _other(request, "served_other_version", f"the proxy's .info names version {info.version!r}")
     if info.commit is not None and info.commit != request.commit:
-        raise SyncError(
-            "served_other_commit", f"{name}: the proxy has commit {info.commit}, released is {request.commit}"
-        )
+        said = f"the proxy has commit {info.commit}, released is {request.commit}"
+        raise _other(request, "served_other_commit", said, commit=info.commit)
     return info.commit
 
 
-def _check_mod(proxy: GoProxy, request: VerifyRequest, name: str) -> None:
-    digest = hashlib.sha256(proxy.mod(request.module.text, request.version.text)).hexdigest()
+def _check_mod(proxy: GoProxy, request: VerifyRequest) -> bytes:
+    mod = proxy.mod(request.module.text, request.version.text)
+    digest = hashlib.sha256(mod).hexdigest()
     if digest != request.go_mod_sha256:
-        message = f"{name}: the proxy's .mod (sha256 {digest}) is not the released go.mod ({request.go_mod_sha256})"
-        raise SyncError("served_other_content", message)
+        said = f"the proxy's .mod (sha256 {digest}) is not the released go.mod ({request.go_mod_sha256})"
+        raise _other(request, "served_other_content", said)
+    return mod
+
+
+def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes) -> None:
+    """After the content: a cached `list` is only late, and says nothing about it."""
+    module, version = request.module.text, request.version
+    listed = proxy.list(module)
+    fault = listed_fault(version, mod, listed, None)
+    newest = max(filter(None, map(parsed, listed)), default=None)
+    if fault and newest:
+        fault = listed_fault(version, mod, listed, proxy.mod(module, newest.text))
+    if fault:
+        raise _other(request, "not_listed", fault)
+    latest = proxy.latest(module)
+    if fault := latest_fault(version, mod, listed, latest.version if latest else None):
+        raise _other(request, "latest_wrong", fault)
+
+
+def _other(
+    request: VerifyRequest, code: str, said: str, *,
+    h1: str | None = None, commit: str | None = None, differ: Difference | None = None,
+) -> SyncError:  # fmt: skip
+    """The verdict, with both sides' values for the record."""
+    facts: dict[str, Any] = {
+        "verdict": code, "h1_released": request.h1, "h1_served": h1, "commit_released": request.commit,
+        "commit_served": commit, "differ": list(differ.names)[:_KEPT] if differ else [],
+    }  # fmt: skip
+    return SyncError(code, f"{request.name}: {said}", facts={"verify": facts})

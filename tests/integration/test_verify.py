@@ -1,0 +1,179 @@
+"""The verify stage's verdicts: real commits and zips, and a proxy that serves something else."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import SyncError
+from app.domain.modzip import zip_prefix
+from app.services.ports import ProxyInfo
+from app.services.stages.verify import Earlier
+from tests.integration.verify_world import MODULE, VERSION, VerifyWorld, packed, unpacked
+
+PREFIX = zip_prefix(MODULE, VERSION)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> VerifyWorld:
+    return VerifyWorld(tmp_path)
+
+
+def verdict(world: VerifyWorld, earlier: Earlier | None = None) -> SyncError:
+    with pytest.raises(SyncError) as caught:
+        world.verify(earlier)
+    return caught.value
+
+
+def test_what_was_released_is_served(world: VerifyWorld) -> None:
+    world.serve()
+    facts = world.verify()
+    assert facts["h1"] == facts["h1_released"] == world.sums.h1_zip
+    assert facts["commit"] == world.commit
+    assert facts["compared"] is True
+
+
+def test_a_changed_file_is_named_and_both_hashes_are_kept(world: VerifyWorld) -> None:
+    world.serve(world.zipped({"lib.go": b"package other\n", "new.go": b"package lib\n"}))
+    error = verdict(world)
+    assert error.code == "served_other_content"
+    assert "changed: lib.go; only in the proxy's: new.go" in error.message
+    told = error.facts["verify"]
+    assert told["h1_released"] == world.sums.h1_zip
+    assert told["h1_served"].startswith("h1:")
+    assert told["h1_served"] != told["h1_released"]
+    assert told["differ"] == ["lib.go", "new.go"]
+
+
+def test_a_missing_file_is_named(world: VerifyWorld) -> None:
+    world.serve(world.zipped({"lib.go": None}))
+    assert "only in the release: lib.go" in verdict(world).message
+
+
+def test_a_proxy_that_packs_raw_blobs_follows_other_rules(world: VerifyWorld) -> None:
+    """As GitLab's own: vendored packages, symlinks as text, no attributes, no LICENSE from above."""
+    raw = world.raw()
+    assert {"vendor/dep.example/d/d.go", "link"} <= raw.keys()
+    assert raw["dos.txt"] != unpacked(world.zip)["dos.txt"]
+    world.serve(packed(raw))
+    error = verdict(world)
+    assert error.code == "proxy_rules_differ"
+    assert "changed: dos.txt; only in the proxy's: link, vendor/dep.example/d/d.go; only in the release: LICENSE" in (
+        error.message
+    )
+
+
+def test_other_rules_and_other_content_is_other_content(world: VerifyWorld) -> None:
+    world.serve(packed(world.raw() | {"lib.go": b"package other\n"}))
+    assert verdict(world).code == "served_other_content"
+
+
+def test_a_source_that_is_gone_does_not_hide_the_verdict(world: VerifyWorld) -> None:
+    world.world.repositories.path("team/lib").rename(world.world.root / "elsewhere")
+    world.serve(world.zipped({"lib.go": b"package other\n"}))
+    error = verdict(world)
+    assert error.code == "served_other_content"
+    assert "the source could not be read" in error.message
+
+
+def test_another_commit_is_named(world: VerifyWorld) -> None:
+    world.serve(commit="f" * 40)
+    error = verdict(world)
+    assert error.code == "served_other_commit"
+    assert world.commit in error.message
+    assert "f" * 40 in error.message
+
+
+def test_another_version_is_named(world: VerifyWorld) -> None:
+    world.serve(version="v1.1.1")
+    assert verdict(world).code == "served_other_version"
+
+
+def test_another_go_mod_is_other_content(world: VerifyWorld) -> None:
+    world.serve(mod=b"module corp.example/team/lib/sub\n")
+    error = verdict(world)
+    assert (error.code, "the proxy's .mod" in error.message) == ("served_other_content", True)
+
+
+def test_the_zips_go_mod_has_to_be_the_mod(world: VerifyWorld) -> None:
+    """`go mod download` itself accepts this: only the .mod's hash is in go.sum."""
+    request = world.request()
+    world.serve(world.zipped({"go.mod": b"module corp.example/team/lib/sub\n\ngo 1.23\n"}))
+    unknown = type(request)(*(getattr(request, name) for name in request.__slots__[:5]))  # h1 not known
+    with pytest.raises(SyncError, match=r"the go.mod in its zip is not its .mod") as caught:
+        world.stage.run(unknown, lambda: None)
+    assert caught.value.code == "served_other_content"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not a zip at all",
+        b"PK\x05\x06" + bytes(18),
+        packed({"a": b""}, ("/etc/passwd", b"")),
+        packed({"a": b""}, (f"{PREFIX}../up", b"")),
+        packed({"a": b""}, (f"{PREFIX}a/../../up", b"")),
+        packed({"a": b""}, ("corp.example/other@v1.1.0/x", b"")),
+        packed({"A": b"", "a": b""}),
+        packed({"go.mod": b"m" * ((16 << 20) + 1)}),
+    ],
+    ids=["text", "empty", "absolute", "up", "up-later", "prefix", "case", "go.mod-17-MiB"],
+)
+def test_what_is_no_module_zip(world: VerifyWorld, content: bytes) -> None:
+    world.serve(content)
+    # An empty zip is one for Go, too: it only has other content.
+    assert verdict(world).code == ("served_other_content" if content.startswith(b"PK\x05") else "zip_not_a_module")
+
+
+def test_duplicate_names_are_no_module_zip(world: VerifyWorld) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # zipfile's own, when it writes one
+        content = packed(unpacked(world.zip), (f"{PREFIX}lib.go", b"package twice\n"))
+    world.serve(content)
+    error = verdict(world)
+    assert (error.code, "twice" in error.message) == ("zip_not_a_module", True)
+
+
+def test_a_version_that_is_not_cached_or_not_listed(world: VerifyWorld) -> None:
+    assert verdict(world).code == "not_cached_yet"
+    world.serve()
+    world.proxy.unlisted.add(VERSION.text)
+    error = verdict(world)
+    assert (error.code, error.retryable) == ("not_listed", True)
+    world.proxy.unlisted.clear()
+    assert world.verify()["h1"] == world.sums.h1_zip
+
+
+def test_a_version_that_a_newer_one_retracts_need_not_be_listed(world: VerifyWorld) -> None:
+    world.serve()
+    world.proxy.unlisted.add(VERSION.text)
+    mod = f"module {MODULE}\n\nretract v1.1.0\n".encode()
+    world.proxy.hold(MODULE.text, ProxyInfo("v1.2.0", None, None), mod, b"")
+    assert world.verify()["h1"] == world.sums.h1_zip
+
+
+def test_a_latest_that_stays_behind(world: VerifyWorld) -> None:
+    world.serve()
+    world.proxy.latest_is = ProxyInfo("v1.0.0", None, None)
+    error = verdict(world)
+    assert (error.code, error.retryable) == ("latest_wrong", True)
+    assert "@latest still names v1.0.0" in error.message
+
+
+def test_after_a_move_the_old_commit_is_told_with_the_steps_to_purge_it(world: VerifyWorld) -> None:
+    world.serve(commit="e" * 40)
+    error = verdict(world, Earlier("e" * 40, "h1:old"))
+    assert error.code == "proxy_holds_old"
+    assert "e" * 40 in error.message
+    assert world.commit in error.message
+    assert f"the directory {MODULE}/{VERSION}" in error.message
+
+
+def test_after_a_move_the_old_content_is_known_by_its_hash(world: VerifyWorld) -> None:
+    """The proxy says no commit, as Artifactory."""
+    old = world.zipped({"lib.go": b"package old\n"})
+    world.serve(old)
+    world.proxy.held[MODULE.text, VERSION.text].info = ProxyInfo(VERSION.text, None, None)
+    h1 = verdict(world).facts["verify"]["h1_served"]
+    assert verdict(world, Earlier("e" * 40, h1)).code == "proxy_holds_old"
+    assert verdict(world, Earlier("e" * 40, "h1:another")).code == "served_other_content"

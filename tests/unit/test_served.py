@@ -1,0 +1,115 @@
+"""What differs between a release and what is served, and what that means."""
+
+import pytest
+
+from app.domain.modules import ModulePath, Version
+from app.domain.modzip import FileHash
+from app.domain.purge import purge_steps
+from app.domain.retractions import retracts
+from app.domain.served import difference, follows_other_rules, latest_fault, listed_fault
+
+V = Version.parse("v1.2.0")
+MOD = b"module example.com/x\n"
+
+
+def _files(**named: str) -> list[FileHash]:
+    return [FileHash(name, digest) for name, digest in named.items()]
+
+
+def test_a_difference_names_each_file_once_and_by_its_kind() -> None:
+    found = difference(_files(same="1", other="1", gone="1"), _files(same="1", other="2", new="1"))
+    assert (found.changed, found.extra, found.missing) == (("other",), ("new",), ("gone",))
+    assert str(found) == "changed: other; only in the proxy's: new; only in the release: gone"
+    assert not difference(_files(a="1"), _files(a="1"))
+
+
+def test_many_differing_files_are_counted() -> None:
+    found = difference([], [FileHash(f"f{number:02}", "1") for number in range(12)])
+    assert str(found).endswith("f09 and 2 more")
+
+
+def test_a_name_from_outside_cannot_break_the_message() -> None:
+    assert "\n" not in str(difference([], [FileHash("a\nb\udcff", "1")]))
+
+
+@pytest.mark.parametrize(
+    ("released", "served", "blobs", "expected"),
+    [
+        ({"a": "1"}, {"a": "1", "vendor/x/x.go": "2"}, {"vendor/x/x.go": "blob-v"}, True),  # vendored packages
+        ({"a": "1"}, {"a": "2"}, {"a": "blob-a"}, True),  # a raw blob, without attributes
+        ({"a": "1", "LICENSE": "3"}, {"a": "1"}, {}, True),  # the inherited LICENSE
+        ({"a": "1"}, {"a": "2"}, {"a": "blob-other"}, False),
+        ({"a": "1"}, {"a": "1", "b": "2"}, {"b": "blob-b"}, False),  # not of this commit
+        ({"a": "1", "b": "1"}, {"a": "1"}, {}, False),  # a file is missing
+        ({"a": "1"}, {"a": "1"}, {}, False),  # nothing differs
+    ],
+)
+def test_other_rules_are_told_from_other_content(
+    released: dict[str, str], served: dict[str, str], blobs: dict[str, str], expected: bool
+) -> None:
+    tree = {"a": "blob-a", "vendor/x/x.go": "blob-v"}
+    assert follows_other_rules(difference(_files(**released), _files(**served)), tree, blobs) is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "expected"),
+    [
+        ("retract v1.2.0", "v1.2.0", True),
+        ("retract v1.2.0 // wrong", "v1.2.1", False),
+        ("retract [v1.0.0, v1.2.0]", "v1.1.5", True),
+        ("retract [v1.0.0, v1.2.0]", "v1.2.1", False),
+        ("retract (\n\tv1.0.0\n\t[v1.1.0, v1.2.0] // both\n)", "v1.2.0", True),
+        ("retract (\n\tv1.0.0\n)", "v1.2.0", False),
+        ("require example.com/y v1.2.0", "v1.2.0", False),
+        ("retract (", "v1.2.0", False),
+        ("retract", "v1.2.0", False),
+    ],
+)
+def test_retractions(line: str, version: str, expected: bool) -> None:
+    assert retracts(MOD + line.encode() + b"\n", version) is expected
+
+
+@pytest.mark.parametrize(
+    ("version", "go_mod", "listed", "newest", "fine"),
+    [
+        ("v1.2.0", MOD, ["v1.1.0", "v1.2.0"], None, True),
+        ("v1.2.0", MOD, ["v1.1.0"], None, False),
+        ("v1.2.0", MOD, [], None, False),
+        ("v1.2.0", MOD + b"retract v1.2.0\n", [], None, True),
+        ("v1.2.0", MOD, ["v1.3.0"], MOD + b"retract [v1.0.0, v1.2.9]\n", True),
+        ("v1.2.0", MOD, ["v1.3.0"], MOD + b"retract v1.1.0\n", False),
+        ("v0.0.0-20260301120000-0123456789ab", MOD, [], None, True),
+        ("v2.0.0+incompatible", MOD, [], None, True),
+    ],
+)
+def test_what_list_has_to_name(
+    version: str, go_mod: bytes, listed: list[str], newest: bytes | None, fine: bool
+) -> None:
+    assert (listed_fault(Version.parse(version), go_mod, listed, newest) is None) is fine
+
+
+@pytest.mark.parametrize(
+    ("latest", "go_mod", "listed", "fine"),
+    [
+        (None, MOD, ["v1.2.0"], True),
+        ("v1.2.0", MOD, ["v1.2.0"], True),
+        ("v1.3.0", MOD, ["v1.2.0"], True),
+        ("v1.1.0", MOD, ["v1.1.0", "v1.2.0"], False),
+        ("v1.1.0", MOD, ["v1.1.0", "v1.2.0", "v1.3.0"], True),  # not ours to judge: a newer one decides
+        ("v1.1.0", MOD, ["v1.2.0", "v1.3.0-rc.1"], False),
+        ("v1.1.0", MOD + b"retract v1.2.0\n", ["v1.2.0"], True),
+        ("main", MOD, ["v1.2.0"], False),
+        ("", MOD, [], False),
+    ],
+)
+def test_what_latest_may_name(latest: str | None, go_mod: bytes, listed: list[str], fine: bool) -> None:
+    assert (latest_fault(V, go_mod, listed, latest) is None) is fine
+
+
+@pytest.mark.parametrize("kind", ["athens", "artifactory", "goproxy", "gitlab", "static", "any", "new-kind"])
+def test_purge_steps_name_the_place_and_what_comes_after(kind: str) -> None:
+    steps = purge_steps(kind, ModulePath.parse("example.com/Big/x"), Version.parse("v1.0.0-RC1"))
+    assert "{" not in steps.replace("{info,mod,zip}", "")
+    assert "stage verify" in steps or kind == "static"
+    if kind in ("artifactory", "goproxy", "any", "new-kind"):
+        assert "example.com/!big/x/@v/v1.0.0-!r!c1.{info,mod,zip}" in steps
