@@ -31,7 +31,7 @@ from app.adapters.system import SystemClock, random_bits
 from app.config_models import Settings, Source
 from app.domain.errors import SyncError
 from app.domain.events import Policy
-from app.domain.modules import ModulePath, RuleBroken, Version
+from app.domain.modules import RuleBroken
 from app.domain.routing import Rule
 from app.domain.webhook import Secret
 from app.services.branches import BranchResolver
