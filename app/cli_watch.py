@@ -96,10 +96,10 @@ def _follow_all(queries: Queries, now: Callable[[], datetime], report: Report, t
             if run is None:
                 known.pop(run_id, None)
                 continue
-            for each in happenings(known.get(run_id), run):
-                if each.at >= begun:
+            before, known[run_id] = known.get(run_id), run
+            for each in happenings(before, run):
+                if before or each.at >= begun:
                     report(each)
-            known[run_id] = run
 
 
 def _changed(queries: Queries, known: dict[str, RunDetail], begun: datetime) -> set[str]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.sandbox.processes import end_group
+
 MODSYNC = Path(sys.executable).with_name("modsync")
 SECRET = "correct-horse-battery-staple"
 TIMEOUT = 60.0
@@ -85,7 +87,7 @@ class Cli:
 
     @contextmanager
     def started(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-        """Run while the block lasts; killed at its end when it is still there."""
+        """Run while the block lasts; it and its children are killed at its end when they are still there."""
         command: Sequence[str | Path] = [MODSYNC, *arguments]
         process = subprocess.Popen(
             command, cwd=self.home, env=self.environment | dict(environment or {}), stdout=subprocess.PIPE,
@@ -94,5 +96,7 @@ class Cli:
         try:
             yield process
         finally:
-            process.kill()
-            process.communicate(timeout=TIMEOUT)
+            end_group(process)
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
