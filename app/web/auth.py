@@ -101,13 +101,11 @@ def _mark() -> str:
 
 def _from_metrics_network() -> bool:
     """True for the networks of the settings; behind a proxy the address is the proxy's, and only a token helps."""
-    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip")):
+    address = security.direct_address()
+    if address is None:
         return False
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return False
-    return any(address in network for network in container().settings.access.metrics_networks)
+    networks = container().settings.access.metrics_networks
+    return any(ipaddress.ip_address(address) in network for network in networks)
 
 
 @blueprint.get("/login")

@@ -27,12 +27,17 @@ def container() -> Container:
     return cast(Container, current_app.extensions[EXTENSION])
 
 
+def routing() -> Routing:
+    """The rules, and what the sources may name."""
+    parts = container()
+    allow = {source.name: source.allow for source in parts.settings.sources}
+    return Routing(parts.rules, allow, parts.settings.sandbox.enabled)
+
+
 def queries() -> Queries:
     """The reading half; cheap to make."""
     parts = container()
-    allow = {source.name: source.allow for source in parts.settings.sources}
-    routing = Routing(parts.rules, allow, parts.settings.sandbox.enabled)
-    return Queries(SqlReadStore(parts.engine, parts.clock), routing)
+    return Queries(SqlReadStore(parts.engine, parts.clock), routing())
 
 
 def principal() -> Principal:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from flask import Blueprint, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -25,6 +25,13 @@ DELIVERIES = Counter(
     "modsync_deliveries", "Webhook requests by source and what became of them.", ["source", "verdict"], registry=_OWN
 )
 REFUSALS = Counter("modsync_refusals", "Refused webhook requests by reason.", ["source", "reason"], registry=_OWN)
+DISCOVERIES = Counter(
+    "modsync_discoveries", "Questions of go for a repository, by outcome.", ["outcome"], registry=_OWN
+)
+SKEW = Gauge(
+    "modsync_clock_skew_seconds", "The sender's clock minus ours, in the last request that signed a time.", ["source"],
+    registry=_OWN, multiprocess_mode="mostrecent",
+)  # fmt: skip
 LOGINS = Counter("modsync_logins", "Logins and API tokens by outcome.", ["kind", "outcome"], registry=_OWN)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import ipaddress
 import os
 import secrets
 import threading
@@ -70,6 +71,16 @@ def require_same_origin(base_url: str, *, browsers_only: bool = False) -> None:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def direct_address() -> str | None:
+    """The address that asks, None where a proxy passed the request on: then the address is the proxy's."""
+    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip")):
+        return None
+    try:
+        return str(ipaddress.ip_address(request.remote_addr or ""))
+    except ValueError:
+        return None
 
 
 def same_secret(given: str, expected: str) -> bool:

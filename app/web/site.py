@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask, Response, g, request
 
 from app.bootstrap import Container
-from app.web import api, auth, errors, health, metrics, pages, rq_board, security, webhooks
+from app.web import api, auth, discovery, errors, health, metrics, pages, rq_board, security, webhooks
 from app.web.context import EXTENSION
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ def build(container: Container) -> Flask:
     app.after_request(security.add_headers)
     app.after_request(_log_request)
     errors.register(app)
+    discovery.register(app)
     auth.register(app, container.settings)
     for module in (webhooks, health, metrics, api, pages):
         app.register_blueprint(module.blueprint)

@@ -231,19 +231,19 @@ class WebWorld:
                     end_group(process)
 
 
-def make_world(directory: Path) -> WebWorld:
-    """A world whose processes do not run yet."""
+def make_world(directory: Path, more: str = "") -> WebWorld:
+    """A world whose processes do not run yet; `more` is TOML that comes last."""
     port = free_port()
-    settings = write_settings(directory, port)
+    settings = write_settings(directory, port, more)
     environment = {**os.environ, **ENVIRONMENT, "MODSYNC_CONFIG": str(directory / "modsync.toml")}
     for name in ("DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR"):
         environment.pop(name, None)
     return WebWorld(directory, settings, port, environment)
 
 
-def running(directory: Path) -> Iterator[WebWorld]:
+def running(directory: Path, more: str = "") -> Iterator[WebWorld]:
     """A world with Valkey and gunicorn; the body of a fixture."""
-    world = make_world(directory)
+    world = make_world(directory, more)
     try:
         world.start_redis()
         world.start_web()
