@@ -142,6 +142,8 @@ def exit_late() -> None:
 def _warm(container: Container) -> None:
     """Import and build before the fork what every job needs; nothing connects yet."""
     _ = container.flow
+    # Built again in the job's own process, for a lease names who works.
+    del container.flow
 
 
 def _tell(pid: int, number: signal.Signals) -> None:

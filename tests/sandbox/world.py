@@ -78,7 +78,10 @@ class World:
         give_up: float = 20.0,
         patience: float = 20.0,
         log_format: str = "json",
+        pipeline: str = "",
+        more: str = "",
     ) -> None:
+        """`pipeline` is a CI file's text in place of the real one, `more` is added to modsync's configuration."""
         self.root = root
         self.admin_token, self.secret, self.clone_token = (secrets.token_urlsafe(24) for _ in range(3))
         self.gitlab = GitLab(root / "gitlab")
@@ -90,6 +93,7 @@ class World:
         self.proxy = GoProxy(root / "proxy", by_root(self.mirrors), credentials=credentials)
         self.port = port or free_port()
         self.config = root / "modsync.toml"
+        self._pipeline, self._more = pipeline or PIPELINE.read_text(encoding="utf-8"), more
         self._settings = {"give_up": give_up, "patience": patience, "log_format": log_format}
 
     @property
@@ -116,14 +120,14 @@ class World:
     def start(self) -> None:
         """Start the servers and write the configuration."""
         self.gitlab.create_group(MIRRORS)
-        self.gitlab.create_project(TEMPLATES, {PIPELINE.name: PIPELINE.read_text(encoding="utf-8")})
+        self.gitlab.create_project(TEMPLATES, {PIPELINE.name: self._pipeline})
         for server in (self.gitlab, self.platform, self.runner, self.proxy):
             server.start()
         self.config.write_text(
             _CONFIG.format(
                 port=self.port, gitlab=self.gitlab.url, proxy=self.proxy.url, platform=self.platform.url,
                 pipeline=PIPELINE.name, templates=TEMPLATES, mirrors=MIRRORS, host=HOST, **self._settings,
-            ),
+            ) + self._more,
             encoding="utf-8",
         )  # fmt: skip
 

@@ -1,0 +1,160 @@
+"""What is down now, and how soon work goes on when nothing is down any more, or after a single process was killed.
+
+All by looking from outside: at the database's rows, Redis' and the web server's answers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+import requests
+from sqlalchemy import Engine, func, select
+
+from app.adapters.database import reading
+from app.adapters.tables import runs, steps
+from app.domain.errors import SyncError
+
+_LOOK_SECONDS = 0.1
+LIMIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Hurt:
+    """A run whose worker was killed, and the fence that it had then."""
+
+    run: str
+    fence: int
+    at: float
+
+
+@dataclass
+class Waiting:
+    """Since when everything has been up, and what the work's progress was then."""
+
+    since: float
+    progress: tuple[int, ...]
+
+
+class Health:
+    """Outages by name. `samples`: seconds and what it was about, for each recovery."""
+
+    def __init__(self, engine: Engine, redis_url: str, web_url: str) -> None:
+        self._engine, self._web_url = engine, web_url
+        self._redis = redis.Redis.from_url(redis_url, socket_timeout=0.5, socket_connect_timeout=0.5)
+        self._lock = threading.Lock()
+        self._outages: dict[str, int] = {}
+        self._all_up_at = time.monotonic()
+        self._waiting: Waiting | None = None
+        self._hurt: list[Hurt] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="health", daemon=True)
+        self.samples: list[tuple[float, str]] = []
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+        self._thread.join()
+
+    def down(self, name: str) -> None:
+        """Something that a run needs is not there."""
+        with self._lock:
+            self._outages[name] = self._outages.get(name, 0) + 1
+            self._end_waiting()
+
+    def up(self, name: str) -> None:
+        """It is there again."""
+        with self._lock:
+            self._outages.pop(name, None)
+            if not self._outages:
+                self._all_up_at = time.monotonic()
+
+    def killed(self, pids: list[int]) -> None:
+        """These processes, with whatever runs they hold, were killed just now."""
+        with suppress(SyncError), reading(self._engine) as connection:
+            held = (runs.c.active) & (runs.c.lease_until > datetime.now(UTC))
+            rows = connection.execute(select(runs.c.id, runs.c.fence, runs.c.lease_owner).where(held)).all()
+            mine = [row for row in rows if any(row.lease_owner.endswith(f":{pid}") for pid in pids)]
+            with self._lock:
+                self._hurt += [Hurt(row.id, row.fence, time.monotonic()) for row in mine]
+
+    def settled(self) -> bool:
+        """True when nothing is down and no recovery is being measured."""
+        with self._lock:
+            return not self._outages and not self._hurt and self._waiting is None
+
+    @property
+    def outages(self) -> list[str]:
+        """What is down now."""
+        with self._lock:
+            return sorted(self._outages)
+
+    def web_answers(self) -> bool:
+        """True when /readyz is 200."""
+        with suppress(requests.RequestException):
+            return requests.get(f"{self._web_url}/readyz", timeout=2).status_code == 200
+        return False
+
+    def redis_answers(self) -> bool:
+        """True when PING is answered (not while it loads its file)."""
+        with suppress(redis.RedisError):
+            return bool(self._redis.ping())
+        return False
+
+    def _watch(self) -> None:
+        up_since = 0.0
+        while not self._stop.wait(_LOOK_SECONDS):
+            with suppress(SyncError):
+                look = self._look()
+                with self._lock:
+                    if not self._outages:
+                        up_since = self._begin(look, up_since)
+                        self._check(look)
+
+    def _begin(self, look: dict[str, Any], up_since: float) -> float:
+        """Everything is up since a moment: with work to do, wait for it to go on."""
+        if self._all_up_at > up_since and look["due"]:
+            self._waiting = Waiting(self._all_up_at, look["progress"])
+        return self._all_up_at
+
+    def _check(self, look: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if self._waiting and look["progress"] != self._waiting.progress:
+            self.samples.append((now - self._waiting.since, "all up again"))
+            self._waiting = None
+        for hurt in list(self._hurt):
+            fence, active = look["fences"].get(hurt.run, (hurt.fence + 1, False))
+            if fence > hurt.fence or not active:
+                self.samples.append((now - max(hurt.at, self._all_up_at), f"run {hurt.run} of a killed worker"))
+                self._hurt.remove(hurt)
+
+    def _end_waiting(self) -> None:
+        """The next outage came first: what was not back by then counts only when it was too late already."""
+        if self._waiting and time.monotonic() - self._waiting.since > LIMIT_SECONDS:
+            self.samples.append((time.monotonic() - self._waiting.since, "not back before the next outage"))
+        self._waiting = None
+
+    def _look(self) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                select(runs.c.id, runs.c.fence, runs.c.active, runs.c.due_at, runs.c.lease_until)
+            ).all()
+            done = connection.execute(select(func.count()).select_from(steps)).scalar_one()
+        free: Callable[[Any], bool] = lambda row: row.lease_until is None or row.lease_until < now  # noqa: E731
+        due = [row for row in rows if row.active and row.due_at and row.due_at <= now and free(row)]
+        ended = sum(not row.active for row in rows)
+        return {
+            "due": len(due), "progress": (sum(row.fence for row in rows), ended, done),
+            "fences": {row.id: (row.fence, row.active) for row in rows},
+        }  # fmt: skip
