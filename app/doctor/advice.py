@@ -26,13 +26,18 @@ def look(url: str) -> str:
 
 
 def netrc_line(host: str) -> str:
-    """The command that gives go credentials for a host."""
+    """The command that gives go credentials for a host, with its port where the URL has one."""
     return f"printf 'machine %s login %s password %s\\n' {host} USER TOKEN >> ~/.netrc && chmod 600 ~/.netrc"
 
 
 def no_proxy(host: str) -> str:
     """The command that takes a host of the company out of the web proxy's hands."""
     return f'export NO_PROXY="${{NO_PROXY:+$NO_PROXY,}}{host}"'
+
+
+def machine_of(url: str) -> str:
+    """What netrc's `machine` must say for this URL: go compares the port, too."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def host_of(url: str) -> str:

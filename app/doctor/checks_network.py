@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 
-from app.doctor.advice import host_of, install_ca, look, netrc_line, no_proxy
+from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy
 from app.doctor.checks_clock import clock_of_failure
 from app.doctor.findings import Finding, found
 from app.doctor.observed import Answer, Failure, Observed, Request
@@ -148,10 +148,10 @@ def _content(request: Request, answer: Answer) -> Finding | None:
 
 
 def _status(request: Request, where: str, status: int) -> Finding:
-    host, again = host_of(request.url), look(shown(request.url))
+    again = look(shown(request.url))
     if status == 401:
         code = "credentials-refused" if request.with_credentials else "needs-credentials"
-        return found(code, where, netrc_line(host))
+        return found(code, where, netrc_line(machine_of(request.url)))
     if status == 407:
         return found(
             "egress-credentials", where, "export HTTP_PROXY=http://USER:PASSWORD@PROXY:PORT   # with your account"

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from urllib.parse import quote, urljoin, urlsplit
 
 from app.doctor.egress import egress_for
@@ -23,7 +24,7 @@ BEGINNING = 64 * 1024
 
 @dataclass(frozen=True)
 class Client:
-    """`credentials`: host to (user, password) from netrc. `timeout` bounds each step, in seconds."""
+    """`credentials`: netrc machine to (user, password). `timeout` bounds each step, in seconds."""
 
     trust: ssl.SSLContext
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -92,11 +93,16 @@ class Client:
         return headers
 
     def _authorization(self, url: str) -> str:
-        """The URL's own credentials, else netrc's; go sends the latter over TLS only."""
+        """The URL's own credentials, else netrc's; go sends the latter over TLS only.
+
+        A netrc machine is a prefix of host, port and path (cmd/go/internal/auth): `machine h` is not `https://h:8443`.
+        """
         if lines := credential_lines(url, "Authorization"):
             return lines[0].partition(": ")[2]
         parts = urlsplit(url)
-        pair = self.credentials.get(parts.hostname or "") if parts.scheme == "https" else None
+        prefixes = accumulate(f"{parts.netloc}{parts.path}".rstrip("/").split("/"), "{}/{}".format)
+        known = [self.credentials[prefix] for prefix in prefixes if prefix in self.credentials]
+        pair = known[-1] if known and parts.scheme == "https" else None
         return "Basic " + base64.b64encode(":".join(pair).encode()).decode() if pair else ""
 
 

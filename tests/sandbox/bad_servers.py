@@ -1,6 +1,7 @@
 """Servers between a Go developer and the proxy that do what company networks do: intercept, refuse, hang, cut, redirect."""
 
 import io
+import select
 import socket
 import ssl
 import subprocess
@@ -156,6 +157,21 @@ def tls_front(pem: Path, backend: int, *, client_ca: Path | None = None) -> Hand
     return handle
 
 
+def mutual_forwarder(pem: Path, ca_file: Path, host: str, port: int) -> Handler:
+    """What a client that cannot show a certificate puts before itself: plain in, TLS with the certificate in `pem` out."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.load_cert_chain(pem)
+
+    def handle(connection: socket.socket, stopping: threading.Event) -> None:
+        with (
+            socket.create_connection((host, port)) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            _pipe(connection, secure)
+
+    return handle
+
+
 def egress(status: int = 200, *, to: int = 0, asked: list[str] | None = None) -> Handler:
     """A web proxy: answers CONNECT (and anything else) with `status`; a 200 leads to the port `to`, whatever was asked."""
 
@@ -233,20 +249,29 @@ def _head(connection: socket.socket) -> str:
 
 
 def _pipe(one: socket.socket, other: socket.socket) -> None:
-    """Copy both ways until either side ends."""
-    back = threading.Thread(target=_copy, args=(other, one), daemon=True)
-    back.start()
-    _copy(one, other)
-    back.join()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
+    """Copy both ways until either side ends; in one thread, for a TLS socket stands no second one."""
+    ways = {one: other, other: one}
+    for each in ways:
+        each.setblocking(False)
     with suppress(OSError):
-        while chunk := source.recv(_CHUNK):
-            target.sendall(chunk)
-    for each in (source, target):
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+        while all(_copy(source, target) for source, target in ways.items()):
+            if not any(isinstance(each, ssl.SSLSocket) and each.pending() for each in ways):
+                select.select([*ways], [], [])
+
+
+def _copy(source: socket.socket, target: socket.socket) -> bool:
+    """Copy what is there; False at the end."""
+    try:
+        chunk = source.recv(_CHUNK)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    left = memoryview(chunk)
+    while left:
+        try:
+            left = left[target.send(left) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            select.select([], [target], [])
+    return bool(chunk)
 
 
 def _openssl(*arguments: str) -> None:
