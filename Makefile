@@ -74,6 +74,18 @@ test: $(STAMP) ## all tests that run without root, with coverage; REQUIRE_ALL=1 
 unit: $(STAMP) ## the unit tests only, without coverage: a few seconds
 	$(BIN)/pytest tests/unit -q $(ARGS)
 
+SEED ?=
+MINUTES ?= 3
+DATABASE ?= sqlite
+
+.PHONY: chaos
+chaos: $(STAMP) ## kill, pause and break everything while releases arrive: SEED=n MINUTES=m DATABASE=sqlite|postgresql
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) --database $(DATABASE)
+
+.PHONY: bench-intake
+bench-intake: $(STAMP) ## intake against a bare Flask view, at 16 and 256 connections, on SQLite and PostgreSQL
+	@$(BIN)/python -m tests.benchmarks.bench_intake
+
 .PHONY: clean
 clean: ## remove what tests and tools left (not .venv, not var)
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
