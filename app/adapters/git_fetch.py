@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from app.adapters.git_process import Result
 from app.adapters.git_repository import Repository, check_sha, is_ref
@@ -17,15 +17,20 @@ _ARGS = (
     "--no-write-commit-graph",
     "--stdin",
 )
+_REFUSED = 1  # git's status when it left a ref as it is; what is worse ends with 128
 _MISSING = "couldn't find remote ref"
 _BLOCKED = ("cannot lock ref", "some local refs could not be updated")
 _NOT_HAD = (_MISSING, "not our ref", "unadvertised object", "no such remote ref")
 
 
-def fetch_tags(repo: Repository, url: str, tags: Sequence[str]) -> list[str]:
-    """Bring these tags (short names) as they are now, forced; returns those that exist at the source.
+NoteMoved = Callable[[Mapping[str, str]], None]
+"""Told, before tags are overwritten, which object each wanted tag names at the source."""
 
-    A name that git cannot have does not exist, and does not hold up the others.
+
+def fetch_tags(repo: Repository, url: str, tags: Sequence[str], note_moved: NoteMoved) -> list[str]:
+    """Bring these tags (short names) as they are now; returns those that exist at the source.
+
+    A name that git cannot have does not exist, and does not hold up the others. Tags that moved are noted, then forced.
     """
     tags = [tag for tag in dict.fromkeys(tags) if is_ref(f"refs/tags/{tag}")]
     if not tags:
@@ -38,9 +43,18 @@ def fetch_tags(repo: Repository, url: str, tags: Sequence[str]) -> list[str]:
     if result.code and any(text in result.err for text in _BLOCKED):
         _delete_blocking(repo, tags)
         result = _fetch(repo, url, _tag_specs(tags))
+    if result.code == _REFUSED:
+        result = _fetch_moved(repo, url, tags, note_moved)
     if result.code:
         raise repo.failure("source", url, result)
     return tags
+
+
+def _fetch_moved(repo: Repository, url: str, tags: Sequence[str], note_moved: NoteMoved) -> Result:
+    """git refused, maybe without a word, to overwrite a tag: so it has moved."""
+    there = repo.remote_refs("source", url, [f"refs/tags/{tag}" for tag in tags])
+    note_moved({ref.removeprefix("refs/tags/"): at.object for ref, at in there.items()})
+    return _fetch(repo, url, [f"+{spec}" for spec in _tag_specs(tags)])
 
 
 def fetch_commits(repo: Repository, url: str, commits: Sequence[str], has_commit: Callable[[str], bool]) -> None:
@@ -61,7 +75,7 @@ def _fetch(repo: Repository, url: str, refspecs: Sequence[str], *more: str) -> R
 
 
 def _tag_specs(tags: Sequence[str]) -> list[str]:
-    return [f"+refs/tags/{tag}:refs/tags/{tag}" for tag in tags]
+    return [f"refs/tags/{tag}:refs/tags/{tag}" for tag in tags]
 
 
 def _delete_blocking(repo: Repository, tags: Sequence[str]) -> None:

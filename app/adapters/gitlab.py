@@ -71,6 +71,13 @@ class GitLabApi:
         clone_url = f"{self._options.url.rstrip('/')}/{found.path}.git"
         return MirrorProject(found.id, found.path, clone_url, found.web_url)
 
+    def remove_tag(self, project: int, tag: str) -> None:
+        """See ports.GitLab. Maintainers may remove protected tags by the API, and by no push."""
+        call = Call("remove tag", f"{tag} of project {project}", missing="gitlab_refused", writes=True)
+        answer = self._door.attempt(call, lambda gl: _lazy(gl, project).tags.delete(tag))
+        if isinstance(answer, Failure) and (answer.status != 404 or answer.error.code == "project_missing"):
+            raise answer.error
+
     def create_pipeline(self, project: int, ref: str, variables: Mapping[str, str]) -> Pipeline:
         """See ports.GitLab. `ref`: a branch, a tag, or a full ref. Sent once, whatever comes back.
 

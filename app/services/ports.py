@@ -37,8 +37,13 @@ class SourceCopy(Protocol):
         """Bring the named tags (short names), and where not empty these commits (full sha), from the source.
 
         Returns what each tag that exists at the source names now; a missing tag is missing from the answer. A tag that
-        moved at the source is taken over (forced). Commits that cannot be had are simply absent afterwards.
+        moved at the source is taken over (forced), after its old and new object were recorded; see moved_from().
+        Commits that cannot be had are simply absent afterwards.
         """
+        ...
+
+    def moved_from(self, tag: str) -> Sequence[str]:
+        """The commits that this tag (short name) had at the source before it moved, as far as this cache saw them."""
         ...
 
     def has_commit(self, sha: str) -> bool:
@@ -113,6 +118,10 @@ class GitLab(Protocol):
         Idempotent; after it returns, `ci-sync` is protected with force push allowed, version tags are protected against
         change, Auto DevOps is off and the CI file is set, all before anything was ever pushed.
         """
+        ...
+
+    def remove_tag(self, project: int, tag: str) -> None:
+        """Remove a tag (short name), protected or not; one that is not there is no error."""
         ...
 
     def create_pipeline(self, project: int, ref: str, variables: Mapping[str, str]) -> Pipeline:

@@ -61,6 +61,7 @@ class FakeGit:
 
     repositories: dict[str, FakeRepository] = field(default_factory=dict)
     caches: dict[str, FakeRepository] = field(default_factory=lambda: defaultdict(FakeRepository))
+    moved: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     calls: list[str] = field(default_factory=list)
     pushed_options: list[tuple[str, ...]] = field(default_factory=list)
     before_push: deque[object] = field(default_factory=deque)
@@ -114,12 +115,21 @@ class FakeCopy:
         self._git.called("fetch")
         source = self._git.repository(self._url, "source_missing")
         found = {tag: at for tag in tags if (at := source.at(f"refs/tags/{tag}"))}
+        for tag, at in found.items():
+            held = self._cache.at(f"refs/tags/{tag}")
+            if held and held.object != at.object:
+                self._git.moved[self._url, tag].append(held.commit or "")
+            self._cache.refs[f"refs/tags/{tag}"] = at.object
         for at in found.values():
             self._cache.tag_objects |= {at.object: at.commit} if at.object != at.commit else {}
             self._bring(source, at.commit)
         for commit in commits:
             self._bring(source, commit)
         return found
+
+    def moved_from(self, tag: str) -> Sequence[str]:
+        """See ports.SourceCopy.moved_from."""
+        return self._git.moved[self._url, tag]
 
     def has_commit(self, sha: str) -> bool:
         """See ports.SourceCopy.has_commit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from app.domain.errors import SyncError
@@ -27,7 +27,8 @@ class FakeGitLab:
     """ports.GitLab over dictionaries. `groups` are full paths; pipelines are named `modsync <MODSYNC_RUN>`.
 
     Tests push() refs, move pipelines with finish(), make the next calls of a method fail with fail(), and lose the
-    answer of a creation that took place with cut_next_creation(). `calls` lists the methods called.
+    answer of a creation that took place with cut_next_creation(). `calls` lists the methods called; `on_remove` is told
+    the project and the ref of a tag that is removed.
     """
 
     groups: set[str] = field(default_factory=lambda: {"mirrors"})
@@ -36,6 +37,7 @@ class FakeGitLab:
     refs: dict[int, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     pipelines: dict[int, MadePipeline] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    on_remove: Callable[[int, str], None] | None = None
     _failures: dict[str, deque[SyncError]] = field(default_factory=lambda: defaultdict(deque))
     _cuts: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -66,6 +68,13 @@ class FakeGitLab:
                 number, web = len(self.projects) + 1, f"{self.url}/{path}"
                 self.projects[path] = MirrorProject(number, path, f"{web}.git", web)
             return self.projects[path]
+
+    def remove_tag(self, project: int, tag: str) -> None:
+        self._enter("remove_tag")
+        self._project(project)
+        self.refs[project].pop(f"refs/tags/{tag}", None)
+        if self.on_remove:
+            self.on_remove(project, f"refs/tags/{tag}")
 
     def create_pipeline(self, project: int, ref: str, variables: Mapping[str, str]) -> Pipeline:
         self._enter("create_pipeline")

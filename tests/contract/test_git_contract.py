@@ -243,3 +243,31 @@ def test_what_does_not_exist(place: Place) -> None:
         place.git.remote_refs(nowhere, [], nothing)
     with pytest.raises(SyncError, match="source_missing"):
         place.git.remote_refs(nowhere, [], nothing, side="source")
+
+
+def test_where_a_moved_tag_was_is_remembered(place: Place) -> None:
+    first, second, third = (place.commit({f"{number}.go": b""}) for number in range(3))
+    place.tag("v1.0.0", first)
+    place.tag("v1.1.0", second)
+    for commit in (first, second, third):
+        place.move_tag("v1.0.0", commit)
+        with place.git.source(place.source, nothing) as cache:
+            found = cache.fetch(["v1.0.0", "v1.1.0"], [])
+            assert found["v1.0.0"].commit == commit
+    with place.git.source(place.source, nothing) as cache:
+        assert sorted(cache.moved_from("v1.0.0")) == sorted([first, second])
+        assert list(cache.moved_from("v1.1.0")) == []
+        assert cache.has_commit(first)
+
+
+def test_a_moved_tag_does_not_hold_up_the_others(place: Place) -> None:
+    first = place.commit({"1.go": b""})
+    place.tag("v1.0.0", first)
+    with place.git.source(place.source, nothing) as cache:
+        cache.fetch(["v1.0.0"], [])
+    second = place.commit({"2.go": b""})
+    place.move_tag("v1.0.0", second)
+    place.tag("v1.1.0", second)
+    with place.git.source(place.source, nothing) as cache:
+        found = cache.fetch(["v1.0.0", "v1.1.0", "v9.9.9"], [])
+    assert {tag: at.commit for tag, at in found.items()} == {"v1.0.0": second, "v1.1.0": second}

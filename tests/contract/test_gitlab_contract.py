@@ -204,3 +204,19 @@ def test_an_unknown_pipeline_and_an_unknown_project(world: World, project: Mirro
     with pytest.raises(SyncError) as caught:
         world.api.pipeline(4711, 1)
     assert caught.value.code == "project_missing"
+
+
+def test_a_protected_version_tag_can_be_removed_and_is_then_gone(world: World, project: MirrorProject) -> None:
+    world.push(project, "refs/heads/ci-sync", "refs/tags/sdk/v1.2.0", "refs/tags/v1.0.0")
+    world.api.remove_tag(project.id, "sdk/v1.2.0")
+    world.api.remove_tag(project.id, "sdk/v1.2.0")  # what is not there is no error
+    with pytest.raises(SyncError) as caught:
+        world.api.create_pipeline(project.id, "refs/tags/sdk/v1.2.0", {})
+    assert caught.value.code == "push_not_visible"
+    assert world.api.create_pipeline(project.id, "refs/tags/v1.0.0", {}).status == "created"
+
+
+def test_a_tag_of_an_unknown_project_is_not_removed(world: World) -> None:
+    with pytest.raises(SyncError) as caught:
+        world.api.remove_tag(4711, "v1.0.0")
+    assert caught.value.code == "project_missing"

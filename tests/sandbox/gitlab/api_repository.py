@@ -1,4 +1,4 @@
-"""Branches, tags, commits and files of a project's repository; read only, pushes make them."""
+"""Branches, tags, commits and files of a project's repository; pushes make them, only tags can be deleted here."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -46,6 +46,18 @@ def get_tag(encoded: str, name: str) -> dict[str, Any]:
     if ref is None:
         raise not_found("Tag")
     return _tag_view(found, ref)
+
+
+@repository.delete("/projects/<encoded>/repository/tags/<name>")
+def delete_tag(encoded: str, name: str) -> tuple[str, int]:
+    """Maintainers may delete protected tags here ("web interface"), which no push may."""
+    found, tag = project(encoded, Level.DEVELOPER), unquote(name)
+    if _git(found).ref(_TAGS + tag) is None:
+        raise not_found("Tag")
+    if tag_rules(found, tag) and world().level(caller().user, found) < Level.MAINTAINER:
+        raise forbidden()
+    _git(found).delete_ref(_TAGS + tag)
+    return "", 204
 
 
 @repository.get("/projects/<encoded>/repository/commits/<name>")

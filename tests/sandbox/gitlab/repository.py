@@ -62,6 +62,10 @@ class Repository:
         """Point a full ref name at a commit, past all rules."""
         self._git("update-ref", name, commit)
 
+    def delete_ref(self, name: str) -> None:
+        """Remove a full ref name."""
+        self._git("update-ref", "-d", name)
+
     def refs(self, prefix: str = "refs/") -> list[Ref]:
         """The refs below `prefix`, sorted by name."""
         form = "--format=%(refname) %(objectname) %(*objectname)"
