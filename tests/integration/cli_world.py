@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tests.sandbox.processes import end_group
 
 MODSYNC = Path(sys.executable).with_name("modsync")
 SECRET = "correct-horse-battery-staple"
@@ -96,7 +95,9 @@ class Cli:
         try:
             yield process
         finally:
-            end_group(process)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(TIMEOUT)
             for pipe in (process.stdout, process.stderr):
                 if pipe:
                     pipe.close()
