@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -120,9 +119,7 @@ def leftovers(world: World, known: Sequence[psutil.Process]) -> list[str]:
     found = [f"process {process.pid} is left: {process.name()}" for process in {*alive, *_ours(world)}]
     for pattern in ("data/tmp/*", "tmp/*", "data/cache/**/tmp_*", "data/cache/*.new-*", "data/cache/*.git/**/*.lock"):
         found += [f"{path.relative_to(world.root)} is left" for path in world.root.glob(pattern)]
-    return found + [
-        f"{path} is left" for path in Path(tempfile.gettempdir()).glob("modsync-[0-9]*-[0-9]*-*") if _new(path, world)
-    ]
+    return found
 
 
 def _ours(world: World) -> list[psutil.Process]:

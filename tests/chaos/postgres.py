@@ -67,14 +67,13 @@ class Postgres:
         return options | ({"extra_groups": []} if self._user else {})
 
     def __enter__(self) -> Self:
-        command = [
+        command: list[str | Path] = [
             self._binaries / "initdb",
             "--pgdata",
             self._directory / "data",
             "--username=postgres",
-            "--auth=trust",
         ]
-        more = ["--no-locale", "--no-sync", "--encoding=UTF8"]
+        more = ["--auth=trust", "--no-locale", "--no-sync", "--encoding=UTF8"]
         subprocess.run([*command, *more], check=True, capture_output=True, **self._options)
         self.start()
         migrate.upgrade(self.url)
