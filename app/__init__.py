@@ -17,4 +17,4 @@ def create_app(settings: Settings | Container) -> Flask:
     from app.bootstrap import Container
     from app.web.site import build
 
-    return build(settings if isinstance(settings, Container) else Container(settings))
+    return build(settings if isinstance(settings, Container) else Container(settings, serves=True))

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
+from app.adapters.background_queue import BackgroundQueue
 from app.adapters.database import connect
+from app.adapters.delivery_store import SqlDeliveryStore
 from app.adapters.duty_store import SqlDutyStore
 from app.adapters.embedded_redis import socket_url
 from app.adapters.flow_store import SqlFlowStore
@@ -25,6 +27,7 @@ from app.adapters.job_queue import RqJobQueue
 from app.adapters.job_registry import RqJobRegistry
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.adapters.processes import end_orphans
+from app.adapters.rate_limit import Rate, SharedRateLimit
 from app.adapters.released_content import ReleasedContent
 from app.adapters.scratch import remove_stale
 from app.adapters.system import SystemClock, random_bits
@@ -36,11 +39,12 @@ from app.domain.routing import Rule
 from app.domain.webhook import Secret
 from app.services.branches import BranchResolver
 from app.services.checksum import SourceUnreadable, module_sums, zip_sums
+from app.services.deliveries import Deliveries, Pruning
 from app.services.duty import Duty, DutyOptions
 from app.services.flow import Flow, FlowOptions
 from app.services.intake import Intake, SourceOptions, id_maker
 from app.services.planning import Planner
-from app.services.ports import SourceCopy
+from app.services.ports import JobQueue, SourceCopy
 from app.services.replay import Replay
 from app.services.stages.mirror import MirrorStage, Release
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
@@ -54,10 +58,13 @@ log = logging.getLogger(__name__)
 
 
 class Container:
-    """Everything a process needs, built at first use; nothing connects before it is used."""
+    """Everything a process needs, built at first use; nothing connects before it is used.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    `serves`: this is the web server, where nobody waits for Redis.
+    """
+
+    def __init__(self, settings: Settings, *, serves: bool = False) -> None:
+        self.settings, self._serves = settings, serves
         self.clock = SystemClock()
         self.stop = Stop()
 
@@ -92,7 +99,28 @@ class Container:
     def intake(self) -> Intake:
         """The intake service."""
         store = SqlIntakeStore(self.engine)
-        return Intake(self.sources, self.planner, store, self.queue, self.clock, self.new_id)
+        return Intake(
+            self.sources, self.planner, store, self.enqueuer, self.clock, self.new_id, self._rate_limit()
+        )  # fmt: skip
+
+    def _rate_limit(self) -> SharedRateLimit:
+        rates = {source.name: Rate(source.rate_per_minute, source.burst) for source in self.settings.sources}
+        return SharedRateLimit(self.settings.data_dir / "limits", rates)
+
+    @cached_property
+    def enqueuer(self) -> JobQueue:
+        """Where requests leave their jobs: in the web server Redis is asked behind their backs."""
+        return BackgroundQueue(self.queue) if self._serves else self.queue
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """The delivery log."""
+        return Deliveries(SqlDeliveryStore(self.engine), self.intake)
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        """Forgets old deliveries."""
+        return Pruning(SqlDeliveryStore(self.engine), self.clock, self.settings.limits.delivery_days)
 
     @cached_property
     def sources(self) -> Mapping[str, SourceOptions]:
@@ -120,7 +148,7 @@ class Container:
     @cached_property
     def replay(self) -> Replay:
         """The replay service."""
-        return Replay(SqlReplayStore(self.engine), self.queue, self.clock, self.planner.today)
+        return Replay(SqlReplayStore(self.engine), self.enqueuer, self.clock, self.planner.today)
 
     @cached_property
     def sweep(self) -> Sweep:

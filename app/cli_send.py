@@ -1,11 +1,11 @@
-"""`modsync send`: a release webhook in the article's form, signed as the source's platform would sign it."""
+"""`modsync send`: a release webhook as the source's platform would send it, signed as that platform signs."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import secrets
 import shlex
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -15,9 +15,9 @@ from app.adapters.http_session import PinnedSession, Transport
 from app.cli_open import json_option, open_settings
 from app.cli_output import NO, UNAVAILABLE, print_json, printable
 from app.config_models import Settings, Source
-from app.services.explain import Routing, parse_release, routes
-
-_SIGNATURE = "X-Gitlab-Token"
+from app.domain.announce import Announcement, Signing, announce, sign
+from app.domain.errors import SyncError
+from app.services.explain import Route, Routing, parse_release, routes
 
 
 @click.command(
@@ -27,15 +27,16 @@ _SIGNATURE = "X-Gitlab-Token"
 Examples:
   modsync send platform --module go.corp.example/platform/log --version v1.4.0 \\
       --commit 3f0c2a9d5b7e1846c0d3f2a1b4c5d6e7f8091a2b
+  modsync send github --module go.corp.example/platform/log --version v1.4.0
   modsync send platform --module go.corp.example/platform/log --ref main \\
       --commit 3f0c2a9d5b7e1846c0d3f2a1b4c5d6e7f8091a2b --dry-run""",
 )
 @click.argument("source", metavar="SOURCE")
 @click.option("--module", required=True, metavar="PATH", help="The module's path.")
 @click.option("--version", metavar="VERSION", help="The released version; else --ref is its tag, or a branch.")
-@click.option("--commit", required=True, metavar="SHA", help="The released commit, in full.")
+@click.option("--commit", metavar="SHA", help="The released commit, in full; the article's form needs it.")
 @click.option("--ref", metavar="REF", help="A tag or a branch; else the version's tag as the rules say.")
-@click.option("--repo-url", metavar="URL", help="The clone URL, where the rule takes it from the payload.")
+@click.option("--repo-url", metavar="URL", help="The clone URL; else the rule's, where the platform tells one.")
 @click.option("--url", metavar="URL", help="Where modsync answers; else the configuration's web.base_url.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; print a curl command that does it.")
 @json_option
@@ -43,16 +44,17 @@ Examples:
 def send(
     ctx: click.Context, /, source: str, url: str | None, dry_run: bool, as_json: bool, **fields: str | None
 ) -> None:
-    """Send a release webhook to modsync in the article's form, signed with SOURCE's first secret.
+    """Send a release webhook to modsync as SOURCE's platform would, signed with its first secret.
 
     Status 0 when it was accepted, 1 when it was refused, 4 when modsync does not answer.
     """
     settings = open_settings()
     found = _source(settings, source)
-    body = json.dumps(_payload(settings, found, fields)).encode()
-    headers = {"Content-Type": "application/json", _SIGNATURE: _signature(found, body)}
+    headers, body = _request(settings, found, fields)
     address = f"{(url or settings.web.base_url).rstrip('/')}/webhooks/{source}"
     if dry_run:
+        if found.scheme == "gitlab-token":
+            click.echo("this platform sends the secret itself: so does the command", err=True)
         click.echo(_curl(address, headers, body))
         return
     ctx.exit(_print(_post(settings, address, headers, body), as_json))
@@ -66,32 +68,45 @@ def _source(settings: Settings, name: str) -> Source:
     if found is None:
         names = ", ".join(each.name for each in settings.sources)
         raise click.UsageError(f"the configuration has no source {name!r}; it has {names}")
-    if found.scheme != "article":
-        raise click.UsageError(f"source {name} signs as {found.scheme}; send speaks the article's form only")
     return found
 
 
-def _payload(settings: Settings, source: Source, fields: dict[str, str | None]) -> dict[str, str]:
-    ref = fields["ref"] or _tag(settings, source, fields["module"] or "", fields["version"])
-    named = {"ref": ref, "commit_id": fields["commit"], "module_path": fields["module"]}
-    optional = {"version": fields["version"], "repo_url": fields["repo_url"]}
-    return {name: value for name, value in {**named, **optional}.items() if value}
+def _request(settings: Settings, source: Source, fields: dict[str, str | None]) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the signed request."""
+    now = datetime.now(UTC)
+    try:
+        event, body = announce(source.scheme, _announcement(settings, source, fields), now)
+    except SyncError as error:
+        raise click.UsageError(f"{error.message}: give --{(error.field or '').replace('_', '-')}") from None
+    raw = json.dumps(body).encode()
+    key = source.secrets[0].value.get_secret_value().encode()
+    signed = sign(source.scheme, raw, Signing(key, f"modsync-{secrets.token_hex(8)}", now))
+    return {"Content-Type": "application/json", **event, **signed}, raw
 
 
-def _tag(settings: Settings, source: Source, module: str, version: str | None) -> str:
-    if version is None:
-        raise click.UsageError("give --version or --ref")
+def _announcement(settings: Settings, source: Source, fields: dict[str, str | None]) -> Announcement:
+    module, version = fields["module"] or "", fields["version"]
+    route = _route(settings, source, module, version, fields["repo_url"])
+    ref = fields["ref"] or _tag(route, source, module, version)
+    if not ref.startswith("refs/") and source.scheme not in ("article", "standard-webhooks"):
+        ref = f"refs/tags/{ref}"
+    told = source.scheme not in ("article", "standard-webhooks", "artifactory")
+    known = route.target.clone_url if route.target and told else None
+    return Announcement(module, ref, version, fields["commit"], fields["repo_url"] or known)
+
+
+def _route(settings: Settings, source: Source, module: str, version: str | None, repo_url: str | None) -> Route:
     path, parsed = parse_release(module, version)
     routing = Routing(settings.routing, {source.name: source.allow}, settings.sandbox.enabled)
-    tag = routes(routing, path, parsed, {})[0].tag
-    if tag is None:
+    return routes(routing, path, parsed, {source.name: repo_url} if repo_url else {})[0]
+
+
+def _tag(route: Route, source: Source, module: str, version: str | None) -> str:
+    if version is None:
+        raise click.UsageError("give --version or --ref")
+    if route.tag is None:
         raise click.UsageError(f"no rule of source {source.name} says what the tag of {module} is: give --ref")
-    return f"refs/tags/{tag}"
-
-
-def _signature(source: Source, body: bytes) -> str:
-    key = source.secrets[0].value.get_secret_value().encode()
-    return "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
+    return f"refs/tags/{route.tag}"
 
 
 def _curl(address: str, headers: dict[str, str], body: bytes) -> str:

@@ -47,6 +47,7 @@ def _stopping() -> threading.Event:
 class _Sweeper:
     def __init__(self, container: Container) -> None:
         self._sweep, self._tidy, self._duty = container.sweep, container.tidy, container.sweep_duty
+        self._pruning = container.pruning
         self._tidied_at = float("-inf")
 
     def look(self, pause: float) -> float:
@@ -74,3 +75,4 @@ class _Sweeper:
         if time.monotonic() - self._tidied_at > TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             self._tidy.once()
+            self._pruning.once()

@@ -145,6 +145,7 @@ runs = Table(
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),
     _time("ended_at"),
+    Index("ix_runs_delivery", "delivery"),  # without it the database reads all runs to remove one delivery
     Index("ix_runs_active_due_at", "active", "due_at"),
     Index("ix_runs_mirror_active", "mirror", "active"),
     Index("ix_runs_created_at_id", "created_at", "id"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from app.domain.platforms.article import parse_article
+from app.domain.platforms.article import parse_releases
 from app.domain.platforms.artifactory import parse_artifactory
 from app.domain.platforms.fields import Fields
 from app.domain.platforms.forge import parse_gitea, parse_github
@@ -41,7 +41,7 @@ def _by_policy(events: tuple[ReleaseEvent, ...], policy: Policy) -> Parsed:
 
 
 def _article(_headers: Mapping[str, str], body: Fields, _policy: Policy) -> Parsed:
-    return (parse_article(body),)
+    return parse_releases(body)
 
 
 PARSERS: Mapping[str, Parser] = MappingProxyType(

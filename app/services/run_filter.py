@@ -25,8 +25,8 @@ class RunFilter:
     """What a run must be to be listed; empty fields ask for nothing.
 
     `module` is a path, or a prefix when it ends in `*`; `commit` a prefix of at least 7 hex digits; `since` is
-    inclusive and `until` exclusive, both compared with the time of creation; `q` is a run's or job's id, a commit, a
-    version, a part of a module path, or module@version.
+    inclusive and `until` exclusive, both compared with the time of creation; `error` is a code; `q` is a run's or job's
+    id, a commit, a version, a part of a module path, or module@version.
     """
 
     module: str | None = None
@@ -34,6 +34,8 @@ class RunFilter:
     commit: str | None = None
     status: frozenset[Status] = frozenset()
     source: str | None = None
+    error: str | None = None
+    mirror: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     q: str | None = None
@@ -55,8 +57,10 @@ class RunFilter:
             commit=_commit(given.get("commit")),
             status=_status(given.get("status")),
             source=given.get("source"),
-            since=_time("since", given.get("since"), now),
-            until=_time("until", given.get("until"), now),
+            error=given.get("error"),
+            mirror=given.get("mirror"),
+            since=parse_time("since", given.get("since"), now),
+            until=parse_time("until", given.get("until"), now),
             q=given.get("q"),
         )
 
@@ -112,7 +116,8 @@ def _status(text: str | None) -> frozenset[Status]:
     return frozenset(found)
 
 
-def _time(name: str, text: str | None, now: datetime) -> datetime | None:
+def parse_time(name: str, text: str | None, now: datetime) -> datetime | None:
+    """An ISO 8601 time (UTC unless it says otherwise) or an age like `24h`; None for None. Error: bad_request (`name`)."""
     if text is None:
         return None
     try:

@@ -21,7 +21,7 @@ from app.web.webhooks import run_links
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("api", __name__, url_prefix="/api")
-_FILTERS = frozenset({"module", "version", "commit", "status", "source", "since", "until", "q"})
+_FILTERS = frozenset({"module", "version", "commit", "status", "source", "error", "mirror", "since", "until", "q"})
 _LONGEST_PAGE, _USUAL_PAGE = 200, 50
 _LONGEST_REASON = 500
 
@@ -29,9 +29,9 @@ _LONGEST_REASON = 500
 @blueprint.get("/runs")
 def runs() -> dict[str, Any]:
     """Runs, newest first: `{"runs": [...], "next_cursor", "links": {"next"}}`; both are null on the last page."""
-    given = _arguments(_FILTERS | {"limit", "cursor"})
+    given = arguments(_FILTERS | {"limit", "cursor"})
     wanted = RunFilter.parse({name: given.get(name) for name in _FILTERS}, container().clock.now())
-    page = queries().runs(wanted, given.get("cursor") or None, _limit(given.get("limit")))
+    page = queries().runs(wanted, given.get("cursor") or None, page_limit(given.get("limit")))
     following = api_url(f"/api/runs?{urlencode({**given, 'cursor': page.next})}") if page.next else None
     return {
         "runs": [_summary(run) for run in page.items],
@@ -66,7 +66,7 @@ def replay_answer(receipt: Receipt) -> dict[str, Any]:
 @blueprint.get("/explain")
 def explain() -> dict[str, Any]:
     """Which rule, mirror, tag and proxy apply to a module (at a version), and what is known of it."""
-    given = _arguments({"module", "version"})
+    given = arguments({"module", "version"})
     if not given.get("module"):
         raise _wrong("module", "name a module: ?module=go.corp.example/team/repo")
     return queries().explain(given["module"], given.get("version") or None).as_json()
@@ -76,8 +76,8 @@ def _summary(found: RunSummary) -> dict[str, Any]:
     return {**found.as_json(), "links": run_links(found.id)}
 
 
-def _arguments(known: Collection[str]) -> dict[str, str]:
-    """The query's parameters, each known and given once."""
+def arguments(known: Collection[str]) -> dict[str, str]:
+    """The query's parameters, each known and given once. Error: bad_request names the one that is not."""
     for name, values in request.args.lists():
         if name not in known:
             raise _wrong(name, f"there is no such parameter; there are {', '.join(sorted(known))}")
@@ -86,7 +86,8 @@ def _arguments(known: Collection[str]) -> dict[str, str]:
     return request.args.to_dict()
 
 
-def _limit(text: str | None) -> int:
+def page_limit(text: str | None) -> int:
+    """The parameter `limit`, the usual number where it is missing. Error: bad_request."""
     if not text:
         return _USUAL_PAGE
     if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= _LONGEST_PAGE):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, request
@@ -31,7 +32,7 @@ def receive(source: str) -> Response:
         _refused(label, error)
         raise
     _taken(label, answer)
-    return make_response(jsonify(_body(answer)), 202 if answer.new else 200)
+    return make_response(jsonify(answer_body(answer)), 202 if answer.new else 200)
 
 
 def read_body(limit: int) -> bytes:
@@ -58,18 +59,27 @@ def _refused(label: str, error: SyncError) -> None:
     verdict = "refused" if isinstance(error, BadSignatureError) else error.code
     metrics.DELIVERIES.labels(label, verdict).inc()
     metrics.REFUSALS.labels(label, reason).inc()
+    if isinstance(error, BadSignatureError):
+        _skewed(label, error.skew)
     log.warning("delivery_refused", extra={"source": label, "code": error.code, "reason": reason, "field": error.field})
 
 
 def _taken(label: str, answer: Answer) -> None:
     verdict = "ignored" if answer.ignored else "accepted" if answer.new else "duplicate"
     metrics.DELIVERIES.labels(label, verdict).inc()
+    _skewed(label, answer.skew)
     runs = [receipt.run_id for receipt in answer.receipts]
     values = {"source": label, "delivery": answer.delivery, "verdict": verdict, "runs": runs}
     log.info("delivery_received", extra=values)
 
 
-def _body(answer: Answer) -> dict[str, Any]:
+def _skewed(label: str, skew: timedelta | None) -> None:
+    if skew is not None:
+        metrics.SKEW.labels(label).set(skew.total_seconds())
+
+
+def answer_body(answer: Answer) -> dict[str, Any]:
+    """`{"delivery", "runs": [{"id", "status", "duplicate", "error"?, "links"}], "ignored"?, "message"?}`."""
     body: dict[str, Any] = {"delivery": answer.delivery, "runs": [_run(receipt) for receipt in answer.receipts]}
     if answer.ignored:
         body |= {"ignored": answer.ignored, "message": answer.message}

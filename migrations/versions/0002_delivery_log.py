@@ -27,6 +27,7 @@ def upgrade() -> None:
     op.add_column("deliveries", sa.Column("reason", sa.String(length=40), server_default=sa.text("''"), nullable=False))
     op.add_column("deliveries", sa.Column("skew_ms", sa.Integer(), nullable=True))
     op.add_column("deliveries", sa.Column("pruned", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.create_index("ix_runs_delivery", "runs", ["delivery"])
     op.create_index("ix_deliveries_pruned_received_at", "deliveries", ["pruned", "received_at"])
     op.create_index(
         "ix_deliveries_source_secret_id_last_seen_at", "deliveries", ["source", "secret_id", "last_seen_at"]
@@ -35,6 +36,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take this revision back."""
+    op.drop_index("ix_runs_delivery", "runs")
     op.drop_index("ix_deliveries_source_secret_id_last_seen_at", "deliveries")
     op.drop_index("ix_deliveries_pruned_received_at", "deliveries")
     # Not in a batch: that would copy the table, and runs refer to it.

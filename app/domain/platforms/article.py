@@ -1,6 +1,7 @@
 """The article's own body (chapter 4.4): `ref`, `commit_id`, `module_path`, and what modsync adds to it.
 
 `version`, `repo_url`, `subdir`, `delivery_id` and `h1` are optional; null is the same as absent; unknown keys are left alone.
+Several releases in one body stand in `releases`: an item's missing fields are those around the list.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ from app.domain.platforms.fields import (
 from app.domain.platforms.release import ReleaseEvent
 from app.domain.platforms.versions import check_tag_dir, explicit_version, fit_path, names_version
 
+RELEASES_LIMIT = 100  # in one body: each is a run, and the sender waits for all of them
 _H1 = re.compile(r"h1:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")  # base64 of 32 bytes leaves two bits of zeros
+
+
+def parse_releases(body: Fields) -> tuple[ReleaseEvent, ...]:
+    """All releases of a body, each once; SyncError `invalid_payload` names the first field that is missing or illegal."""
+    if body.values.get("releases") is None:
+        return (parse_article(body),)
+    items = body.objects("releases", RELEASES_LIMIT)
+    shared = {name: value for name, value in body.values.items() if name != "releases"}
+    found = [parse_article(Fields({**shared, **item.values}, item.at)) for item in items]
+    return tuple(dict.fromkeys(found))
 
 
 def parse_article(body: Fields) -> ReleaseEvent:

@@ -67,6 +67,17 @@ class Fields:
             raise invalid(self.name(key), "is not an object")
         return Fields(value, self.name(key))
 
+    def objects(self, key: str, limit: int) -> list[Fields]:
+        """A list of 1 to `limit` objects."""
+        values = self.values.get(key)
+        if not isinstance(values, list) or not 1 <= len(values) <= limit:
+            raise invalid(self.name(key), f"is not a list of 1 to {limit} objects")
+        places = [f"{self.name(key)}[{number}]" for number in range(len(values))]
+        for place, value in zip(places, values, strict=True):
+            if not isinstance(value, dict):
+                raise invalid(place, "is not an object")
+        return [Fields(value, place) for place, value in zip(places, values, strict=True)]
+
     def maybe(self, key: str) -> Fields | None:
         """An object where null and absent mean None."""
         return None if self.values.get(key) is None else self.object(key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.domain.platforms.article import parse_article
+from app.domain.platforms.article import parse_releases
 from app.domain.platforms.fields import Fields
 from app.domain.platforms.gitlab import parse_gitlab
 from app.domain.platforms.release import Ignored, Parsed, Policy
@@ -26,4 +26,4 @@ def parse_standard(headers: Mapping[str, str], body: Fields, policy: Policy) -> 
         return Ignored("ping", "the platform tried the webhook out, and it works")
     if kind not in _RELEASES:
         return Ignored("not_a_release", f"type {kind!r} tells no release")
-    return (parse_article(body.object("data")),)
+    return parse_releases(body.object("data"))

@@ -1,0 +1,152 @@
+"""`modsync deliveries` and `redeliver`: what arrived, what came of it, and taking it once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from app.cli_open import actor, json_option, open_container
+from app.cli_output import NO, console, local, print_json, printable
+from app.domain.errors import SyncError
+from app.services.deliveries import VERDICTS, DeliveryFilter
+from app.services.delivery_views import DeliveryDetail, DeliverySummary
+from app.services.intake import Answer
+from app.services.run_filter import LONGEST_PAGE
+from app.services.views import Page
+
+
+@click.command(
+    "deliveries",
+    short_help="List webhook requests, or show one.",
+    epilog="""\b
+Examples:
+  modsync deliveries --verdict refused --since 24h
+  modsync deliveries d0kz3v7m2c5q8x1b4n6d""",
+)
+@click.argument("identifier", metavar="[DELIVERY]", required=False)
+@click.option("--source", metavar="NAME", help="From this source.")
+@click.option("--verdict", type=click.Choice(VERDICTS), help="What was decided.")
+@click.option("--failed", is_flag=True, help="Refused, or with a run that failed.")
+@click.option("--since", metavar="TIME", help="Received since then: ISO 8601, or an age like 30m, 24h, 7d.")
+@click.option("--until", metavar="TIME", help="Received before then.")
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, LONGEST_PAGE), help="At most so many.")
+@click.option("--cursor", metavar="CURSOR", help="Go on where an earlier list ended.")
+@json_option
+def deliveries(
+    identifier: str | None, limit: int, cursor: str | None, failed: bool, as_json: bool, **wanted: str | None
+) -> None:
+    """List authentic webhook requests, newest first, with what was decided and why; or show all of DELIVERY."""
+    container = open_container()
+    if identifier:
+        detail = container.deliveries.detail(identifier)
+        print_json(detail) if as_json else _print_detail(detail)
+        return
+    page = container.deliveries.list(_filter({**wanted, "failed": failed}), cursor, limit)
+    print_json(page) if as_json else _print_page(console(), page)
+
+
+@click.command(
+    "redeliver",
+    short_help="Take a webhook request once more, or all that failed.",
+    epilog="""\b
+Examples:
+  modsync redeliver d0kz3v7m2c5q8x1b4n6d
+  modsync redeliver --failed --since 2h""",
+)
+@click.argument("identifier", metavar="[DELIVERY]", required=False)
+@click.option("--failed", is_flag=True, help="All that were refused, or have a run that failed; needs --since.")
+@click.option("--source", metavar="NAME", help="With --failed: from this source.")
+@click.option("--since", metavar="TIME", help="With --failed: received since then.")
+@click.option("--until", metavar="TIME", help="With --failed: received before then.")
+@json_option
+@click.pass_context
+def redeliver(ctx: click.Context, /, identifier: str | None, failed: bool, as_json: bool, **wanted: str | None) -> None:
+    """Take DELIVERY once more under the rules of today: what failed of it is begun anew, what is done stays.
+
+    Status 1 when it (or one of them) is refused again.
+    """
+    if bool(identifier) == failed or (failed and not wanted["since"]):
+        raise click.UsageError("name a DELIVERY, or give --failed with --since")
+    found = list(_redelivered(identifier, wanted))
+    if as_json:
+        print_json([_as_json(each, outcome) for each, outcome in found])
+    else:
+        _say_all(found)
+    ctx.exit(NO if any(isinstance(outcome, SyncError) for _, outcome in found) else 0)
+
+
+commands: tuple[click.Command, ...] = (deliveries, redeliver)
+
+
+def _filter(wanted: dict[str, Any]) -> DeliveryFilter:
+    texts = {name: "true" if value is True else value or None for name, value in wanted.items()}
+    return DeliveryFilter.parse(texts, open_container().clock.now())
+
+
+def _redelivered(identifier: str | None, wanted: dict[str, str | None]) -> Iterator[tuple[str, Answer | SyncError]]:
+    log = open_container().deliveries
+    if identifier:
+        yield identifier, log.redeliver(identifier, actor())
+    else:
+        yield from log.redeliver_failed(_filter({**wanted, "failed": True}), actor())
+
+
+def _as_json(delivery: str, outcome: Answer | SyncError) -> dict[str, Any]:
+    if isinstance(outcome, SyncError):
+        return {"delivery": delivery, "error": outcome.code, "message": outcome.message}
+    runs = [{"id": each.run_id, "status": each.status, "job": each.job} for each in outcome.receipts]
+    return {"delivery": delivery, "runs": runs, "ignored": outcome.ignored}
+
+
+def _say_all(found: list[tuple[str, Answer | SyncError]]) -> None:
+    if not found:
+        click.echo("no delivery failed in that time")
+    for delivery, outcome in found:
+        click.echo(f"{delivery}: {_said(outcome)}")
+
+
+def _said(outcome: Answer | SyncError) -> str:
+    if isinstance(outcome, SyncError):
+        return printable(f"{outcome.code}: {outcome.message}")
+    if outcome.ignored:
+        return printable(f"ignored ({outcome.ignored}): {outcome.message}")
+    return ", ".join(
+        f"run {each.run_id} {f'begun anew, job {each.job}' if each.job else each.status}" for each in outcome.receipts
+    )
+
+
+def _print_page(out: Console, page: Page[DeliverySummary]) -> None:
+    if not page.items:
+        out.print("no deliveries")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("received", "source", "verdict", "why", "runs", "delivery"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("received", "delivery"))
+    for each in page.items:
+        runs = ", ".join(f"{run.module}@{run.version or '?'} {run.status}" for run in each.runs)
+        table.add_row(
+            local(each.received_at), each.source, each.verdict, each.reason, printable(runs), each.id
+        )  # fmt: skip
+    out.print(table)
+    if page.next:
+        out.print(f"there are more: --cursor {page.next}")
+
+
+def _print_detail(found: DeliveryDetail) -> None:
+    why = f" ({found.reason}: {found.message})" if found.reason else ""
+    click.echo(f"{found.id}  {found.verdict}{printable(why)}")
+    times = f", seen {found.seen} times, last {local(found.last_seen_at)}" if found.seen > 1 else ""
+    click.echo(f"  received   {local(found.received_at)}{times}")
+    click.echo(f"  source     {found.source} ({found.scheme}), secret {found.secret}")
+    if found.skew_seconds is not None:
+        click.echo(f"  clock      the sender's is {found.skew_seconds:+.1f} s from ours")
+    for run in found.runs:
+        known = ", known already" if run.duplicate else ""
+        click.echo(printable(f"  run        {run.id}  {run.module}@{run.version or '?'}  {run.status}{known}"))
+    for name, value in found.headers.items():
+        click.echo(printable(f"  {name}: {value}"))
+    click.echo(printable(f"\n{found.body}") if found.kept else "  headers and body are not kept any more")

@@ -1,0 +1,86 @@
+"""The rate limit: bursts, the even rate after them, processes that share it, clocks that jump, disks that fail."""
+
+from __future__ import annotations
+
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from app.adapters.rate_limit import Rate, SharedRateLimit
+from app.domain.errors import SyncError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limit(directory: Path, clock: Clock, per_minute: int = 60, burst: int = 3) -> SharedRateLimit:
+    return SharedRateLimit(directory, {"one": Rate(per_minute, burst), "two": Rate(per_minute, burst)}, clock)
+
+
+def taken(limited: SharedRateLimit, source: str = "one", tries: int = 10) -> int:
+    for number in range(tries):
+        try:
+            limited(source)
+        except SyncError as error:
+            return number if error.code == "source_rate_limited" else -1
+    return tries
+
+
+def test_a_burst_and_then_the_even_rate(tmp_path: Path) -> None:
+    clock = Clock()
+    limited = limit(tmp_path, clock)
+    assert taken(limited) == 3
+    clock.now += 1
+    assert taken(limited) == 1
+    clock.now += 60
+    assert taken(limited) == 3
+
+
+def test_the_wait_is_told_and_is_enough(tmp_path: Path) -> None:
+    clock = Clock()
+    limited = limit(tmp_path, clock)
+    assert taken(limited) == 3
+    with pytest.raises(SyncError) as caught:
+        limited("one")
+    assert caught.value.retry_after == pytest.approx(1.0, abs=0.01)
+    clock.now += caught.value.retry_after or 0
+    assert taken(limited) == 1
+
+
+def test_one_source_does_not_use_anothers_share(tmp_path: Path) -> None:
+    limited = limit(tmp_path, Clock())
+    assert taken(limited) == 3
+    assert taken(limited, "two") == 3
+
+
+def test_zero_is_no_limit_and_an_unknown_source_has_none(tmp_path: Path) -> None:
+    assert taken(limit(tmp_path, Clock(), per_minute=0), tries=50) == 50
+    assert taken(limit(tmp_path, Clock()), "three", tries=50) == 50
+
+
+def test_a_clock_that_was_set_back_blocks_nobody(tmp_path: Path) -> None:
+    clock = Clock()
+    limited = limit(tmp_path, clock)
+    assert taken(limited) == 3
+    clock.now -= 86400
+    assert taken(limited) == 3
+
+
+def test_a_disk_that_fails_blocks_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert taken(limit(tmp_path / "file", Clock()), tries=10) == 10
+
+
+def _take_many(directory: str) -> int:
+    return taken(SharedRateLimit(Path(directory), {"one": Rate(1, 100)}), tries=100)
+
+
+def test_processes_share_one_limit(tmp_path: Path) -> None:
+    with get_context("spawn").Pool(3) as pool:
+        assert sum(pool.map(_take_many, [str(tmp_path)] * 3)) == 100
