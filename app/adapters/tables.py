@@ -222,3 +222,36 @@ duties = Table(
     Column("owner", String(120), nullable=False),
     _time("until", nullable=False),
 )
+
+# API tokens, login links and sessions: the digest of each secret, never the secret.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(120), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    _time("created_at", nullable=False),
+    Column("created_by", String(120), nullable=False),
+    _time("expires_at", nullable=False),
+    _time("last_used_at"),
+    _time("revoked_at"),
+    Index("ix_credentials_kind_created_at", "kind", "created_at"),
+)
+
+# Append-only: each entry holds the hash of the one before (domain/audit.py).
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _time("at", nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("object", String(700), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)

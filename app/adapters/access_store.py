@@ -1,0 +1,121 @@
+"""Credentials and the audit log in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, or_, select, text, update
+
+from app.adapters.database import reading, writing
+from app.adapters.rows import plain
+from app.adapters.tables import audit, credentials
+from app.domain.access import Credential, Kind, Role
+from app.domain.audit import GENESIS, Entry
+
+_BATCH = 1000
+_AUDIT_LOCK = 7173002  # pg_advisory_xact_lock; SQLite's BEGIN IMMEDIATE needs none
+
+
+class SqlCredentialStore:
+    """CredentialStore on SQLite or PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, credential: Credential, secret_digest: str) -> None:
+        """See CredentialStore."""
+        values = {name: getattr(credential, name) for name in Credential.__dataclass_fields__}
+        with writing(self._engine) as connection:
+            connection.execute(insert(credentials).values(**values, digest=secret_digest))
+
+    def by_digest(self, secret_digest: str) -> Credential | None:
+        """See CredentialStore."""
+        with reading(self._engine) as connection:
+            row = (
+                connection.execute(select(credentials).where(credentials.c.digest == secret_digest))
+                .mappings()
+                .one_or_none()
+            )
+        return _credential(row) if row else None
+
+    def used(self, credential_id: str, now: datetime) -> None:
+        """See CredentialStore."""
+        with writing(self._engine) as connection:
+            connection.execute(update(credentials).where(credentials.c.id == credential_id).values(last_used_at=now))
+
+    def revoke(self, credential_id: str, now: datetime) -> bool:
+        """See CredentialStore: compare-and-set, so that of two at once one succeeds."""
+        live = (credentials.c.id == credential_id) & credentials.c.revoked_at.is_(None)
+        with writing(self._engine) as connection:
+            return connection.execute(update(credentials).where(live).values(revoked_at=now)).rowcount == 1
+
+    def tokens(self) -> list[Credential]:
+        """See CredentialStore."""
+        query = select(credentials).where(credentials.c.kind == Kind.TOKEN).order_by(credentials.c.created_at.desc())
+        with reading(self._engine) as connection:
+            return [_credential(row) for row in connection.execute(query).mappings()]
+
+    def prune(self, before: datetime, limit: int) -> int:
+        """Forget sessions and links that ended before then, at most `limit`; how many."""
+        over = or_(credentials.c.expires_at < before, credentials.c.revoked_at < before)
+        ids = select(credentials.c.id).where(credentials.c.kind != Kind.TOKEN, over).limit(limit)
+        with writing(self._engine) as connection:
+            return connection.execute(credentials.delete().where(credentials.c.id.in_(ids.scalar_subquery()))).rowcount
+
+
+class SqlAuditStore:
+    """AuditStore on SQLite or PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def append(
+        self, actor: str, action: str, thing: str, now: datetime, *, reason: str = "",
+        before: dict[str, Any] | None = None, after: dict[str, Any] | None = None,
+    ) -> Entry:  # fmt: skip
+        """See AuditStore."""
+        with writing(self._engine) as connection:
+            return append(connection, actor, action, thing, now, reason=reason, before=before, after=after)
+
+    def entries(self, after: int = 0) -> Iterator[Entry]:
+        """See AuditStore."""
+        while True:
+            query = select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(_BATCH)
+            with reading(self._engine) as connection:
+                rows = connection.execute(query).mappings().all()
+            if not rows:
+                return
+            for row in rows:
+                yield Entry(**row)
+            after = rows[-1]["number"]
+
+    def newest(self, limit: int) -> list[Entry]:
+        """The last entries, newest first."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(audit).order_by(audit.c.number.desc()).limit(limit)).mappings().all()
+        return [Entry(**row) for row in rows]
+
+
+def append(
+    connection: Connection, actor: str, action: str, thing: str, now: datetime, *, reason: str = "",
+    before: dict[str, Any] | None = None, after: dict[str, Any] | None = None,
+) -> Entry:  # fmt: skip
+    """Add an entry inside the caller's transaction: the log says what was committed, no more and no less."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
+    last = connection.execute(
+        select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
+    ).one_or_none()
+    entry = Entry(
+        number=(last.number if last else 0) + 1, at=now, actor=actor, action=action, object=thing, reason=reason,
+        before=plain(before or {}), after=plain(after or {}), previous=last.hash if last else GENESIS,
+    ).sealed()  # fmt: skip
+    connection.execute(insert(audit).values({name: getattr(entry, name) for name in Entry.__dataclass_fields__}))
+    return entry
+
+
+def _credential(row: Any) -> Credential:
+    plain_values = {name: row[name] for name in Credential.__dataclass_fields__ if name not in ("kind", "role")}
+    return Credential(**plain_values, kind=Kind(row["kind"]), role=Role(row["role"]))

@@ -1,0 +1,149 @@
+"""Tokens, login links and server-side sessions: made, recognised, ended; each change is in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from app.domain.access import Credential, Kind, Role, digest, looks_like, make_secret
+from app.domain.audit import Entry
+from app.domain.errors import SyncError
+from app.services.ports import Clock
+
+SESSION = timedelta(hours=12)
+LINK = timedelta(minutes=10)
+# Last use is written at most so often: reading the API must not cost a write each time.
+_USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class AuditStore(Protocol):
+    """The audit log. Errors: `store_unavailable`."""
+
+    def append(
+        self,
+        actor: str,
+        action: str,
+        thing: str,
+        now: datetime,
+        *,
+        reason: str = "",
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> Entry:
+        """Add an entry behind the last one; two at once wait for each other."""
+        ...
+
+    def entries(self, after: int = 0) -> Iterator[Entry]:
+        """All entries with a number above `after`, in order, a batch at a time."""
+        ...
+
+
+class CredentialStore(Protocol):
+    """Credentials by the digest of their secret. Errors: `store_unavailable`."""
+
+    def add(self, credential: Credential, secret_digest: str) -> None:
+        """Keep a new one."""
+        ...
+
+    def by_digest(self, secret_digest: str) -> Credential | None:
+        """The one with this secret; None when there is none."""
+        ...
+
+    def used(self, credential_id: str, now: datetime) -> None:
+        """Note its use."""
+        ...
+
+    def revoke(self, credential_id: str, now: datetime) -> bool:
+        """End it; False when it is not there or has ended already (so that a link opens one session only)."""
+        ...
+
+    def tokens(self) -> list[Credential]:
+        """All API tokens, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks: `actor` is what is recorded."""
+
+    actor: str
+    role: Role
+    credential: str
+
+
+class Access:
+    """The one place that knows whether a secret opens anything."""
+
+    def __init__(
+        self, store: CredentialStore, audit: AuditStore, clock: Clock, new_id: Callable[[str], str],
+        randomness: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self._store, self._audit, self._clock = store, audit, clock
+        self._new_id, self._randomness = new_id, randomness
+
+    def create_token(self, name: str, role: Role, days: float, actor: str) -> tuple[str, Credential]:
+        """A new API token: (the secret, shown once, what is kept). Error: bad_request for a name that is taken."""
+        if any(each.name == name and each.is_live(self._clock.now()) for each in self._store.tokens()):
+            raise SyncError("bad_request", f"there is a live token named {name!r}: revoke it or choose another name")
+        made = self._make(Kind.TOKEN, name, role, timedelta(days=days), actor)
+        self._audit.append(
+            actor, "token.create", f"token:{made[1].id}", self._clock.now(), after={"name": name, "role": role.value}
+        )
+        return made
+
+    def revoke_token(self, identifier: str, actor: str, reason: str) -> Credential:
+        """End a token, by its id or name. Error: not_found."""
+        now = self._clock.now()
+        found = next((t for t in self._store.tokens() if identifier in (t.id, t.name) and t.is_live(now)), None)
+        if found is None or not self._store.revoke(found.id, now):
+            raise SyncError("not_found", f"there is no live token {identifier!r}")
+        self._audit.append(actor, "token.revoke", f"token:{found.id}", now, reason=reason, before={"name": found.name})
+        return found
+
+    def tokens(self) -> list[Credential]:
+        """All API tokens, newest first, ended ones included."""
+        return self._store.tokens()
+
+    def create_link(self, name: str, role: Role, actor: str) -> str:
+        """The secret of a link that opens one session within ten minutes."""
+        secret, made = self._make(Kind.LINK, name, role, LINK, actor)
+        self._audit.append(
+            actor, "link.create", f"link:{made.id}", self._clock.now(), after={"name": name, "role": role.value}
+        )
+        return secret
+
+    def identify(self, secret: str, *kinds: Kind) -> Identity | None:
+        """Who a secret of one of these kinds belongs to; None for any other text."""
+        kind = looks_like(secret)
+        if kind is None or kind not in kinds:
+            return None
+        found, now = self._store.by_digest(digest(secret)), self._clock.now()
+        if found is None or found.kind is not kind or not found.is_live(now):
+            return None
+        if found.last_used_at is None or now - found.last_used_at > _USE_NOTED_EVERY:
+            self._store.used(found.id, now)
+        return Identity(f"{found.kind.value}:{found.name}", found.role, found.id)
+
+    def open_session(self, who: Identity) -> str:
+        """A session's secret for somebody who proved who they are. A link is spent: None twice is `unauthorized`."""
+        if who.actor.startswith("link:") and not self._store.revoke(who.credential, self._clock.now()):
+            raise SyncError("unauthorized", "this login link was used already")
+        name = who.actor.partition(":")[2]
+        secret, made = self._make(Kind.SESSION, name, who.role, SESSION, who.actor)
+        self._audit.append(who.actor, "login", f"session:{made.id}", self._clock.now(), after={"role": who.role.value})
+        return secret
+
+    def close_session(self, secret: str) -> None:
+        """End a session; nothing happens for a text that is none."""
+        found = self._store.by_digest(digest(secret)) if looks_like(secret) is Kind.SESSION else None
+        if found and self._store.revoke(found.id, self._clock.now()):
+            self._audit.append(f"session:{found.name}", "logout", f"session:{found.id}", self._clock.now())
+
+    def _make(self, kind: Kind, name: str, role: Role, life: timedelta, actor: str) -> tuple[str, Credential]:
+        now = self._clock.now()
+        secret = make_secret(kind, self._randomness())
+        made = Credential(self._new_id("c"), kind, name, role, now, actor, now + life)
+        self._store.add(made, digest(secret))
+        return secret, made
