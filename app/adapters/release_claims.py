@@ -41,10 +41,9 @@ def _refusal(release: RowMapping, holder: RowMapping, commit: str) -> tuple[str,
         state = "is in flight"
     else:
         return None
-    return (
-        "version_moved",
-        f"{name} {state} at commit {release['commit']} (run {holder['id']}); now asked for at {commit}",
-    )
+    h1 = (holder["facts"] or {}).get("proof", {}).get("h1", "h1 not known")
+    said = f"{name} {state} at commit {release['commit']} ({h1}, run {holder['id']}); now asked for at {commit}"
+    return "version_moved", said
 
 
 def _supersede(connection: Connection, holder: RowMapping, by: str, now: datetime) -> None:

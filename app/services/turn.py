@@ -98,6 +98,7 @@ def _release(claim: Claim) -> Release:
     return Release(
         run_id=run.id, module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
         subdir=run.target.subdir, make_tag=run.target.tags == "make",
+        replaces=run.facts.get("moved", {}).get("old_commit"),
     )  # fmt: skip
 
 

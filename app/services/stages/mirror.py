@@ -5,88 +5,25 @@ One fetch and one atomic push serve them all. The leases are explicit; a refused
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from app.domain.errors import SyncError
-from app.domain.modules import ModulePath, RuleBroken, Version, parse_go_mod, synthesized_go_mod, tag_name
-from app.domain.refs import PushPlan, TagAt, Wanted, plan_push
-from app.services.ports import Checkpoint, Git, GitLab, MirrorProject, SourceCopy
+from app.domain.modules import RuleBroken, Version, parse_go_mod, synthesized_go_mod
+from app.domain.refs import TagAt
+from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
+from app.services.stages.mirror_push import Push
+from app.services.stages.mirror_values import (
+    Content,
+    Mirrored,
+    MirrorRequest,
+    MirrorResult,
+    Proof,
+    Release,
+    version_moved,
+)
 
-# How often a refused lease is observed and planned again before the run waits its turn.
-PLANS = 3
-PUSH_OPTIONS = ("ci.skip",)
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What a run wants mirrored. `subdir`: the module's directory by the rules, without a `/vN` at its end."""
-
-    run_id: str
-    module: ModulePath
-    version: Version
-    commit: str
-    subdir: str
-    make_tag: bool = False
-
-    @property
-    def tag(self) -> str:
-        """The version's tag, short."""
-        return tag_name(self.subdir, self.version)
-
-    @property
-    def directories(self) -> list[str]:
-        """Where go.mod may be (modfetch/coderepo.go, findDir): `dir`, or for a `/vN` path `dir/vN`."""
-        suffix = self.module.major_suffix
-        nested = f"{self.subdir}{suffix}".strip("/")
-        return [self.subdir, nested] if suffix.startswith("/") else [self.subdir]
-
-
-Proof = Callable[[SourceCopy, Release, str], str]
-"""(cache, release, directory) -> the h1 of the zip that `go` makes of the released commit.
-
-SyncError `not_a_module` when `go` would refuse it.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorRequest:
-    """A repository's turn. `project` and `branch_at` are what is remembered (None: look)."""
-
-    clone_url: str
-    mirror: str
-    branch: str
-    releases: tuple[Release, ...]
-    project: MirrorProject | None = None
-    branch_at: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mirrored:
-    """A release that is in the mirror: its tag's object, where its go.mod is, that file, and the content's h1."""
-
-    tag: str
-    object: str
-    commit: str
-    directory: str
-    go_mod: bytes
-    h1: str
-    new: bool
-
-    @property
-    def go_mod_sha256(self) -> str:
-        """The released go.mod's digest, to compare the proxy's `.mod` with."""
-        return hashlib.sha256(self.go_mod).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorResult:
-    """An outcome for each run's id; `project` and `branch_at` are worth remembering."""
-
-    outcomes: Mapping[str, Mirrored | SyncError]
-    project: MirrorProject | None
-    branch_at: str | None
+__all__ = ["MirrorRequest", "MirrorResult", "MirrorStage", "Mirrored", "Proof", "Release"]
 
 
 class MirrorStage:
@@ -123,7 +60,10 @@ class MirrorStage:
             if not ready:
                 return MirrorResult(prepared, request.project, request.branch_at)
             project = request.project or self._gitlab.ensure_project(request.mirror)
-            push = _Push(self._git, cache, project, request.branch, checkpoint, fence)
+            push = Push(
+                self._git, self._gitlab, cache, project, request.branch, checkpoint, fence,
+                lambda release, commit: _h1_at(cache, release, commit, self._proof),
+            )  # fmt: skip
             try:
                 outcomes, branch_at = push.run(ready, request.branch_at)
             except SyncError as error:
@@ -161,13 +101,30 @@ def _prepare(cache: SourceCopy, release: Release, at: TagAt | None, proof: Proof
     if at.commit is None:
         raise SyncError("tag_not_a_commit", f"tag {release.tag} names {at.object}, which is not a commit")
     if at.commit != release.commit:
-        raise SyncError(
-            "commit_mismatch",
-            f"{release.module}@{release.version} was released at {release.commit}, but tag {release.tag} is at {at.commit}",
-        )
+        raise _other_commit(cache, release, at.commit, proof)
     directory, go_mod = _go_mod(cache, release)
     h1 = proof(cache, release, directory)
-    return Mirrored(release.tag, at.object, at.commit, directory, go_mod, h1, new=True)
+    return Mirrored(release.tag, at.object, at.commit, directory, go_mod, h1, new=True, release=release)
+
+
+def _other_commit(cache: SourceCopy, release: Release, found: str, proof: Proof) -> SyncError:
+    """The source's tag is not at the released commit: it moved since, or never was there."""
+    if release.commit not in cache.moved_from(release.tag):
+        said = f"was released at {release.commit}, but tag {release.tag} is at {found}"
+        return SyncError("commit_mismatch", f"{release.module}@{release.version} {said}")
+    old, new = (Content(commit, _h1_at(cache, release, commit, proof)) for commit in (release.commit, found))
+    return version_moved(release, f"tag {release.tag} moved at the source from {{old}} to {{new}}", old, new)
+
+
+def _h1_at(cache: SourceCopy, release: Release, commit: str, proof: Proof) -> str | None:
+    """The h1 that the release would have at another commit; None where it is not known: it is only told."""
+    other = replace(release, commit=commit)
+    try:
+        return proof(cache, other, _go_mod(cache, other)[0]) if cache.has_commit(commit) else None
+    except SyncError as error:
+        if error.code in ("overtaken", "interrupted"):
+            raise
+        return None
 
 
 def _made_tag(cache: SourceCopy, release: Release) -> TagAt:
@@ -201,95 +158,3 @@ def _declared(data: bytes, release: Release) -> str:
         return parse_go_mod(data).module
     except RuleBroken as error:
         raise SyncError("not_a_module", f"{release.module}@{release.version}: {error.message}") from error
-
-
-class _Push:
-    """Push prepared releases, at most PLANS times with fresh eyes."""
-
-    def __init__(
-        self,
-        git: Git,
-        cache: SourceCopy,
-        project: MirrorProject,
-        branch: str,
-        checkpoint: Checkpoint,
-        fence: Checkpoint,
-    ) -> None:
-        self._git, self._cache, self._branch = git, cache, branch
-        self._checkpoint, self._fence = checkpoint, fence
-        self.project = project
-
-    def run(
-        self, ready: Mapping[str, Mirrored], branch_at: str | None
-    ) -> tuple[dict[str, Mirrored | SyncError], str | None]:
-        """An outcome for each, and where the branch was left."""
-        try:
-            return self._planned(ready, branch_at)
-        except SyncError as error:
-            if error.retryable or len(ready) == 1 or error.code == "project_missing":
-                raise
-        # One bad ref refuses a whole atomic push: let each release find out alone, so that only the bad one fails.
-        return self._one_by_one(ready)
-
-    def _one_by_one(self, ready: Mapping[str, Mirrored]) -> tuple[dict[str, Mirrored | SyncError], str | None]:
-        outcomes: dict[str, Mirrored | SyncError] = {}
-        branch_at: str | None = None
-        for key, each in ready.items():
-            try:
-                done, branch_at = self._planned({key: each}, branch_at)
-                outcomes.update(done)
-            except SyncError as error:
-                outcomes[key], branch_at = error, None
-        return outcomes, branch_at
-
-    def _planned(
-        self, ready: Mapping[str, Mirrored], branch_at: str | None
-    ) -> tuple[dict[str, Mirrored | SyncError], str | None]:
-        wanted = [Wanted(each.tag, each.object, each.commit) for each in ready.values()]
-        tags_at: Mapping[str, TagAt] = {}
-        if branch_at is None:
-            branch_at, tags_at = self._observe(wanted)
-        for _ in range(PLANS):
-            plan = plan_push(self._branch, branch_at, tags_at, wanted)
-            if not plan.updates:
-                return _outcomes(ready, plan), branch_at
-            try:
-                self._fence()
-                self._cache.push(self.project.clone_url, plan.updates, PUSH_OPTIONS)
-            except SyncError as error:
-                if error.code != "mirror_moved":
-                    raise
-                branch_at, tags_at = self._observe(wanted)
-                continue
-            return _outcomes(ready, plan), self._read_back(plan, wanted)
-        raise SyncError("mirror_moved", f"{self.project.path} changed during each of {PLANS} pushes")
-
-    def _observe(self, wanted: Sequence[Wanted]) -> tuple[str | None, dict[str, TagAt]]:
-        branch = f"refs/heads/{self._branch}"
-        names = [branch, *(f"refs/tags/{each.name}" for each in wanted)]
-        found = self._git.remote_refs(self.project.clone_url, names, self._checkpoint)
-        tags = {name.removeprefix("refs/tags/"): at for name, at in found.items() if name.startswith("refs/tags/")}
-        at = found.get(branch)
-        return (at.commit if at else None), tags
-
-    def _read_back(self, plan: PushPlan, wanted: Sequence[Wanted]) -> str | None:
-        """Look at what is there: a Gitaly defect (gitaly 5991) reported failed atomic pushes as successes."""
-        branch_at, tags = self._observe(wanted)
-        pushed = [each for each in wanted if each.name not in plan.settled and each.name not in dict(plan.moved)]
-        missing = [each.name for each in pushed if tags.get(each.name) is None or tags[each.name].commit != each.commit]
-        if missing:
-            raise SyncError(
-                "push_not_visible", f"{self.project.path} does not show {', '.join(missing)} after the push"
-            )
-        return branch_at
-
-
-def _outcomes(ready: Mapping[str, Mirrored], plan: PushPlan) -> dict[str, Mirrored | SyncError]:
-    moved = dict(plan.moved)
-    return {key: _outcome(each, plan, moved.get(each.tag)) for key, each in ready.items()}
-
-
-def _outcome(each: Mirrored, plan: PushPlan, moved_to: str | None) -> Mirrored | SyncError:
-    if moved_to:
-        return SyncError("version_moved", f"the mirror has tag {each.tag} at {moved_to}, released is {each.commit}")
-    return replace(each, new=each.tag not in plan.settled)

@@ -1,0 +1,119 @@
+"""The mirror stage's push: one atomic push with explicit leases; a refused lease is observed and planned again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from app.domain.errors import SyncError
+from app.domain.refs import PushPlan, TagAt, Wanted, plan_push
+from app.services.ports import Checkpoint, Git, GitLab, MirrorProject, SourceCopy
+from app.services.stages.mirror_values import Content, Mirrored, Release, version_moved
+
+log = logging.getLogger(__name__)
+# How often a refused lease is observed and planned again before the run waits its turn.
+PLANS = 3
+PUSH_OPTIONS = ("ci.skip",)
+
+
+class Push:
+    """Push prepared releases, at most PLANS times with fresh eyes; `h1_at` knows the h1 of a release at another commit."""
+
+    def __init__(
+        self, git: Git, gitlab: GitLab, cache: SourceCopy, project: MirrorProject, branch: str,
+        checkpoint: Checkpoint, fence: Checkpoint, h1_at: Callable[[Release, str], str | None],
+    ) -> None:  # fmt: skip
+        self._git, self._gitlab, self._cache, self._branch = git, gitlab, cache, branch
+        self._checkpoint, self._fence, self._h1_at = checkpoint, fence, h1_at
+        self.project = project
+
+    def run(
+        self, ready: Mapping[str, Mirrored], branch_at: str | None
+    ) -> tuple[dict[str, Mirrored | SyncError], str | None]:
+        """An outcome for each, and where the branch was left."""
+        try:
+            return self._planned(ready, branch_at)
+        except SyncError as error:
+            if error.retryable or len(ready) == 1 or error.code == "project_missing":
+                raise
+        # One bad ref refuses a whole atomic push: let each release find out alone, so that only the bad one fails.
+        return self._one_by_one(ready)
+
+    def _one_by_one(self, ready: Mapping[str, Mirrored]) -> tuple[dict[str, Mirrored | SyncError], str | None]:
+        outcomes: dict[str, Mirrored | SyncError] = {}
+        branch_at: str | None = None
+        for key, each in ready.items():
+            try:
+                done, branch_at = self._planned({key: each}, branch_at)
+                outcomes.update(done)
+            except SyncError as error:
+                outcomes[key], branch_at = error, None
+        return outcomes, branch_at
+
+    def _planned(
+        self, ready: Mapping[str, Mirrored], branch_at: str | None
+    ) -> tuple[dict[str, Mirrored | SyncError], str | None]:
+        wanted = [Wanted(each.tag, each.object, each.commit) for each in ready.values()]
+        tags_at: Mapping[str, TagAt] = {}
+        if branch_at is None or any(each.release.replaces for each in ready.values()):
+            branch_at, tags_at = self._observe(wanted)
+            tags_at = self._with_room(ready, tags_at)
+        for _ in range(PLANS):
+            plan = plan_push(self._branch, branch_at, tags_at, wanted)
+            if not plan.updates:
+                return self._outcomes(ready, plan), branch_at
+            try:
+                self._fence()
+                self._cache.push(self.project.clone_url, plan.updates, PUSH_OPTIONS)
+            except SyncError as error:
+                if error.code != "mirror_moved":
+                    raise
+                branch_at, tags_at = self._observe(wanted)
+                continue
+            return self._outcomes(ready, plan), self._read_back(plan, wanted)
+        raise SyncError("mirror_moved", f"{self.project.path} changed during each of {PLANS} pushes")
+
+    def _observe(self, wanted: Sequence[Wanted]) -> tuple[str | None, dict[str, TagAt]]:
+        branch = f"refs/heads/{self._branch}"
+        names = [branch, *(f"refs/tags/{each.name}" for each in wanted)]
+        found = self._git.remote_refs(self.project.clone_url, names, self._checkpoint)
+        tags = {name.removeprefix("refs/tags/"): at for name, at in found.items() if name.startswith("refs/tags/")}
+        at = found.get(branch)
+        return (at.commit if at else None), tags
+
+    def _read_back(self, plan: PushPlan, wanted: Sequence[Wanted]) -> str | None:
+        """Look at what is there: a Gitaly defect (gitaly 5991) reported failed atomic pushes as successes."""
+        branch_at, tags = self._observe(wanted)
+        pushed = [each for each in wanted if each.name not in plan.settled and each.name not in dict(plan.moved)]
+        missing = [each.name for each in pushed if tags.get(each.name) is None or tags[each.name].commit != each.commit]
+        if missing:
+            raise SyncError(
+                "push_not_visible", f"{self.project.path} does not show {', '.join(missing)} after the push"
+            )
+        return branch_at
+
+    def _with_room(self, ready: Mapping[str, Mirrored], tags_at: Mapping[str, TagAt]) -> Mapping[str, TagAt]:
+        """Remove the protected tags that accepted moves replace, each only where it still names the old commit."""
+        left = dict(tags_at)
+        for each in ready.values():
+            at = left.get(each.tag)
+            if at is None or each.release.replaces is None or at.commit != each.release.replaces:
+                continue
+            told = {"project": self.project.path, "tag": each.tag, "old": at.object, "old_commit": at.commit}
+            log.warning("mirror_tag_removed", extra={**told, "new": each.object, "run": each.release.run_id})
+            self._fence()
+            self._gitlab.remove_tag(self.project.id, each.tag)
+            del left[each.tag]
+        return left
+
+    def _outcomes(self, ready: Mapping[str, Mirrored], plan: PushPlan) -> dict[str, Mirrored | SyncError]:
+        moved = dict(plan.moved)
+        return {key: self._outcome(each, plan, moved.get(each.tag)) for key, each in ready.items()}
+
+    def _outcome(self, each: Mirrored, plan: PushPlan, moved_to: str | None) -> Mirrored | SyncError:
+        if moved_to is None:
+            return replace(each, new=each.tag not in plan.settled)
+        old = Content(moved_to, self._h1_at(each.release, moved_to))
+        said = f"the mirror has tag {each.tag} at {{old}}, released is {{new}}"
+        return version_moved(each.release, said, old, Content(each.commit, each.h1))

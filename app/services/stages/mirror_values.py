@@ -1,0 +1,104 @@
+"""What goes into the mirror stage and comes out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version, tag_name
+from app.services.ports import MirrorProject, SourceCopy
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a run wants mirrored. `subdir`: the module's directory by the rules, without a `/vN` at its end.
+
+    `replaces`: the commit that an operator allowed this one to take the version from (accept-move).
+    """
+
+    run_id: str
+    module: ModulePath
+    version: Version
+    commit: str
+    subdir: str
+    make_tag: bool = False
+    replaces: str | None = None
+
+    @property
+    def tag(self) -> str:
+        """The version's tag, short."""
+        return tag_name(self.subdir, self.version)
+
+    @property
+    def directories(self) -> list[str]:
+        """Where go.mod may be (modfetch/coderepo.go, findDir): `dir`, or for a `/vN` path `dir/vN`."""
+        suffix = self.module.major_suffix
+        nested = f"{self.subdir}{suffix}".strip("/")
+        return [self.subdir, nested] if suffix.startswith("/") else [self.subdir]
+
+
+Proof = Callable[[SourceCopy, Release, str], str]
+"""(cache, release, directory) -> the h1 of the zip that `go` makes of the released commit.
+
+SyncError `not_a_module` when `go` would refuse it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRequest:
+    """A repository's turn. `project` and `branch_at` are what is remembered (None: look)."""
+
+    clone_url: str
+    mirror: str
+    branch: str
+    releases: tuple[Release, ...]
+    project: MirrorProject | None = None
+    branch_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """A release that is in the mirror: its tag's object, where its go.mod is, that file, and the content's h1."""
+
+    tag: str
+    object: str
+    commit: str
+    directory: str
+    go_mod: bytes
+    h1: str
+    new: bool
+    release: Release
+
+    @property
+    def go_mod_sha256(self) -> str:
+        """The released go.mod's digest, to compare the proxy's `.mod` with."""
+        return hashlib.sha256(self.go_mod).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorResult:
+    """An outcome for each run's id; `project` and `branch_at` are worth remembering."""
+
+    outcomes: Mapping[str, Mirrored | SyncError]
+    project: MirrorProject | None
+    branch_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A commit, and the h1 of its zip where that is known."""
+
+    commit: str
+    h1: str | None
+
+    def __str__(self) -> str:
+        return f"{self.commit} ({self.h1 or 'h1 not known'})"
+
+
+def version_moved(release: Release, said: str, old: Content, new: Content) -> SyncError:
+    """A released version that would change; `said` has places for {old} and {new}."""
+    facts = {"old_commit": old.commit, "old_h1": old.h1, "new_commit": new.commit, "new_h1": new.h1}
+    message = f"{release.module}@{release.version}: {said.format(old=old, new=new)}"
+    return SyncError("version_moved", message, facts={"conflict": facts})
