@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app.doctor.advice import machine_of
 from app.doctor.findings import Finding, found
 from app.doctor.settings import Entry, GoSettings, covered, goproxy_text, is_too_wide, matches_any, patterns, shown
 
@@ -45,7 +46,7 @@ def _entry(settings: GoSettings, entry: Entry) -> Iterator[Finding]:
 
 
 def _netrc_instead(settings: GoSettings, entry: Entry) -> Iterator[str]:
-    yield f"printf 'machine %s login %s password %s\\n' {entry.host} USER PASSWORD >> ~/.netrc && chmod 600 ~/.netrc"
+    yield f"printf 'machine %s login %s password %s\\n' {machine_of(entry.url)} USER PASSWORD >> ~/.netrc && chmod 600 ~/.netrc"
     bare = entry.url.split("://", 1)[0] + "://" + entry.url.rpartition("@")[2]
     texts = [bare if other == entry else other.text for other in settings.entries]
     yield settings.set_command("GOPROXY", ",".join(texts))

@@ -86,10 +86,13 @@ def _requests(settings: GoSettings, client: Client, modules: tuple[str, ...]) ->
         if is_direct(settings, module.partition("@")[0]):
             yield client.ask("discovery", f"https://{module.partition('@')[0]}?go-get=1")
     proxied = [module for module in modules if not is_direct(settings, module.partition("@")[0])]
+    broken: set[Entry] = set()
     for entry in settings.entries:
         if entry.is_url and entry.scheme in ("http", "https"):
-            yield from _of_proxy(entry, client, proxied or [_SAMPLE])
-    yield from _of_database(settings, client)
+            for request in _of_proxy(entry, client, proxied or [_SAMPLE]):
+                broken |= set() if _usable(request) else {entry}
+                yield request
+    yield from _of_database(settings, client, broken)
 
 
 def _of_proxy(entry: Entry, client: Client, modules: list[str]) -> Iterator[Request]:
@@ -116,7 +119,7 @@ def _usable(request: Request) -> bool:
     return isinstance(outcome, Answer) and outcome.status in (200, 404, 410) and not outcome.is_html
 
 
-def _of_database(settings: GoSettings, client: Client) -> Iterator[Request]:
+def _of_database(settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:
     """Ask as go does: each proxy whether it passes the database on, then the first that does, else the database."""
     name, base = database(settings)
     if not name:
@@ -124,7 +127,9 @@ def _of_database(settings: GoSettings, client: Client) -> Iterator[Request]:
     for entry in settings.entries if base == f"https://{name}" else ():  # a URL in GOSUMDB bypasses the proxies
         if not entry.is_url:
             break
-        if entry.scheme == "file":
+        if entry in broken and not entry.any_error:
+            return  # go would not get past it either, and what is wrong with it is known
+        if entry in broken or entry.scheme == "file":
             continue
         request = client.ask("sumdb-supported", f"{entry.url}/sumdb/{name}/supported", entry)
         yield request

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.doctor.advice import host_of, install_ca, look, netrc_line, no_proxy
+from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy
 from app.doctor.explain_modules import MODULE_RULES
 from app.doctor.explain_rule import Rule, lines_of, rule
 from app.doctor.findings import Finding, unique
@@ -65,7 +65,7 @@ def _status(pattern: str, code: str, fix: Callable[[re.Match[str]], tuple[str, .
 
 
 def _credentials(found: re.Match[str]) -> tuple[str, ...]:
-    return (netrc_line(host_of(_url(found))),)
+    return (netrc_line(machine_of(_url(found))),)
 
 
 def _tried_out(found: re.Match[str]) -> tuple[str, ...]:
@@ -100,10 +100,8 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule(
         "gonosumdb-missing",
-        r"verifying (?P<module>\S+?)@\S+: .*/lookup/\S+: 40[34] .*",
-        lambda found: (
-            f"go env -w GONOSUMDB={found['module']}   # if it is private; with what GONOSUMDB has already, comma between",
-        ),
+        r"verifying .*/lookup/(?P<module>[^@\s]+)@\S+: (?:404 |.*set GONOSUMDB)",
+        "go env -w GONOSUMDB={module}   # if it is private; with what GONOSUMDB has already, comma between",
     ),
     rule("sumdb-pinned", rf"(?:verifying .*)?{_SUMDB}", _pinned),
     rule(
@@ -174,6 +172,7 @@ _RULES: tuple[Rule, ...] = (
         r"zip: not a valid zip file",
         _with("go env GOPROXY   # then: curl -sSIL PROXY/MODULE/@v/VERSION.zip: what answers in its place?"),
     ),
+    _status("400 Bad Request$", "client-certificate", _FORWARDER),
     _status("401 ", "needs-credentials", _credentials),
     _status("403 ", "forbidden", _with("curl -sSi {url}   # then ask who runs it to allow this machine or account")),
     _status("407 ", "egress-credentials", _with("export HTTP_PROXY=http://USER:PASSWORD@PROXY:PORT")),

@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPSConnection
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.doctor_world import TREE, Machine
-from tests.sandbox.bad_servers import Authority, Listener, Page, Pages, module_pages, text, tls_front
+from tests.sandbox.bad_servers import Authority, Listener, Pages, module_pages, text, tls_front
 from tests.sandbox.processes import end_group
 from tests.sandbox.serve import LoopbackServer
 
@@ -174,5 +174,9 @@ def _reserved() -> Iterator[socket.socket]:
         yield bound
 
 
-def missing() -> Page:
-    return text("not found\n", status=404)
+def wait_for(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Until it holds; the test fails when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nginx_world import PRIVATE, SHIPPED, Front, needs_nginx, nginx
-from tests.sandbox.bad_servers import Listener, mutual_forwarder
+from tests.integration.nginx_world import PRIVATE, SHIPPED, Front, needs_nginx, nginx, wait_for
+from tests.sandbox.bad_servers import Authority, Listener, mutual_forwarder
 from tests.sandbox.processes import run
 
 pytestmark = needs_nginx
@@ -49,12 +49,10 @@ def test_a_client_with_a_certificate_comes_in(tmp_path: Path) -> None:
     with nginx(tmp_path, access=MUTUAL) as front:
         own = front.authority.issue("laptop-7.corp.example")
         assert front.get(LIST, certificate=own).body == b"v1.0.0\n"
-        assert "laptop-7.corp.example" in front.log.read_text()
+        wait_for(lambda: "CN=laptop-7.corp.example" in front.log.read_text())
 
 
 def test_a_certificate_of_another_authority_is_refused(tmp_path: Path) -> None:
-    from tests.sandbox.bad_servers import Authority
-
     with nginx(tmp_path, access=MUTUAL) as front:
         foreign = Authority(tmp_path / "foreign", "Foreign CA").issue("laptop-7.corp.example")
         assert front.get(LIST, certificate=foreign).status == 400
@@ -86,7 +84,7 @@ def test_go_comes_in_with_a_password_from_netrc(tmp_path: Path) -> None:
         assert "401" in machine.download(f"{PRIVATE}@v1.0.0")
         assert "needs-credentials" in machine.codes("--module", f"{PRIVATE}@v1.0.0")
         netrc = Path(machine.environment["HOME"]) / ".netrc"
-        netrc.write_text("machine localhost login dev password secret\n")
+        netrc.write_text(f"machine localhost:{front.port} login dev password secret\n")
         netrc.chmod(0o600)
         assert machine.go("mod", "download", f"{PRIVATE}@v1.0.0").returncode == 0
         assert machine.codes("--module", f"{PRIVATE}@v1.0.0") == []

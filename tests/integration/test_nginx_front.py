@@ -1,13 +1,13 @@
 """The shipped nginx configuration under a real nginx: what a client and the upstreams see of it."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.integration.nginx_world import PRIVATE, PUBLIC, Front, needs_nginx, nginx
+from tests.integration.nginx_world import PRIVATE, PUBLIC, Front, needs_nginx, nginx, wait_for
 from tests.sandbox.bad_servers import module_pages, redirect, text
 
 pytestmark = needs_nginx
@@ -30,13 +30,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 def front(tmp_path: Path) -> Iterator[Front]:
     with nginx(tmp_path) as front:
         yield front
-
-
-def wait_for(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 def test_go_downloads_private_and_public_modules_through_it(front: Front) -> None:
@@ -331,8 +324,6 @@ def test_health_and_status(shared: Front) -> None:
 
 
 def test_many_clients_make_one_fetch(front: Front) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _: front.get(f"{BASE}/v1.0.0.zip").status, range(16)))
     assert replies == [200] * 16

@@ -148,11 +148,10 @@ def tls_front(pem: Path, backend: int, *, client_ca: Path | None = None) -> Hand
         context.load_verify_locations(client_ca)
 
     def handle(connection: socket.socket, stopping: threading.Event) -> None:
-        with (
-            context.wrap_socket(connection, server_side=True) as secure,
-            socket.create_connection(("127.0.0.1", backend)) as plain,
-        ):
-            _pipe(secure, plain)
+        with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secure:
+            if _greeted(secure):
+                with socket.create_connection(("127.0.0.1", backend)) as plain:
+                    _pipe(secure, plain)
 
     return handle
 
@@ -246,6 +245,18 @@ def _head(connection: socket.socket) -> str:
     while b"\r\n\r\n" not in data and (chunk := connection.recv(1)):
         data += chunk
     return data.decode()
+
+
+def _greeted(secure: ssl.SSLSocket) -> bool:
+    """Whether TLS came about. If not, the client's last bytes are read: a reset would overtake the alert that says why."""
+    try:
+        secure.do_handshake()
+    except ssl.SSLError:
+        secure.shutdown(socket.SHUT_WR)
+        while socket.socket.recv(secure, _CHUNK):
+            pass
+        return False
+    return True
 
 
 def _pipe(one: socket.socket, other: socket.socket) -> None:
