@@ -28,7 +28,7 @@ from tests.sandbox.service import Service
 from tests.sandbox.world import World
 
 # The real pre-cache pipeline starts a dozen processes; this one asks the proxy for the same three files.
-_PIPELINE = """\
+PIPELINE = """\
 workflow:
   name: "modsync $MODSYNC_RUN"
 
@@ -101,7 +101,7 @@ def _world(plan: Plan, root: Path) -> Iterator[tuple[World, Postgres | None]]:
     with ExitStack() as stack:
         postgres = stack.enter_context(Postgres()) if plan.database == "postgresql" else None
         more = f'\n[store]\nurl = "{postgres.url}"\n' if postgres else ""
-        yield stack.enter_context(World(root, give_up=45, patience=45, pipeline=_PIPELINE, more=more)), postgres
+        yield stack.enter_context(World(root, give_up=45, patience=45, pipeline=PIPELINE, more=more)), postgres
 
 
 def _session(plan: Plan, world: World, postgres: Postgres | None, result: Result) -> None:
