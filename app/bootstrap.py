@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
+from app.adapters.access_store import SqlAuditStore, SqlCredentialStore
 from app.adapters.background_queue import BackgroundQueue
 from app.adapters.database import connect
 from app.adapters.delivery_store import SqlDeliveryStore
@@ -20,6 +21,7 @@ from app.adapters.embedded_redis import socket_url
 from app.adapters.flow_store import SqlFlowStore
 from app.adapters.git import Credential, GitDoor, GitOptions
 from app.adapters.git_archive import GitArchive
+from app.adapters.git_resolve import SystemResolver
 from app.adapters.gitlab import GitLabApi, GitLabOptions
 from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.adapters.intake_store import SqlIntakeStore
@@ -30,13 +32,14 @@ from app.adapters.processes import end_orphans
 from app.adapters.rate_limit import Rate, SharedRateLimit
 from app.adapters.released_content import ReleasedContent
 from app.adapters.scratch import remove_stale
-from app.adapters.system import SystemClock, random_bits
+from app.adapters.system import SystemClock, random_bits, random_secret
 from app.config_models import Settings, Source
 from app.domain.errors import SyncError
 from app.domain.events import Policy
 from app.domain.modules import RuleBroken
 from app.domain.routing import Rule
 from app.domain.webhook import Secret
+from app.services.access import Access
 from app.services.branches import BranchResolver
 from app.services.checksum import SourceUnreadable, module_sums, zip_sums
 from app.services.deliveries import Deliveries, Pruning
@@ -94,6 +97,16 @@ class Container:
     def queue(self) -> RqJobQueue:
         """RQ's live queue."""
         return RqJobQueue(self.redis_url)
+
+    @cached_property
+    def audit(self) -> SqlAuditStore:
+        """The audit log."""
+        return SqlAuditStore(self.engine)
+
+    @cached_property
+    def access(self) -> Access:
+        """Tokens, login links and sessions."""
+        return Access(SqlCredentialStore(self.engine), self.audit, self.clock, self.new_id, random_secret)
 
     @cached_property
     def intake(self) -> Intake:
@@ -176,6 +189,8 @@ class Container:
             http_proxy=outgoing.http_proxy, ssh_key_file=outgoing.ssh_key_file,
             known_hosts_file=outgoing.known_hosts_file,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
+            # Behind an HTTP proxy it is the proxy that looks names up, and often nobody else can.
+            resolver=None if settings.sandbox.enabled or outgoing.http_proxy else SystemResolver(),
         )  # fmt: skip
         return GitDoor(options, self.credential)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, or_, select, update
 
+from app.adapters.access_store import append
 from app.adapters.database import writing
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
@@ -62,6 +63,7 @@ class SqlFlowStore:
                 connection.execute(insert(steps).values(**_step(claim.run, step)))
             if change.pushed:
                 _mark_pushed(connection, claim.run, now)
+                _audit_push(connection, claim.run, change, now)
             if change.status in ENDED:
                 end_attempt(connection, claim.run.id, claim.run.attempt, change.status, change.error, now)
         return job
@@ -198,6 +200,14 @@ def _values(change: Change, now: datetime) -> dict[str, Any]:
 def _step(run: Run, step: StepRecord) -> dict[str, Any]:
     values = {name: getattr(step, name) for name in StepRecord.__dataclass_fields__}
     return values | {"run_id": run.id, "attempt": run.attempt, "detail": plain(step.detail)}
+
+
+def _audit_push(connection: Connection, run: Run, change: Change, now: datetime) -> None:
+    """What was pushed where, in the log; a tag that was there already is no push."""
+    push = change.facts.get("push", {})
+    if push.get("new"):
+        after = {"tag": push.get("tag"), "object": push.get("object"), "commit": run.commit, "run": run.id}
+        append(connection, f"run:{run.id}", "push", f"mirror:{run.target.mirror}", now, after=after)
 
 
 def _mark_pushed(connection: Connection, run: Run, now: datetime) -> None:

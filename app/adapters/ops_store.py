@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
 
+from app.adapters.access_store import append
 from app.adapters.database import reading, writing
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
@@ -90,6 +91,11 @@ class SqlReplayStore:
             job = restart(
                 connection, row, kind="replay", stage=stage, actor=order.actor, reason=order.reason, now=now
             )  # fmt: skip
+            before = {"status": row["status"], "error": row["error"], "attempt": row["attempt"]}
+            append(
+                connection, order.actor, "run.replay", f"run:{run_id}", now, reason=order.reason, before=before,
+                after={"stage": stage.value, "attempt": row["attempt"] + 1, "forced": order.force},
+            )  # fmt: skip
         return Receipt(run_id, Status.QUEUED, duplicate=False, job=job)
 
     def cancel(self, run_id: str, actor: str, now: datetime) -> None:
@@ -108,6 +114,7 @@ class SqlReplayStore:
             }  # fmt: skip
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
             end_attempt(connection, run_id, row["attempt"], Status.FAILED, "cancelled", now)
+            append(connection, actor, "run.cancel", f"run:{run_id}", now, before={"status": row["status"]})
 
 
 def _hold_its_release(connection: Connection, run_id: str) -> None:

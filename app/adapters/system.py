@@ -22,3 +22,8 @@ class SystemClock:
 def random_bits(bits: int) -> int:
     """Unpredictable bits for ids."""
     return secrets.randbits(bits)
+
+
+def random_secret() -> str:
+    """43 characters of base64url: 256 bits that nobody can guess."""
+    return secrets.token_urlsafe(32)

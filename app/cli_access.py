@@ -1,0 +1,138 @@
+"""`modsync token`, `login-link` and `audit`: who may come in, and what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.table import Table
+
+from app.cli_open import actor, json_option, open_container
+from app.cli_output import NO, console, print_json
+from app.domain.access import Credential, Role
+from app.domain.audit import Entry, verify
+
+_ROLES = click.Choice([role.value for role in Role])
+
+
+@click.group("token", short_help="Make, list and end API tokens.")
+def token() -> None:
+    """Make, list and end API tokens."""
+
+
+@token.command("create")
+@click.argument("name")
+@click.option("--role", type=_ROLES, default=Role.VIEWER.value, show_default=True, help="What it may do.")
+@click.option(
+    "--days", type=click.FloatRange(0, 3660, min_open=True), default=90.0, show_default=True, help="How long it lives."
+)
+@json_option
+def create(name: str, role: str, days: float, as_json: bool) -> None:
+    """Make an API token and print it; it is shown this once and kept as a digest only.
+
+    \b
+    Examples:
+      modsync token create grafana
+      modsync token create on-call --role operator --days 30
+    """
+    secret, made = open_container().access.create_token(name, Role(role), days, actor())
+    if as_json:
+        print_json({"token": secret, **_json(made)})
+    else:
+        click.echo(secret)
+        click.echo(f"{made.name}: {made.role.value}, until {made.expires_at:%Y-%m-%d}, id {made.id}", err=True)
+
+
+@token.command("list")
+@json_option
+def list_tokens(as_json: bool) -> None:
+    """List API tokens: role, end, last use. The tokens themselves are not kept."""
+    found = open_container().access.tokens()
+    if as_json:
+        print_json([_json(each) for each in found])
+        return
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("id", "name", "role", "made by", "until", "last used", "ended"):
+        table.add_column(column)
+    for each in found:
+        used, ended = each.last_used_at, each.revoked_at
+        table.add_row(
+            each.id, each.name, each.role.value, each.created_by, f"{each.expires_at:%Y-%m-%d}",
+            f"{used:%Y-%m-%d %H:%M}" if used else "never", f"{ended:%Y-%m-%d %H:%M}" if ended else "",
+        )  # fmt: skip
+    console().print(table)
+
+
+@token.command("revoke")
+@click.argument("token")
+@click.option("--reason", default="", help="Why, for the audit log.")
+def revoke(token: str, reason: str) -> None:
+    """End an API token at once, by its id or name; its sessions are asked for a new login."""
+    ended = open_container().access.revoke_token(token, actor(), reason)
+    click.echo(f"token {ended.name} ({ended.id}) has ended")
+
+
+@click.command("login-link", short_help="Print an address that logs one person in, once.")
+@click.argument("name")
+@click.option("--role", type=_ROLES, default=Role.OPERATOR.value, show_default=True, help="What the session may do.")
+def login_link(name: str, role: str) -> None:
+    """Print an address that opens one session for NAME within ten minutes.
+
+    \b
+    Example:
+      modsync login-link alice --role operator
+    """
+    container = open_container()
+    secret = container.access.create_link(name, Role(role), actor())
+    # Behind the #: a fragment reaches no server log and no Referer header.
+    click.echo(f"{container.settings.web.base_url}/login#{secret}")
+
+
+@click.group("audit", short_help="Check and export the audit log.")
+def audit() -> None:
+    """Check and export the audit log."""
+
+
+@audit.command("verify")
+@json_option
+@click.pass_context
+def verify_log(ctx: click.Context, as_json: bool) -> None:
+    """Go through the whole log: status 0 when nothing was changed, removed or reordered, else 1.
+
+    Keep the last hash elsewhere: it also shows that entries were cut off at the end.
+    """
+    count, last, fault = verify(open_container().audit.entries())
+    if as_json:
+        print_json({"entries": count, "last_hash": last, "fault": fault.what if fault else None})
+    elif fault:
+        click.echo(f"the audit log is not intact: {fault.what}; {count} entries before it are right")
+    else:
+        click.echo(f"{count} entries, nothing changed; the last hash is {last}")
+    ctx.exit(NO if fault else 0)
+
+
+@audit.command("export")
+@click.option("--after", type=click.IntRange(0), default=0, help="Only entries with a number above this one.")
+def export(after: int) -> None:
+    """Print the log as JSON lines, oldest first."""
+    for line in _lines(open_container().audit.entries(after)):
+        click.echo(line)
+
+
+def _lines(entries: Iterator[Entry]) -> Iterator[str]:
+    for entry in entries:
+        yield json.dumps(entry.as_json(), sort_keys=True)
+
+
+def _json(each: Credential) -> dict[str, Any]:
+    return {
+        "id": each.id, "name": each.name, "role": each.role.value, "created_by": each.created_by,
+        "created_at": each.created_at.isoformat(), "expires_at": each.expires_at.isoformat(),
+        "last_used_at": each.last_used_at.isoformat() if each.last_used_at else None,
+        "revoked_at": each.revoked_at.isoformat() if each.revoked_at else None,
+    }  # fmt: skip
+
+
+commands: tuple[click.Command, ...] = (token, login_link, audit)
