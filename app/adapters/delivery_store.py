@@ -73,7 +73,7 @@ class SqlDeliveryStore:
         key = (deliveries.c.source, deliveries.c.secret_id)
         kept = select(*key, func.count(), func.max(deliveries.c.last_seen_at)).group_by(*key)
         with reading(self._engine) as connection:
-            rows = [*connection.execute(kept).tuples(), *connection.execute(select(secret_uses)).tuples()]
+            rows = [*connection.execute(kept), *connection.execute(select(secret_uses))]
             uses = _added(rows)
             return [_with_skew(connection, use) for use in uses]
 
@@ -169,7 +169,7 @@ def _forget(connection: Connection, ids: Sequence[str]) -> None:
     referred = exists().where(delivery_runs.c.delivery == deliveries.c.id)
     key = (deliveries.c.source, deliveries.c.secret_id)
     gone = select(*key, func.count(), func.max(deliveries.c.last_seen_at)).where(chosen, ~referred).group_by(*key)
-    for source, secret, count, last in connection.execute(gone).tuples().all():
+    for source, secret, count, last in connection.execute(gone).all():
         _count(connection, source, secret, count, last)
     connection.execute(delete(deliveries).where(chosen, ~referred))
     connection.execute(update(deliveries).where(chosen).values(headers={}, body=b"", pruned=True))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from app.adapters.git_resolve import Pin, Resolver
 from app.domain.errors import SyncError
 
 CACHE_MARK = "MODSYNC_CACHE"  # in the environment of every git that works in a cache: names its directory
@@ -53,7 +54,10 @@ Credentials = Callable[[str], Credential | None]
 
 @dataclass(frozen=True, slots=True)
 class GitOptions:
-    """How git runs on this machine. `timeout_seconds` bounds each command and each wait for a cache's lock."""
+    """How git runs on this machine. `timeout_seconds` bounds each command and each wait for a cache's lock.
+
+    `resolver`: looks sources' names up and pins them; None: git does it (sandbox), or the HTTP proxy.
+    """
 
     cache_dir: Path
     timeout_seconds: float = 600.0
@@ -65,6 +69,7 @@ class GitOptions:
     tagger_name: str = "modsync"
     tagger_email: str = "modsync@localhost"
     beat_seconds: float = 1.0  # how often the checkpoint is asked while git runs
+    resolver: Resolver | None = None
 
 
 _SETTINGS: Pairs = [
@@ -90,10 +95,16 @@ _SETTINGS: Pairs = [
 
 
 def environment(
-    options: GitOptions, *, git_dir: Path | None = None, url: str | None = None, credential: Credential | None = None
-) -> dict[str, str]:
-    """The environment of one git command on `git_dir` (None: no repository) that talks to `url` (None: to nobody)."""
+    options: GitOptions, *, git_dir: Path | None = None, url: str | None = None, credential: Credential | None = None,
+    pin: Pin | None = None,
+) -> dict[str, str]:  # fmt: skip
+    """The environment of one git command on `git_dir` (None: no repository) that talks to `url` (None: to nobody).
+
+    `pin`: the only addresses that the URL's host may stand for.
+    """
     pairs = [*_SETTINGS, *_network(options), *(_authorization(url, credential) if url and credential else [])]
+    if pin and pin.scheme != "ssh":
+        pairs.append(("http.curloptResolve", pin.curl))
     return {
         "HOME": _NOWHERE,
         "XDG_CONFIG_HOME": _NOWHERE,
@@ -108,7 +119,7 @@ def environment(
         "GIT_ASKPASS": "",  # empty also keeps git from SSH_ASKPASS
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_ALLOW_PROTOCOL": ":".join(options.protocols),
-        "GIT_SSH_COMMAND": _ssh(options),
+        "GIT_SSH_COMMAND": _ssh(options, pin),
         "GIT_SSH_VARIANT": "ssh",
         **({CACHE_MARK: str(git_dir)} if git_dir else {}),
         **_as_environment(pairs),
@@ -161,13 +172,15 @@ def _authorization(url: str, credential: Credential) -> Pairs:
     return [(f"http.{parts.scheme}://{host}/.extraHeader", f"Authorization: {credential.header()}")]
 
 
-def _ssh(options: GitOptions) -> str:
+def _ssh(options: GitOptions, pin: Pin | None) -> str:
     words = ["ssh", "-F", os.devnull, "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=30"]
     words += ["-oServerAliveInterval=15", "-oServerAliveCountMax=4"]
     if options.ssh_key_file:
         words += ["-oIdentitiesOnly=yes", "-i", str(options.ssh_key_file)]
     if options.known_hosts_file:
         words += [f'-oUserKnownHostsFile="{options.known_hosts_file}"']  # ssh itself splits it at spaces
+    if pin and pin.scheme == "ssh":
+        words += pin.ssh
     return shlex.join(words)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from app.adapters.git_env import Credentials, GitOptions, check_url, environment
 from app.adapters.git_errors import Side, classify, from_os
 from app.adapters.git_process import Result, Watch, run
+from app.adapters.git_resolve import Pin, pin
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.refs import TagAt
@@ -52,7 +53,9 @@ class Repository:
         Raises SyncError for a URL that git may not be given, and for timeouts.
         """
         check_url(url, self.options.protocols, _REFUSED[side])
-        return self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url), more)
+        resolver = self.options.resolver if side == "source" else None
+        pinned = pin(url, resolver) if resolver else None
+        return self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url), more, pinned)
 
     def failure(self, side: Side, url: str, result: Result, more: str = "") -> SyncError:
         """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""
@@ -85,10 +88,12 @@ class Repository:
         return environment(self.options, git_dir=self.path)
 
     def _run(
-        self, args: Sequence[str], url: str | None, stdin: bytes, where: str, more: Mapping[str, str] = _NO_MORE
-    ) -> Result:
+        self, args: Sequence[str], url: str | None, stdin: bytes, where: str, more: Mapping[str, str] = _NO_MORE,
+        pinned: Pin | None = None,
+    ) -> Result:  # fmt: skip
         credential = self._credentials(url) if url else None
-        env = environment(self.options, git_dir=self.path, url=url, credential=credential) | dict(more)
+        env = environment(self.options, git_dir=self.path, url=url, credential=credential, pin=pinned)
+        env |= more
         try:
             return run(args, env, self.path or self.options.cache_dir, self.watch, stdin=stdin, where=where)
         except OSError as error:

@@ -1,0 +1,78 @@
+"""Names of sources: which addresses they may stand for, and how git is held to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from app.adapters.git_env import GitOptions, environment
+from app.adapters.git_resolve import Pin, SystemResolver, is_inside, pin
+from app.domain.errors import SyncError
+
+URL = "https://git.corp.example/team/repo.git"
+
+
+class Names:
+    """A resolver with fixed answers."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+
+    def addresses(self, host: str, port: int) -> Sequence[str]:
+        if not self._addresses:
+            raise OSError(-2, "Name or service not known")
+        return self._addresses
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "0.1.2.3", "::", "224.0.0.1", "ff02::1",
+        "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1",
+        "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a9fe:a9fe::1",
+    ],
+)  # fmt: skip
+def test_addresses_of_this_machine_and_of_metadata_services_are_refused(address: str) -> None:
+    assert is_inside(address)
+    with pytest.raises(SyncError, match="clone_url_refused"):
+        pin(URL, Names("203.0.113.7", address))
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "192.168.7.7", "172.16.0.9", "203.0.113.7", "2001:db8::7", "fd12::1"])
+def test_public_and_private_addresses_are_a_companys_own(address: str) -> None:
+    found = pin(URL, Names(address))
+    assert found is not None
+    assert found.addresses == (address,)
+
+
+def test_a_name_that_nobody_knows_is_tried_again_later() -> None:
+    for names in (Names(), SystemResolver()):
+        with pytest.raises(SyncError) as caught:
+            pin("https://no-such-name.invalid/x", names)
+        assert (caught.value.code, caught.value.retryable) == ("source_unreachable", True)
+
+
+def test_the_machines_own_resolver_finds_this_machine() -> None:
+    with pytest.raises(SyncError, match="clone_url_refused"):
+        pin("https://localhost:8443/x", SystemResolver())
+
+
+def test_files_have_no_name() -> None:
+    assert pin("file:///srv/git/x", Names()) is None
+
+
+def test_git_is_held_to_the_addresses(tmp_path: Path) -> None:
+    found = pin("https://git.corp.example:8443/x", Names("203.0.113.7", "2001:db8::7"))
+    made = environment(GitOptions(tmp_path), url=URL, pin=found)
+    values = {made[f"GIT_CONFIG_KEY_{n}"]: made[f"GIT_CONFIG_VALUE_{n}"] for n in range(int(made["GIT_CONFIG_COUNT"]))}
+    assert values["http.curloptResolve"] == "git.corp.example:8443:203.0.113.7,[2001:db8::7]"
+    assert "HostName" not in made["GIT_SSH_COMMAND"]
+
+
+@pytest.mark.parametrize(("port", "alias"), [(22, "git.corp.example"), (2222, "[git.corp.example]:2222")])
+def test_ssh_is_held_to_the_address_and_knows_the_key_by_the_name(tmp_path: Path, port: int, alias: str) -> None:
+    made = environment(GitOptions(tmp_path), pin=Pin("git.corp.example", port, ("203.0.113.7",), "ssh"))
+    assert "-oHostName=203.0.113.7" in made["GIT_SSH_COMMAND"]
+    assert f"-oHostKeyAlias={alias}" in made["GIT_SSH_COMMAND"].replace("'", "")
