@@ -27,6 +27,7 @@ from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.job_queue import RqJobQueue
 from app.adapters.job_registry import RqJobRegistry
+from app.adapters.move_store import SqlMoveStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.adapters.processes import end_orphans
 from app.adapters.rate_limit import Rate, SharedRateLimit
@@ -46,6 +47,7 @@ from app.services.deliveries import Deliveries, Pruning
 from app.services.duty import Duty, DutyOptions
 from app.services.flow import Flow, FlowOptions
 from app.services.intake import Intake, SourceOptions, id_maker
+from app.services.moves import AcceptMove
 from app.services.planning import Planner
 from app.services.ports import JobQueue, SourceCopy
 from app.services.replay import Replay
@@ -162,6 +164,11 @@ class Container:
     def replay(self) -> Replay:
         """The replay service."""
         return Replay(SqlReplayStore(self.engine), self.enqueuer, self.clock, self.planner.today)
+
+    @cached_property
+    def moves(self) -> AcceptMove:
+        """The service that lets released versions move."""
+        return AcceptMove(SqlMoveStore(self.engine), self.queue, self.clock, self.planner.today, self.new_id)
 
     @cached_property
     def sweep(self) -> Sweep:

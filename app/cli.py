@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("app.cli_runs", "Say which rule, mirror, tag and proxy apply to a module."),
     "replay": ("app.cli_runs", "Begin a new attempt of a run, by its id or a job's."),
     "cancel": ("app.cli_runs", "End a run that is in flight."),
+    "accept-move": ("app.cli_moves", "Let a released version move to another commit."),
     "send": ("app.cli_send", "Send a signed release webhook, or print it as a curl command."),
     "deliveries": ("app.cli_deliveries", "List webhook requests, or show one."),
     "redeliver": ("app.cli_deliveries", "Take a webhook request once more, or all that failed."),

@@ -43,7 +43,7 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind(
         "version_moved",
         _N,
-        "A released version never changes: release a new version, or find out who moved the tag.",
+        "Release a new version and find out who moved the tag; modsync accept-move is the one deliberate way to move it.",
         True,
     ),
     ErrorKind("superseded", _N, "Nothing to do: a later delivery of this version took this run's place.", True),

@@ -1,4 +1,4 @@
-"""The API: runs, one run, replay, explain. JSON in and out; every error as app.web.errors says."""
+"""The API: runs, one run, replay, accepted moves, explain. JSON in and out; every error as app.web.errors says."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.domain.errors import SyncError
 from app.domain.ids import parse_job_id
 from app.domain.run import Stage
 from app.domain.webhook import parse_object
+from app.services.moves import MoveOrder
 from app.services.run_filter import RunFilter
 from app.services.stores import Receipt, ReplayOrder
 from app.services.views import RunSummary
@@ -61,6 +62,19 @@ def replay_answer(receipt: Receipt) -> dict[str, Any]:
         "run": receipt.run_id, "status": receipt.status.value, "attempt": job.attempt if job else None,
         "job": receipt.job, "links": run_links(receipt.run_id),
     }  # fmt: skip
+
+
+@blueprint.post("/moves")
+def accept_move() -> tuple[dict[str, Any], int]:
+    """Let a released version move to another commit (202); see AcceptMove.accept for the errors."""
+    body = _body()
+    fields = ("module", "version", "commit", "reason")
+    for name in body:
+        if name not in fields:
+            raise _wrong(name[:100], f"there is no such field; there are {', '.join(fields)}")
+    module, version, commit, reason = (_text(body, name) for name in fields)
+    receipt = container().moves.accept(MoveOrder(module, version, commit, principal().actor, reason))
+    return replay_answer(receipt), 202
 
 
 @blueprint.get("/explain")
@@ -126,6 +140,13 @@ def _reason(value: object) -> str:
         return ""
     if not isinstance(value, str) or len(value) > _LONGEST_REASON or "\x00" in value:
         raise _wrong("reason", f"must be a text of at most {_LONGEST_REASON} characters")
+    return value.strip()
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or "\x00" in value:
+        raise _wrong(name, "must be a text")
     return value.strip()
 
 

@@ -37,7 +37,7 @@ class FakeGitLab:
     refs: dict[int, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     pipelines: dict[int, MadePipeline] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    on_remove: Callable[[int, str], None] | None = None
+    on_remove: Callable[[int, str], object] | None = None
     _failures: dict[str, deque[SyncError]] = field(default_factory=lambda: defaultdict(deque))
     _cuts: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -133,6 +133,8 @@ class FlowWorld:
         self.source, self.mirror = FakeRepository(), FakeRepository()
         self.gitlab, self.proxy = FakeGitLab(), FakeGoProxy()
         self.git = FakeGit({SOURCE: self.source, f"{self.gitlab.url}/{MIRROR}.git": self.mirror})
+        self.gitlab.on_remove = lambda _project, ref: self.mirror.refs.pop(ref, None)
+        self.proxy_keeps = False  # True: what it has once it never fetches again, as Athens
         self.commit = self.source.commit({"go.mod": GO_MOD})
         self.source.tag("v1.0.0", self.commit)
         self.replays = SqlReplayStore(self.engine)
@@ -224,6 +226,8 @@ class FlowWorld:
     def cache(self, version: str) -> None:
         """The proxy fetches what the mirror has."""
         at = self.mirror.at(f"refs/tags/{version}")
+        if self.proxy_keeps and (MODULE, version) in self.proxy.held:
+            return
         if at and at.commit:
             self.proxy.hold(MODULE, ProxyInfo(version, None, at.commit), GO_MOD, at.commit.encode())
 

@@ -1,0 +1,121 @@
+"""MoveStore on SQLite or PostgreSQL: an accepted move is one transaction, so that nothing is ever half decided."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+
+from app.adapters.access_store import append
+from app.adapters.database import reading, writing
+from app.adapters.intake_store import run_row
+from app.adapters.rows import (
+    begin_attempt,
+    end_attempt,
+    hold_release,
+    is_active,
+    next_job,
+    restart,
+    run_of_row,
+    target_json,
+)
+from app.adapters.tables import releases, runs
+from app.domain.errors import SyncError
+from app.domain.run import Run, Stage, Status
+from app.services.moves import MoveOrder
+from app.services.stores import PlannedRun, Receipt
+
+KIND = "accept-move"
+
+
+class SqlMoveStore:
+    """See MoveStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def holder(self, module: str, version: str) -> Run | None:
+        """See MoveStore."""
+        held = (releases.c.module == module) & (releases.c.version == version)
+        query = select(runs).join(releases, releases.c.run_id == runs.c.id).where(held)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return run_of_row(row) if row else None
+
+    def accept(self, order: MoveOrder, plan: PlannedRun, now: datetime) -> Receipt:
+        """See MoveStore."""
+        with writing(self._engine) as connection:
+            release, old = _held(connection, order)
+            moved = _moved(order, release, old)
+            run_id, job = _begin(connection, order, plan, old, now)
+            connection.execute(update(runs).where(runs.c.id == run_id).values(facts={"moved": moved}))
+            _lose(connection, old, run_id, order, now)
+            which = (releases.c.module == order.module) & (releases.c.version == order.version)
+            changed = {"run_id": run_id, "commit": order.commit, "pushed_at": None}
+            connection.execute(update(releases).where(which).values(changed))
+            append(
+                connection, order.actor, "release.move", f"release:{order.name}", now, reason=order.reason,
+                before={"commit": moved["old_commit"], "h1": moved["old_h1"], "run": moved["old_run"]},
+                after={"commit": order.commit, "run": run_id},
+            )  # fmt: skip
+        return Receipt(run_id, Status.QUEUED, duplicate=False, job=job)
+
+
+def _held(connection: Connection, order: MoveOrder) -> tuple[RowMapping, RowMapping]:
+    """The release's row and that of the run that holds it, both locked."""
+    hold_release(connection, order.module, order.version)
+    which = (releases.c.module == order.module) & (releases.c.version == order.version)
+    release = connection.execute(select(releases).where(which)).mappings().one_or_none()
+    if release is None:
+        raise SyncError("not_found", f"no release {order.name} is known: nothing can move")
+    if release["commit"] == order.commit:
+        raise SyncError("bad_request", f"commit: {order.name} is at {order.commit} already", field="commit")
+    query = select(runs).where(runs.c.id == release["run_id"]).with_for_update()
+    return release, connection.execute(query).mappings().one()
+
+
+def _moved(order: MoveOrder, release: RowMapping, old: RowMapping) -> dict[str, Any]:
+    """What the new run has to know of before, and what is kept of the decision."""
+    return {
+        "old_commit": release["commit"], "old_h1": old["facts"].get("proof", {}).get("h1"), "old_run": old["id"],
+        "actor": order.actor, "reason": order.reason,
+    }  # fmt: skip
+
+
+def _begin(
+    connection: Connection, order: MoveOrder, plan: PlannedRun, old: RowMapping, now: datetime
+) -> tuple[str, str]:
+    """(run, job) of a new attempt of the new commit's run, which was rejected before; or of a new run."""
+    same = (runs.c.module == order.module) & (runs.c.version == order.version) & (runs.c.commit == order.commit)
+    query = select(runs).where(same).order_by(runs.c.id.desc()).limit(1).with_for_update()
+    known = connection.execute(query).mappings().one_or_none()
+    if known is None:
+        connection.execute(insert(runs).values(**run_row(plan, old["delivery"], now)))
+        begin_attempt(
+            connection, plan.id, 1, kind=KIND, stage=Stage.MIRROR, actor=order.actor, reason=order.reason, now=now
+        )  # fmt: skip
+        job = next_job(connection, plan.id, 1)
+        connection.execute(update(runs).where(runs.c.id == plan.id).values(job=job, job_at=now))
+        return plan.id, job
+    if is_active(known["status"]):
+        raise SyncError("still_running", f"run {known['id']} of {order.name} at {order.commit} is in flight")
+    today = {"target": target_json(plan.target), "mirror": plan.target.mirror}
+    connection.execute(update(runs).where(runs.c.id == known["id"]).values(today))
+    job = restart(
+        connection, known, kind=KIND, stage=Stage.MIRROR, actor=order.actor, reason=order.reason, now=now
+    )  # fmt: skip
+    return known["id"], job
+
+
+def _lose(connection: Connection, old: RowMapping, new_run: str, order: MoveOrder, now: datetime) -> None:
+    """The run that held the version: in flight it ends here, and the fence keeps its worker from another push."""
+    values: dict[str, Any] = {"replaced_by": new_run, "updated_at": now}
+    if is_active(old["status"]):
+        said = f"{order.actor} accepted the move of {order.name} to {order.commit} (run {new_run})"
+        values |= {
+            "status": Status.REJECTED, "active": False, "error": "superseded", "error_message": said, "due_at": None,
+            "fence": old["fence"] + 1, "lease_owner": None, "lease_until": None, "ended_at": now,
+        }  # fmt: skip
+        end_attempt(connection, old["id"], old["attempt"], Status.REJECTED, "superseded", now)
+    connection.execute(update(runs).where(runs.c.id == old["id"]).values(values))

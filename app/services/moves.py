@@ -1,0 +1,107 @@
+"""accept-move: the one deliberate way to give a released version other content.
+
+It only records the decision and begins a run; that run waits for the mirror's lease like every other, removes the old
+tag and pushes the new one. So a crash at any point leaves a run that goes on, and never half a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from app.domain.errors import SyncError
+from app.domain.run import Run, semantic_key
+from app.services.explain import parse_release
+from app.services.planning import Placed
+from app.services.ports import Clock, JobQueue
+from app.services.stores import PlannedRun, Receipt
+
+log = logging.getLogger(__name__)
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOrder:
+    """Who lets `module`@`version` move to `commit` (full hex), and why."""
+
+    module: str
+    version: str
+    commit: str
+    actor: str
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """`module@version`."""
+        return f"{self.module}@{self.version}"
+
+
+class MoveStore(Protocol):
+    """Decisions about released versions."""
+
+    def holder(self, module: str, version: str) -> Run | None:
+        """The run that holds the version; None when no run does."""
+        ...
+
+    def accept(self, order: MoveOrder, plan: PlannedRun, now: datetime) -> Receipt:
+        """Record old and new and begin the run that brings the new commit, in one transaction.
+
+        The run that held the version loses it: in flight it ends `superseded`, and its worker is fenced off. `plan` is
+        used when no run of this commit is known yet. Errors: not_found, bad_request (field commit: it is there
+        already), still_running (the new commit's run is in flight).
+        """
+        ...
+
+
+class AcceptMove:
+    """Checks an order and carries it out."""
+
+    def __init__(
+        self, store: MoveStore, queue: JobQueue, clock: Clock, place: Callable[[Run], Placed], new_id: Callable[[str], str]
+    ) -> None:  # fmt: skip
+        self._store, self._queue, self._clock, self._place, self._new_id = store, queue, clock, place, new_id
+
+    def accept(self, order: MoveOrder) -> Receipt:
+        """Begin the move.
+
+        Errors: bad_request (with its field), not_found, still_running, no_rule and clone_url_refused (today's rules).
+        """
+        _check(order)
+        holder = self._store.holder(order.module, order.version)
+        if holder is None:
+            raise SyncError("not_found", f"no release {order.name} is known: nothing can move")
+        receipt = self._store.accept(order, self._plan(order, holder), self._clock.now())
+        told = {"release": order.name, "old": holder.commit, "new": order.commit, "actor": order.actor}
+        log.warning("move_accepted", extra={**told, "reason": order.reason, "run": receipt.run_id})
+        self._enqueue(receipt)
+        return receipt
+
+    def _plan(self, order: MoveOrder, holder: Run) -> PlannedRun:
+        """Where today's rules put the release, as reported by the same source."""
+        target = self._place(replace(holder, commit=order.commit)).target
+        key = semantic_key(order.module, order.version, holder.ref, order.commit)
+        return PlannedRun(
+            id=self._new_id("r"), source=holder.source, module=order.module, version=order.version, ref=holder.ref,
+            commit=order.commit, semantic=key, event={**holder.event, "commit": order.commit}, target=target,
+            actor=order.actor,
+        )  # fmt: skip
+
+    def _enqueue(self, receipt: Receipt) -> None:
+        try:
+            self._queue.enqueue(receipt.job or "", receipt.run_id)
+        except SyncError as error:
+            log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})  # the sweeper does it
+
+
+def _check(order: MoveOrder) -> None:
+    parse_release(order.module, order.version)
+    if not _COMMIT.fullmatch(order.commit):
+        raise SyncError("bad_request", "commit: give the full commit in lower-case hex", field="commit")
+    if not order.reason.strip() or len(order.reason) > _LONGEST_REASON:
+        said = f"reason: say why, in at most {_LONGEST_REASON} characters; it is kept"
+        raise SyncError("bad_request", said, field="reason")

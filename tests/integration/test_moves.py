@@ -1,0 +1,258 @@
+"""Released versions that would change: caught everywhere, named with both commits and h1 values, moved only by accept-move."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from app.adapters.access_store import SqlAuditStore
+from app.adapters.move_store import SqlMoveStore
+from app.domain.audit import verify
+from app.domain.errors import SyncError
+from app.domain.run import Run, Stage, Status
+from app.services.moves import AcceptMove, MoveOrder
+from app.services.planning import Placed
+from app.services.stores import Receipt, ReplayOrder
+from tests.integration.flow_world import MIRROR, MODULE, CrashError, FlowWorld, Fuse
+
+VERSION = "v1.0.0"
+
+
+def h1(commit: str) -> str:
+    """As FlowWorld hashes."""
+    return "h1:" + hashlib.sha256(commit.encode()).hexdigest()
+
+
+class Moving:
+    """A world whose v1.0.0 was released at `old` and whose source tag was then moved to `new`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.world = FlowWorld(directory)
+        self.old, self.first = self.world.commit, self.world.take().run_id
+        self.store = SqlMoveStore(self.world.engine)
+        self.moves = AcceptMove(
+            self.store, self.world.queue, self.world.clock, lambda run: Placed(run.module, run.target), self._new_id
+        )
+        self._made = 0
+
+    def released_then_moved(self) -> None:
+        self.world.settle(self.first)
+        assert self.world.run(self.first).status is Status.DONE
+        self.move()
+
+    def move(self) -> None:
+        self.new = self.world.source.commit({"moved.go": b""})
+        self.world.source.tag(VERSION, self.new)
+
+    def accept(self, commit: str = "", reason: str = "wrong branch") -> Receipt:
+        return self.moves.accept(MoveOrder(MODULE, VERSION, commit or self.new, "cli:me", reason))
+
+    def run(self, run_id: str) -> Run:
+        return self.world.run(run_id)
+
+    def _new_id(self, prefix: str) -> str:
+        self._made += 1
+        return f"{prefix}{self._made + 500:019d}"
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Moving:
+    return Moving(tmp_path)
+
+
+def test_a_move_is_caught_at_intake_with_both_commits_and_the_known_h1(moving: Moving) -> None:
+    moving.released_then_moved()
+    refused = moving.world.take(commit=moving.new)
+    run = moving.run(refused.run_id)
+    assert (refused.status, run.error) == (Status.REJECTED, "version_moved")
+    assert run.error_message is not None
+    for part in (moving.old, moving.new, h1(moving.old)):
+        assert part in run.error_message
+
+
+def test_a_move_is_caught_at_fetch(moving: Moving) -> None:
+    """The run was released at the old commit, which was seen there; the source has the tag elsewhere now."""
+    moving.released_then_moved()
+    moving.world.replays.replay(
+        moving.first, ReplayOrder("cli:me", "", Stage.MIRROR, force=True), None, moving.world.clock.now()
+    )
+    moving.world.settle(moving.first)
+    run = moving.run(moving.first)
+    assert (run.status, run.error) == (Status.REJECTED, "version_moved")
+    assert run.facts["conflict"] == {
+        "old_commit": moving.old, "old_h1": h1(moving.old), "new_commit": moving.new, "new_h1": h1(moving.new),
+    }  # fmt: skip
+    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.old
+
+
+def test_a_move_is_caught_at_push(moving: Moving) -> None:
+    """The mirror has the version from somewhere else: nobody here knows that content."""
+    other = moving.world.mirror.commit({"other.go": b""})
+    moving.world.mirror.tag(VERSION, other)
+    moving.world.settle(moving.first)
+    run = moving.run(moving.first)
+    assert (run.status, run.error) == (Status.REJECTED, "version_moved")
+    assert run.facts["conflict"] == {
+        "old_commit": other, "old_h1": None, "new_commit": moving.old, "new_h1": h1(moving.old),
+    }  # fmt: skip
+    assert f"{other} (h1 not known)" in (run.error_message or "")
+
+
+def test_an_accepted_move_ends_done_where_the_proxy_fetches_anew(moving: Moving) -> None:
+    moving.released_then_moved()
+    rejected = moving.world.take(commit=moving.new).run_id
+    receipt = moving.accept()
+    assert receipt.run_id == rejected  # a new attempt of the run that was rejected
+    moving.world.settle(rejected)
+
+    done = moving.run(rejected)
+    assert (done.status, done.attempt) == (Status.DONE, 2)
+    assert moving.world.mirror.refs == {"refs/heads/ci-sync": moving.new, f"refs/tags/{VERSION}": moving.new}
+    assert moving.world.gitlab.calls.count("remove_tag") == 1
+    assert moving.run(moving.first).status is Status.DONE  # what was true then stays true
+
+
+def test_a_proxy_that_keeps_the_old_content_is_told_with_the_steps_to_purge_it(moving: Moving) -> None:
+    moving.world.proxy_keeps = True
+    moving.released_then_moved()
+    run_id = moving.accept().run_id
+    moving.world.settle(run_id)
+    run = moving.run(run_id)
+    assert (run.status, run.error) == (Status.FAILED, "proxy_holds_old")
+    assert run.error_message is not None
+    for part in (moving.old, moving.new, h1(moving.old), h1(moving.new), "from the proxy's storage"):
+        assert part in run.error_message
+
+    moving.world.proxy.held.clear()
+    moving.world.cache(VERSION)
+    moving.world.replays.replay(run_id, ReplayOrder("cli:me", "purged"), None, moving.world.clock.now())
+    moving.world.settle(run_id)
+    assert moving.run(run_id).status is Status.DONE
+
+
+def test_who_why_old_and_new_are_recorded_before_anything_is_forced(moving: Moving) -> None:
+    moving.released_then_moved()
+    run_id = moving.accept(reason="INC-4711").run_id
+    assert "remove_tag" not in moving.world.gitlab.calls
+    audit = SqlAuditStore(moving.world.engine)
+    entry = audit.newest(1)[0]
+    assert (entry.actor, entry.action, entry.reason) == ("cli:me", "release.move", "INC-4711")
+    assert entry.object == f"release:{MODULE}@{VERSION}"
+    assert entry.before == {"commit": moving.old, "h1": h1(moving.old), "run": moving.first}
+    assert entry.after == {"commit": moving.new, "run": run_id}
+    assert verify(audit.entries())[2] is None
+    assert moving.run(run_id).facts["moved"]["old_commit"] == moving.old
+
+
+def test_the_old_run_cannot_come_back(moving: Moving) -> None:
+    moving.released_then_moved()
+    run_id = moving.accept().run_id
+    moving.world.settle(run_id)
+    with pytest.raises(SyncError) as caught:
+        moving.world.replays.replay(
+            moving.first, ReplayOrder("cli:me", "", Stage.MIRROR, force=True), None, moving.world.clock.now()
+        )
+    assert caught.value.code == "not_replayable"
+    assert moving.world.take(commit="a" * 40).status is Status.REJECTED
+
+
+def test_a_run_in_flight_loses_the_version_and_its_worker_is_fenced_off(moving: Moving) -> None:
+    class AcceptMeanwhile(Fuse):
+        def around(self, name: str):  # type: ignore[no-untyped-def]
+            if name == "cache.push":
+                moving.move()
+                moving.run_id = moving.accept().run_id  # type: ignore[attr-defined]
+            return super().around(name)
+
+    moving.world.flow(AcceptMeanwhile()).advance(moving.first)
+    old = moving.run(moving.first)
+    assert (old.status, old.error) == (Status.REJECTED, "superseded")
+    new_id: str = moving.run_id  # type: ignore[attr-defined]
+    moving.world.settle(new_id)
+    # What the old worker had pushed in that moment is what the move replaces.
+    assert moving.run(new_id).status is Status.DONE
+    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.new
+
+
+def test_the_move_waits_for_whoever_holds_the_mirror(moving: Moving) -> None:
+    moving.released_then_moved()
+    store = moving.world.flow()._store
+    assert store.lease_mirror(MIRROR, "somebody", moving.world.clock.now(), 10) is not None  # type: ignore[attr-defined]
+    run_id = moving.accept().run_id
+    moving.world.work()
+    assert "remove_tag" not in moving.world.gitlab.calls
+    moving.world.clock.advance(11)
+    moving.world.settle(run_id)
+    assert moving.run(run_id).status is Status.DONE
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_worker_that_dies_anywhere_in_a_move_leaves_one_that_ends_well(tmp_path: Path, after: bool) -> None:
+    calls = 40
+    number = 0
+    while number < calls:
+        directory = tmp_path / f"{number}"
+        directory.mkdir()
+        moving = Moving(directory)
+        moving.released_then_moved()
+        run_id = moving.accept().run_id
+        fuse = Fuse(number, after)
+        try:
+            moving.world.advance(run_id, fuse)
+        except CrashError:
+            moving.world.clock.advance(11)
+        calls = min(calls, len(fuse.seen) if len(fuse.seen) <= number else calls)
+        moving.world.settle(run_id)
+        assert moving.run(run_id).status is Status.DONE, fuse.seen
+        assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.new
+        number += 1
+    assert "gitlab.remove_tag" in fuse.seen
+
+
+def test_a_tag_that_is_a_third_commits_is_left_alone(moving: Moving) -> None:
+    moving.released_then_moved()
+    third = moving.world.mirror.commit({"third.go": b""})
+    moving.world.mirror.tag(VERSION, third)
+    run_id = moving.accept().run_id
+    moving.world.settle(run_id)
+    assert (moving.run(run_id).status, moving.run(run_id).error) == (Status.REJECTED, "version_moved")
+    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == third
+
+
+def test_a_commit_that_the_sources_tag_is_not_at_is_not_moved_to(moving: Moving) -> None:
+    moving.released_then_moved()
+    elsewhere = moving.world.source.commit({"elsewhere.go": b""})
+    run_id = moving.accept(elsewhere).run_id
+    moving.world.settle(run_id)
+    assert moving.run(run_id).error == "commit_mismatch"
+    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.old
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        ({"version": "v9.9.9"}, "not_found", None),
+        ({"version": "1.0"}, "bad_request", "version"),
+        ({"module": "no dots"}, "bad_request", "module"),
+        ({"commit": "abc1234"}, "bad_request", "commit"),
+        ({"commit": "OLD"}, "bad_request", "commit"),
+        ({"reason": "  "}, "bad_request", "reason"),
+        ({"reason": "x" * 501}, "bad_request", "reason"),
+    ],
+)
+def test_bad_orders(moving: Moving, change: dict[str, str], code: str, field: str | None) -> None:
+    moving.released_then_moved()
+    given = {"module": MODULE, "version": VERSION, "commit": moving.new, "actor": "cli:me", "reason": "why"} | change
+    given["commit"] = given["commit"].replace("OLD", moving.old)
+    with pytest.raises(SyncError) as caught:
+        moving.moves.accept(MoveOrder(**given))
+    assert (caught.value.code, caught.value.field) == (code, field)
+    assert moving.run(moving.first).status is Status.DONE
+
+
+def test_the_same_order_twice_begins_one_run(moving: Moving) -> None:
+    moving.released_then_moved()
+    moving.accept()
+    with pytest.raises(SyncError) as caught:
+        moving.accept()
+    assert (caught.value.code, caught.value.field) == ("bad_request", "commit")
