@@ -14,6 +14,7 @@ from app.config_models import ConfigError
 from app.domain.errors import SyncError
 from app.domain.run import Status
 from app.services.views import View, as_json
+from app.services.words import duration as duration
 
 NO, USAGE, CONFIGURATION, UNAVAILABLE = 1, 2, 3, 4
 _STATUS_OF_CODE = {"bad_request": USAGE, "store_unavailable": UNAVAILABLE, "queue_unavailable": UNAVAILABLE}
@@ -71,15 +72,3 @@ def printable(text: str) -> str:
 def local(moment: datetime | None) -> str:
     """A time in the reader's zone (TZ), to the second; "-" for none."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
-
-
-def duration(seconds: float) -> str:
-    """`0.84 s`, `12.3 s`, `3 min 05 s`, `2 h 07 min`."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -85,7 +85,8 @@ def _facts(row: RowMapping) -> Facts:
     facts: Mapping[str, Any] = row["facts"]
     pipeline = {name: value for name, value in facts.get("pipeline", {}).items() if name not in _INTERNAL}
     verify = facts.get("verify", {})
-    return Facts(facts.get("project", {}), facts.get("push", {}), pipeline, verify, _go_sum(row, verify))
+    found = (facts.get(name, {}) for name in ("project", "push", "proof"))
+    return Facts(*found, pipeline, verify, _go_sum(row, verify))
 
 
 def _go_sum(row: RowMapping, verify: Mapping[str, Any]) -> tuple[str, ...]:

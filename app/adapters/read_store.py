@@ -111,7 +111,10 @@ def _behind(created_at: datetime, run_id: str) -> ColumnElement[bool]:
 
 
 def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
-    equal = {runs.c.version: wanted.version, runs.c.source: wanted.source}
+    equal = {
+        runs.c.version: wanted.version, runs.c.source: wanted.source, runs.c.error: wanted.error,
+        runs.c.mirror: wanted.mirror,
+    }  # fmt: skip
     found = [column == value for column, value in equal.items() if value]
     if wanted.module:
         found.append(_module(wanted.module))

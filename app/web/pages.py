@@ -1,32 +1,22 @@
-"""The landing page: how things stand, the last runs, and the ways on. Plain HTML and CSS."""
+"""The first page: how things stand. The other pages are in pages_*.py; all of them are on page.blueprint."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import render_template
 
-from app.domain.errors import SyncError
-from app.services.run_filter import RunFilter
-from app.web.context import container, queries
+from app.web import pages_bulk, pages_deliveries, pages_lists, pages_releases, pages_run, standing
+from app.web.page import blueprint
 
-blueprint = Blueprint("pages", __name__)
-_SHOWN = 20
+__all__ = ["blueprint", "pages_bulk", "pages_deliveries", "pages_lists", "pages_releases", "pages_run"]
 
 
 @blueprint.get("/")
-def overview() -> str:
-    """Counts and the newest runs; Redis being away is said and hides nothing else."""
-    page = queries().runs(RunFilter(), None, _SHOWN)
-    return render_template(
-        "overview.html",
-        counts=queries().counts(),
-        runs=page.items,
-        waiting=_waiting(),
-        base_url=container().settings.web.base_url,
-    )
+def now() -> str:
+    """What runs, waits, failed and is blocked; health; the service level. Without a database or Redis it says so."""
+    return render_template("now.html", **standing.values())
 
 
-def _waiting() -> int | None:
-    try:
-        return container().queue.depth()
-    except SyncError:
-        return None
+@blueprint.get("/live/now")
+def now_live() -> str:
+    """The parts of the first page that change, for static/live.js."""
+    return render_template("_now_live.html", **standing.values())

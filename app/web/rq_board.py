@@ -105,5 +105,5 @@ def _replay(job_id: str) -> Response:
 
 def _no_such_job(_error: NoSuchJobError) -> Response:
     job_id = str((request.view_args or {}).get("job_id", ""))
-    known = f"; the run is at /api/runs/{job_id}" if run_of(job_id) else ""
+    known = f"; the run is at /runs/{job_id}" if run_of(job_id) else ""
     return sync_error(SyncError("not_found", f"Redis does not hold this job (any more){known}"))

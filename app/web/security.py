@@ -18,7 +18,8 @@ from flask import Response, g, request
 from werkzeug.exceptions import Forbidden
 
 _CSP = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
 )
 # The dashboard's templates are compiled in the browser (underscore: new Function) and have style attributes.
 # Its one inline script carries a nonce, so no other inline script runs there either.

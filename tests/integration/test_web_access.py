@@ -103,7 +103,7 @@ def test_logout_ends_the_session_in_the_browser(web: WebWorld) -> None:
 
 def test_private_pages_carry_their_guards(web: WebWorld) -> None:
     headers = web.ask("GET", "/", headers={**web.cookie(), **BROWSER}).headers
-    assert "script-src" not in headers["content-security-policy"]
+    assert "script-src 'self';" in headers["content-security-policy"]
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]

@@ -46,7 +46,7 @@ def test_a_release_is_a_job_with_the_same_id(web: WebWorld) -> None:
     assert web.get(f"{BOARD}/data/job/{run}-1-1.json").json["status"] == "queued"
     page = web.get(f"{BOARD}/view/job/{run}-1-1")
     assert page.status == 200
-    assert f'href="/api/runs/{run}-1-1"' in page.text
+    assert f'href="/runs/{run}-1-1"' in page.text
 
 
 def test_its_pages_name_no_other_host_and_allow_only_their_own_scripts(web: WebWorld) -> None:

@@ -25,6 +25,20 @@ ROUTES: dict[str, tuple[str, str]] = {
     "/metrics": ("GET", METRICS),
     "/logout": ("POST", PRIVATE),
     "/": ("GET", PRIVATE),
+    "/live/now": ("GET", PRIVATE),
+    "/live/runs/<identifier>": ("GET", PRIVATE),
+    "/releases": ("GET", PRIVATE),
+    "/runs/<identifier>": ("GET", PRIVATE),
+    "/runs/<identifier>/replay": ("POST", PRIVATE),
+    "/runs/<identifier>/cancel": ("POST", PRIVATE),
+    "/replays": ("GET POST", PRIVATE),
+    "/modules": ("GET", PRIVATE),
+    "/modules/<path:name>": ("GET", PRIVATE),
+    "/mirrors": ("GET", PRIVATE),
+    "/deliveries": ("GET", PRIVATE),
+    "/deliveries/<identifier>": ("GET", PRIVATE),
+    "/deliveries/<identifier>/redeliver": ("POST", PRIVATE),
+    "/sources": ("GET", PRIVATE),
     "/api/runs": ("GET", PRIVATE),
     "/api/runs/<identifier>": ("GET", PRIVATE),
     "/api/runs/<identifier>/replay": ("POST", PRIVATE),
@@ -58,6 +72,7 @@ ROUTES: dict[str, tuple[str, str]] = {
 VALUES = {
     "source": "platform", "identifier": "r" + "0" * 19, "filename": "style.css", "instance_number": 0,
     "queue_name": "live", "registry_name": "queued", "per_page": 8, "order": "asc", "page": 1, "job_id": "some-job",
+    "name": "go.corp.example/team/repo",
 }  # fmt: skip
 CASES = [(rule, method, who) for rule, (methods, who) in ROUTES.items() for method in methods.split()]
 

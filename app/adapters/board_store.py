@@ -1,0 +1,140 @@
+"""BoardStore on SQLite or PostgreSQL: what the pages show beside lists of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, case, func, select
+
+from app.adapters.board_rows import mirror_row, module_row, seen
+from app.adapters.database import reading
+from app.adapters.level_query import level_rows
+from app.adapters.read_rows import summary
+from app.adapters.read_store import SqlReadStore
+from app.adapters.tables import mirrors, releases, runs, steps
+from app.domain.run import Status
+from app.services.board import (
+    FailureCount,
+    MirrorRow,
+    ModuleRow,
+    Now,
+    Seen,
+)
+from app.services.level import LevelRow
+from app.services.ports import Clock
+from app.services.views import Page, RunSummary
+
+# A list needs few of a run's columns, and none of its JSON.
+_SUMMARY = [runs.c[name] for name in RunSummary.__dataclass_fields__ if name in runs.c] + [runs.c.error_message]
+_FAILED_FOR = timedelta(days=1)
+# How many steps are looked at for a word about GitLab and the proxies: a bound, for this is asked every two seconds.
+_STEPS = 200
+
+
+class SqlBoardStore:
+    """See BoardStore."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine, self._clock = engine, clock
+
+    def now(self, limit: int) -> Now:
+        """See BoardStore."""
+        moment = self._clock.now()
+        held = runs.c.active & (runs.c.lease_until >= moment)
+        idle = runs.c.active & (runs.c.lease_until.is_(None) | (runs.c.lease_until < moment))
+        failed = (runs.c.status == Status.FAILED) & (runs.c.ended_at >= moment - _FAILED_FOR)
+        counts = SqlReadStore(self._engine, self._clock).counts()
+        with reading(self._engine) as connection:
+            return Now(
+                counts,
+                _summaries(connection, held, runs.c.updated_at.desc(), limit),
+                _summaries(connection, idle & runs.c.error.is_(None), runs.c.due_at, limit),
+                _summaries(connection, idle & runs.c.error.is_not(None), runs.c.due_at, limit),
+                _summaries(connection, failed, runs.c.ended_at.desc(), limit),
+                _seen(connection),
+            )
+
+    def level(self, since: datetime, bucket_seconds: int) -> list[LevelRow]:
+        """See BoardStore."""
+        with reading(self._engine) as connection:
+            return level_rows(connection, since, bucket_seconds)
+
+    def modules(self, text: str, after: str | None, limit: int) -> Page[ModuleRow]:
+        """See BoardStore."""
+        conditions = _by_name(runs.c.module, text, after)
+        counted = select(runs.c.module, func.count().label("runs")).where(*conditions)
+        query = counted.group_by(runs.c.module).order_by(runs.c.module).limit(limit + 1)
+        with reading(self._engine) as connection:
+            found = connection.execute(query).mappings().all()
+            names = [row["module"] for row in found[:limit]]
+            newest, held = _newest(connection, runs.c.module, names), _pushed(connection, names)
+        rows = tuple(module_row(row, newest[row["module"]], held.get(row["module"], 0)) for row in found[:limit])
+        return Page(rows, names[-1] if len(found) > limit else None)
+
+    def mirrors(self, text: str, after: str | None, limit: int) -> Page[MirrorRow]:
+        """See BoardStore."""
+        query = select(mirrors).where(*_by_name(mirrors.c.path, text, after)).order_by(mirrors.c.path).limit(limit + 1)
+        now = self._clock.now()
+        with reading(self._engine) as connection:
+            found = connection.execute(query).mappings().all()
+            newest = _newest(connection, runs.c.mirror, [row["path"] for row in found[:limit]])
+        rows = tuple(mirror_row(row, newest.get(row["path"]), now) for row in found[:limit])
+        return Page(rows, rows[-1].path if len(found) > limit else None)
+
+    def failures(self, since: datetime) -> list[FailureCount]:
+        """See BoardStore."""
+        number = func.count().label("runs")
+        query = select(runs.c.error, number).where(*_ended_failed(since), runs.c.error.is_not(None))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.group_by(runs.c.error).order_by(number.desc(), runs.c.error)).all()
+        return [FailureCount(row.error, row.runs) for row in rows]
+
+    def failed(self, code: str, since: datetime, limit: int) -> list[RunSummary]:
+        """See BoardStore."""
+        query = select(*_SUMMARY).where(*_ended_failed(since), runs.c.error == code)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(runs.c.ended_at, runs.c.id).limit(limit)).mappings().all()
+        return [summary(row) for row in rows]
+
+
+def _ended_failed(since: datetime) -> list[ColumnElement[bool]]:
+    return [runs.c.status == Status.FAILED, runs.c.ended_at >= since]
+
+
+def _summaries(connection: Connection, which: ColumnElement[bool], order: Any, limit: int) -> tuple[RunSummary, ...]:
+    query = select(*_SUMMARY).where(which).order_by(order, runs.c.id).limit(limit)
+    return tuple(summary(row) for row in connection.execute(query).mappings())
+
+
+def _by_name(column: Any, text: str, after: str | None) -> list[ColumnElement[bool]]:
+    found = [column.icontains(text, autoescape=True)] if text else []
+    return [*found, column > after] if after is not None else found
+
+
+def _newest(connection: Connection, column: Any, names: Collection[str]) -> dict[str, RunSummary]:
+    """The newest run by the value that it has in `column`."""
+    place = func.row_number().over(partition_by=column, order_by=(runs.c.created_at.desc(), runs.c.id.desc()))
+    ranked = select(runs.c.id, column.label("name"), place.label("place")).where(column.in_(list(names))).subquery()
+    query = select(*_SUMMARY, ranked.c.name).join(ranked, ranked.c.id == runs.c.id).where(ranked.c.place == 1)
+    return {row["name"]: summary(row) for row in connection.execute(query).mappings()}
+
+
+def _pushed(connection: Connection, names: Collection[str]) -> dict[str, int]:
+    pushed = (releases.c.module.in_(list(names)), releases.c.pushed_at.is_not(None))
+    query = select(releases.c.module, func.count()).where(*pushed).group_by(releases.c.module)
+    return dict(connection.execute(query).tuples().all())
+
+
+def _seen(connection: Connection) -> tuple[Seen, ...]:
+    """The newest word about each system; the newest steps only."""
+    last = select(steps).order_by(steps.c.id.desc()).limit(_STEPS).subquery()
+    target = case((last.c.stage == "verify", runs.c.target))  # the JSON is of use for proxies only
+    columns = (last.c.stage, last.c.outcome, last.c.ended_at, last.c.error, last.c.message, target.label("target"))
+    query = select(*columns).join(runs, runs.c.id == last.c.run_id).order_by(last.c.id.desc())
+    found: dict[tuple[str, str], Seen] = {}
+    rows: list[RowMapping] = list(connection.execute(query).mappings())
+    for each in (word for row in rows if (word := seen(row))):
+        found.setdefault((each.system, each.name), each)
+    return tuple(found.values())

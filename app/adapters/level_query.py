@@ -1,0 +1,43 @@
+"""The service level's numbers, counted inside the database: a month can hold many releases."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Integer, case, cast, func, select
+
+from app.adapters.tables import attempts, runs
+from app.domain.run import Status
+from app.services.level import GOAL_SECONDS, QUICK_SECONDS, Kind, LevelRow
+
+
+def level_rows(connection: Connection, since: datetime, bucket_seconds: int) -> list[LevelRow]:
+    """Releases recorded since then by bucket and kind; the first time it was done counts, not a forced replay's."""
+    done = select(attempts.c.run_id, func.min(attempts.c.ended_at).label("at")).where(
+        attempts.c.outcome == Status.DONE, attempts.c.ended_at >= since
+    )
+    first = done.group_by(attempts.c.run_id).subquery()
+    sqlite = connection.dialect.name == "sqlite"
+    created, ended = _seconds(runs.c.created_at, sqlite=sqlite), _seconds(first.c.at, sqlite=sqlite)
+    # Integer division in both: cast() alone would round on PostgreSQL.
+    bucket = cast(func.floor(created / bucket_seconds), Integer).label("bucket")
+    kind = _kind(first.c.at, ended - created).label("kind")
+    counted = select(bucket, kind, func.count().label("count")).outerjoin(first, first.c.run_id == runs.c.id)
+    query = counted.where(runs.c.created_at >= since, runs.c.status != Status.REJECTED).group_by(bucket, kind)
+    return [LevelRow(row.bucket, Kind(row.kind), row._mapping["count"]) for row in connection.execute(query)]
+
+
+def _seconds(column: Any, *, sqlite: bool) -> Any:
+    """Seconds since 1970 with a fraction; to about a hundredth of a second on SQLite."""
+    return (func.julianday(column) - 2440587.5) * 86400.0 if sqlite else func.extract("epoch", column)
+
+
+def _kind(done_at: Any, took: Any) -> Any:
+    return case(
+        (done_at.is_not(None) & (took <= QUICK_SECONDS), Kind.QUICK.value),
+        (done_at.is_not(None) & (took <= GOAL_SECONDS), Kind.IN_TIME.value),
+        (done_at.is_not(None), Kind.LATE.value),
+        (runs.c.active, Kind.OPEN.value),
+        else_=Kind.FAILED.value,
+    )

@@ -1,0 +1,31 @@
+"""What a replay is asked for with, from a form or from JSON."""
+
+from __future__ import annotations
+
+from app.domain.errors import SyncError
+from app.domain.run import Stage
+
+LONGEST_REASON = 500
+
+
+def stage_of(value: object) -> Stage | None:
+    """The stage to begin at; None: the one that failed. Error: bad_request (field from)."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in list(Stage):
+        raise wrong("from", f"must be one of {', '.join(Stage)}")
+    return Stage(value)
+
+
+def reason_of(value: object) -> str:
+    """Why, "" for none. Error: bad_request (field reason)."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > LONGEST_REASON or "\x00" in value:
+        raise wrong("reason", f"must be a text of at most {LONGEST_REASON} characters")
+    return value.strip()
+
+
+def wrong(field: str, message: str) -> SyncError:
+    """bad_request that names the field."""
+    return SyncError("bad_request", f"{field[:100]}: {message}", field=field[:100])

@@ -1,0 +1,56 @@
+"""Replays of many runs: the first page says exactly what would happen, its button does just that."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import render_template, request
+
+from app.domain.errors import SyncError
+from app.domain.ids import run_of
+from app.services.bulk import BATCH, Done, plan, replay_all
+from app.services.run_filter import parse_time
+from app.services.stores import ReplayOrder
+from app.web.context import container, principal, queries
+from app.web.orders import LONGEST_REASON, reason_of
+from app.web.page import blueprint, board, given
+
+log = logging.getLogger(__name__)
+_USUAL = "24h"
+
+
+@blueprint.get("/replays")
+def replays() -> str:
+    """What a replay of all that failed with a code since then would do; without a code, the codes there are.
+
+    Error: bad_request (field since).
+    """
+    asked = {"since": _USUAL, **given(["code", "since"])}
+    since = parse_time("since", asked["since"], container().clock.now())
+    store = board()
+    planned = plan(store, asked["code"], since) if "code" in asked else None
+    return render_template(
+        "replays.html", asked=asked, since=since, failures=store.failures(since), plan=planned, batch=BATCH,
+        longest_reason=LONGEST_REASON,
+    )  # fmt: skip
+
+
+@blueprint.post("/replays")
+def replay_many() -> str:
+    """Replay exactly the runs that the form names. Errors: bad_request (field run or reason)."""
+    run_ids = request.form.getlist("run")
+    if not run_ids or any(run_of(each) != each for each in run_ids):
+        raise SyncError("bad_request", "run: name the runs to replay", field="run")
+    order = ReplayOrder(principal().actor, reason_of(request.form.get("reason")))
+    done = replay_all(container().replay, run_ids, order)
+    begun = sum(each.receipt is not None for each in done)
+    log.info("replays_asked", extra={"runs": len(done), "begun": begun, "actor": order.actor})
+    again = {name: request.form.get(name, "") for name in ("code", "since")}
+    return render_template("replayed.html", done=[(each, _name(each)) for each in done], begun=begun, again=again)
+
+
+def _name(done: Done) -> str:
+    try:
+        return queries().run(done.run_id).name
+    except SyncError:
+        return done.run_id

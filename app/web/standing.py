@@ -1,0 +1,131 @@
+"""How things stand, for the first page: from the database, Redis and the disk. What nobody looked at yet is said so."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from flask import current_app
+
+from app.domain.errors import CATALOG, SyncError
+from app.services.board import Now, Seen
+from app.services.level import Level, begin, level
+from app.services.words import size
+from app.web.context import container
+from app.web.page import board
+
+_SHOWN = 10
+_LEVEL_SECONDS = 30.0
+_LEVELS = "modsync_levels"
+_LEAST_FREE, _LEAST_SHARE = 2 << 30, 0.05
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The health of one thing. `state`: ok, bad or unknown; `at`: when that was seen, None: right now."""
+
+    name: str
+    state: str
+    text: str
+    advice: str = ""
+    at: datetime | None = None
+
+
+class Remembered(Generic[Kept]):
+    """A value that is made anew when it is older than `seconds`; one maker at a time."""
+
+    def __init__(self, make: Callable[[], Kept], seconds: float) -> None:
+        self._make, self._seconds = make, seconds
+        self._lock = threading.Lock()
+        self._kept: tuple[float, Kept] | None = None
+
+    def get(self) -> Kept:
+        """The value."""
+        with self._lock:
+            if self._kept is None or time.monotonic() - self._kept[0] > self._seconds:
+                self._kept = time.monotonic(), self._make()
+            return self._kept[1]
+
+
+def values() -> dict[str, Any]:
+    """What the template shows; `now` None: the database does not answer, `problem` says why."""
+    now, problem = _now()
+    marks = tuple(_marks(now, problem))
+    return {"now": now, "problem": problem, "marks": marks, "levels": _levels() if now else (), "again": _again(now)}
+
+
+def _again(now: Now | None) -> int:
+    """After how many seconds a page looks again."""
+    busy = now is None or now.running or now.waiting or now.blocked
+    return 2 if busy else 10
+
+
+def _now() -> tuple[Now | None, SyncError | None]:
+    try:
+        return board().now(_SHOWN), None
+    except SyncError as error:
+        return None, error
+
+
+def _levels() -> tuple[tuple[str, Level], ...]:
+    kept = current_app.extensions.setdefault(_LEVELS, Remembered(_draw, _LEVEL_SECONDS))
+    try:
+        drawn: tuple[tuple[str, Level], ...] = kept.get()
+    except SyncError:
+        return ()
+    return drawn
+
+
+def _draw() -> tuple[tuple[str, Level], ...]:
+    return ("Last 24 hours", _level(3600, 24)), ("Last 30 days", _level(86400, 30))
+
+
+def _level(bucket_seconds: int, buckets: int) -> Level:
+    since = begin(container().clock.now(), bucket_seconds, buckets)
+    return level(since, bucket_seconds, buckets, board().level(since, bucket_seconds))
+
+
+def _marks(now: Now | None, problem: SyncError | None) -> Iterator[Mark]:
+    yield Mark("Database", "bad", problem.message, problem.advice) if problem else Mark("Database", "ok", "answers")
+    yield _redis()
+    yield _disk()
+    seen = {(each.system, each.name): each for each in now.seen} if now else {}
+    yield _of_steps("GitLab", seen.get(("gitlab", "")))
+    for proxy in container().settings.proxies:
+        yield _of_steps(f"Proxy {proxy.name}", seen.get(("proxy", proxy.name)))
+    yield Mark("GitLab token's expiry", "unknown", "not checked yet", "See the token's page in GitLab.")
+
+
+def _redis() -> Mark:
+    try:
+        depth = container().queue.depth()
+    except SyncError as error:
+        return Mark("Redis", "bad", "does not answer", error.advice)
+    return Mark("Redis", "ok", f"answers; {depth} {'job waits' if depth == 1 else 'jobs wait'}")
+
+
+def _disk() -> Mark:
+    try:
+        usage = shutil.disk_usage(container().settings.data_dir)
+    except OSError as error:
+        return Mark("Disk", "unknown", f"cannot be asked: {error.strerror}")
+    text = f"{size(usage.free)} free of {size(usage.total)}"
+    if usage.free < _LEAST_FREE or usage.free < _LEAST_SHARE * usage.total:
+        return Mark("Disk", "bad", text, CATALOG["disk_full"].advice)
+    return Mark("Disk", "ok", text)
+
+
+def _of_steps(name: str, seen: Seen | None) -> Mark:
+    """From what the last runs met; modsync asks nobody just for this page."""
+    if seen is None:
+        return Mark(name, "unknown", "not checked yet: no recent run came so far")
+    if seen.error is None:
+        return Mark(name, "ok", "answered the last run that asked", at=seen.at)
+    advice = CATALOG[seen.error].advice if seen.error in CATALOG else ""
+    return Mark(name, "bad", f"{seen.error}: {(seen.message or '').splitlines()[0]}", advice, seen.at)
