@@ -131,10 +131,14 @@ class DeliveryView(View):
 
 @dataclass(frozen=True, slots=True)
 class Facts(View):
-    """What the stages found out, {} where they have not yet; `go_sum` is the release's two lines, or ()."""
+    """What the stages found out, {} where they have not yet; `go_sum` is the release's two lines, or ().
+
+    `proof` is what the source's content hashes to, `verify` what the proxy served.
+    """
 
     project: Mapping[str, Any]
     push: Mapping[str, Any]
+    proof: Mapping[str, Any]
     pipeline: Mapping[str, Any]
     verify: Mapping[str, Any]
     go_sum: tuple[str, ...]
