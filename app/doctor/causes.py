@@ -74,6 +74,7 @@ _EXPLAINED = {
     "checksum-mismatch": "The module's content is not what go.sum or the checksum database says: a tag was moved, or a proxy "
     "serves something else. Do not work around it before you know which.",
     "go-sum-missing": "go.sum lacks the checksum, and go does not add it by itself here.",
+    "vendor-inconsistent": "The vendor directory is not what go.mod says, and go was told to build from it.",
     "module-path-mismatch": "The module line in that go.mod says another path than the one asked for.",
     "unknown-revision": "The repository has no such tag or commit, or the tag was not pushed.",
     "major-suffix": "From v2 on the module path must end in the major version, and the import path too.",

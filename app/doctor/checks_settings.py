@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from app.doctor.advice import machine_of
@@ -11,6 +12,8 @@ from app.doctor.settings import Entry, GoSettings, covered, goproxy_text, is_too
 _MEANT = "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY   # your company's proxy; modsync's /setup page names it"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HARMFUL = ("mod=mod", "mod=vendor", "modfile=", "insecure")
+_KNOWN_DATABASES = ("sum.golang.org", "sum.golang.google.cn")
+_VERIFIER = re.compile(r"[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{20,}")
 _GOOD_SCHEMES = ("http", "https", "file")
 
 
@@ -89,7 +92,7 @@ def _checksums(settings: GoSettings) -> Iterator[Finding]:
     if settings["GOSUMDB"] == "off":
         yield found("gosumdb-off", "GOSUMDB=off", *_private_only(settings), settings.unset_command("GOSUMDB"))
         return
-    if not settings["GOSUMDB"].split():
+    if not _readable_sumdb(settings["GOSUMDB"]):
         yield found("gosumdb-invalid", f"GOSUMDB={settings['GOSUMDB']!r}", settings.unset_command("GOSUMDB"))
     wide = [pattern for pattern in settings.no_sumdb if is_too_wide(pattern)]
     if wide:
@@ -99,6 +102,13 @@ def _checksums(settings: GoSettings) -> Iterator[Finding]:
         wanted = ",".join((*settings.no_sumdb, *missing))
         seen = f"{', '.join(missing)} is private and not in GONOSUMDB"
         yield found("gonosumdb-missing", seen, settings.set_command("GONOSUMDB", wanted))
+
+
+def _readable_sumdb(gosumdb: str) -> bool:
+    """Whether go knows the database: one of its own two names, or `NAME+HASH+KEY`; then at most a URL."""
+    words = gosumdb.split()
+    known = bool(words) and (words[0] in _KNOWN_DATABASES or bool(_VERIFIER.fullmatch(words[0])))
+    return known and len(words) <= 2
 
 
 def _private_only(settings: GoSettings) -> tuple[str, ...]:

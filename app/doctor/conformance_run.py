@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.doctor.conformance import (
     Check,
@@ -74,6 +74,7 @@ def _of_module(proxy: _Proxy, sample: Sample, h1: str | None) -> Iterator[Check]
     listed = proxy.get(f"{module.escaped}/@v/list")
     yield check_list(module, listed)
     yield check_caching(f"list {module}", "list", listed)
+    yield from _escaping(proxy, module)
     yield check_latest(module, proxy.get(f"{module.escaped}/@latest"))
     version = sample.version or next(iter(reversed(versions_of(listed))), None)
     if version is None:
@@ -139,10 +140,15 @@ def _of_misses(proxy: _Proxy, sample: Sample) -> Iterator[Check]:
         yield check_miss("a major version that is not there", proxy.get(f"{module.prefix}/v987654/@v/v987654.0.0.info"))
     yield check_caching("of a miss", "miss", first)
     yield check_refusal("unknown kind of file is refused", proxy.get(f"{absent}.tar"))
-    if module.text != module.escaped:
-        yield check_refusal(f"{module} unescaped is refused", proxy.get(f"{module}/@v/list"))
-        encoded = module.escaped.replace("!", "%21")
-        yield check_list(module, proxy.get(f"{encoded}/@v/list"))
+
+
+def _escaping(proxy: _Proxy, module: ModulePath) -> Iterator[Check]:
+    """Upper case is `!x` on the way; go writes it as %21x, which must mean the same."""
+    if module.text == module.escaped:
+        return
+    encoded = check_list(module, proxy.get(f"{module.escaped.replace('!', '%21')}/@v/list"))
+    yield replace(encoded, name=f"list {module} (%21)")
+    yield check_refusal(f"{module} unescaped is refused", proxy.get(f"{module}/@v/list"))
 
 
 def _sumdb(proxy: _Proxy, gosumdb: str) -> Check:

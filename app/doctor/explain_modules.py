@@ -80,6 +80,11 @@ MODULE_RULES: tuple[Rule, ...] = (
         r"refusing to pass credentials to insecure URL: (?P<url>https?://(?:[^@/]*@)?(?P<host>[^/:]+)\S*)",
         "go env -w GOPROXY=https://{host}   # and the password to netrc: machine {host} login USER password TOKEN",
     ),
+    rule(
+        "vendor-inconsistent",
+        r"inconsistent vendoring",
+        "go mod vendor   # or, if GOFLAGS says -mod=vendor: go env -u GOFLAGS",
+    ),
     rule("goproxy-off", r"module lookup disabled by GOPROXY=off", "go env -u GOPROXY"),
     rule("goproxy-empty", r"GOPROXY list is not the empty string, but contains no entries", "go env -u GOPROXY"),
     rule(

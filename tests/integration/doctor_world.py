@@ -38,7 +38,8 @@ class Machine:
         for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             if name not in settings:
                 environment.pop(name)
-        environment["PATH"] = f"{Path(go_binary()).parent}{os.pathsep}{environment['PATH']}"
+        if "PATH" not in settings:
+            environment["PATH"] = f"{Path(go_binary()).parent}{os.pathsep}{environment['PATH']}"
         return cls(root, environment)
 
     def go(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[bytes]:

@@ -37,6 +37,17 @@ http {{
 }}
 """
 
+_STATIC = """
+access_log off;
+server {{
+    listen 127.0.0.1:{port};
+    root {files};
+    default_type application/octet-stream;
+    error_page 404 @missing;
+    location @missing {{ default_type text/plain; return 404 "not found"; }}
+}}
+"""
+
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (Debian: nginx-light)")
 
 
@@ -111,6 +122,23 @@ def nginx(root: Path, **replaced: str) -> Iterator[Front]:
         yield Front(root, authority, port, servers=servers, **pages)
 
 
+@contextmanager
+def static_nginx(root: Path, files: Path) -> Iterator[str]:
+    """The URL of an nginx that serves files and does nothing else; its misses are text, as go's users should see them."""
+    with _reserved() as reserved:
+        port = reserved.getsockname()[1]
+        (root / "conf").mkdir(parents=True)
+        (root / "conf/goproxy.conf").write_text(_STATIC.format(port=port, files=files))
+        (root / "conf/nginx.conf").write_text(_MAIN.format(user=_user(), root=root))
+        with _running(root, port):
+            yield f"http://127.0.0.1:{port}"
+
+
+def _user() -> str:
+    """Root's workers could not read below pytest's directory otherwise."""
+    return "user root;" if os.geteuid() == 0 else ""
+
+
 def _configure(root: Path, authority: Authority, port: int, ports: dict[str, int], replaced: dict[str, str]) -> None:
     conf = root / "conf"
     shutil.copytree(SHIPPED, conf)
@@ -135,8 +163,7 @@ def _configure(root: Path, authority: Authority, port: int, ports: dict[str, int
         for old, new in swap.items():
             content = content.replace(old, new)
         path.write_text(content)
-    user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not read below pytest's directory
-    (conf / "nginx.conf").write_text(_MAIN.format(user=user, root=root))
+    (conf / "nginx.conf").write_text(_MAIN.format(user=_user(), root=root))
 
 
 @contextmanager
