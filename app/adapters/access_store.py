@@ -51,6 +51,16 @@ class SqlCredentialStore:
         with writing(self._engine) as connection:
             return connection.execute(update(credentials).where(live).values(revoked_at=now)).rowcount == 1
 
+    def revoke_made_by(self, actor: str, now: datetime) -> int:
+        """See CredentialStore."""
+        live = (
+            (credentials.c.created_by == actor)
+            & (credentials.c.kind == Kind.SESSION)
+            & credentials.c.revoked_at.is_(None)
+        )
+        with writing(self._engine) as connection:
+            return connection.execute(update(credentials).where(live).values(revoked_at=now)).rowcount
+
     def tokens(self) -> list[Credential]:
         """See CredentialStore."""
         query = select(credentials).where(credentials.c.kind == Kind.TOKEN).order_by(credentials.c.created_at.desc())

@@ -59,6 +59,10 @@ class CredentialStore(Protocol):
         """End it; False when it is not there or has ended already (so that a link opens one session only)."""
         ...
 
+    def revoke_made_by(self, actor: str, now: datetime) -> int:
+        """End the sessions that this actor opened; how many."""
+        ...
+
     def tokens(self) -> list[Credential]:
         """All API tokens, newest first."""
         ...
@@ -99,6 +103,7 @@ class Access:
         found = next((t for t in self._store.tokens() if identifier in (t.id, t.name) and t.is_live(now)), None)
         if found is None or not self._store.revoke(found.id, now):
             raise SyncError("not_found", f"there is no live token {identifier!r}")
+        self._store.revoke_made_by(f"token:{found.name}", now)
         self._audit.append(actor, "token.revoke", f"token:{found.id}", now, reason=reason, before={"name": found.name})
         return found
 
@@ -127,7 +132,7 @@ class Access:
         return Identity(f"{found.kind.value}:{found.name}", found.role, found.id)
 
     def open_session(self, who: Identity) -> str:
-        """A session's secret for somebody who proved who they are. A link is spent: None twice is `unauthorized`."""
+        """A session's secret for somebody who proved who they are. A link is spent: a second time is `unauthorized`."""
         if who.actor.startswith("link:") and not self._store.revoke(who.credential, self._clock.now()):
             raise SyncError("unauthorized", "this login link was used already")
         name = who.actor.partition(":")[2]

@@ -16,7 +16,9 @@ from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.config_models import Settings
+from app.domain.access import Kind, Role, looks_like
 from app.domain.errors import SyncError
+from app.services.access import Identity
 from app.web import metrics, security
 from app.web.context import Principal, container
 from app.web.errors import wants_page
@@ -27,6 +29,8 @@ blueprint = Blueprint("auth", __name__)
 # Endpoints that need no credentials: signed by themselves, harmless, or the way in.
 OPEN = frozenset({"webhooks.receive", "health.alive", "health.ready", "auth.login_form", "auth.login", "static"})
 METRICS = "metrics.scrape"
+# Endpoints that only an administrator may use; of the others, viewers may read and operators may do.
+ADMIN = frozenset({"api.accept_move", "pages.audit", "pages.accept_move"})
 _FAILURES, _FAILURE_SECONDS = 10, 300.0
 _SESSION_HOURS = 12
 _THROTTLE = "modsync_throttle"
@@ -57,8 +61,22 @@ def guard() -> AnyResponse | None:
         return _stranger(endpoint)
     if who.session and security.changes_state():
         security.require_same_origin(container().settings.web.base_url)
+    _require_role(who, endpoint)
     g.principal = who
     return None
+
+
+def needed_role(endpoint: str) -> Role:
+    """What this request's route and method ask for."""
+    if endpoint in ADMIN:
+        return Role.ADMIN
+    return Role.OPERATOR if security.changes_state() and endpoint != "auth.logout" else Role.VIEWER
+
+
+def _require_role(who: Principal, endpoint: str) -> None:
+    needed = needed_role(endpoint)
+    if not who.role.may(needed):
+        raise SyncError("forbidden_role", f"this needs the role {needed.value}; {who.actor} is {who.role.value}")
 
 
 def _stranger(endpoint: str) -> AnyResponse | None:
@@ -75,21 +93,29 @@ def _by_token() -> Principal | None:
     kind, _, token = header.partition(" ")
     if kind.lower() != "bearer":
         return None
-    if not _right(token.strip()):
+    who = _identify(token.strip(), Kind.TOKEN)
+    if who is None:
         metrics.LOGINS.labels("token", "refused").inc()
         raise SyncError("unauthorized", "the token is not valid")
-    return Principal("api:admin", session=False)
+    return Principal(f"api:{who.actor.partition(':')[2]}", session=False, role=who.role)
 
 
 def _by_session() -> Principal | None:
-    mark = session.get("token")
-    if isinstance(mark, str) and hmac.compare_digest(mark.encode(), _mark().encode()):
-        return Principal("session", session=True)
-    return None
+    """The session's holder; sessions are kept by the server, the cookie only names one."""
+    mark, secret = session.get("token"), session.get("session")
+    if not isinstance(mark, str) or not isinstance(secret, str):
+        return None
+    if not hmac.compare_digest(mark.encode(), _mark().encode()):
+        return None
+    who = container().access.identify(secret, Kind.SESSION)
+    return Principal(who.actor, session=True, role=who.role) if who else None
 
 
-def _right(token: str) -> bool:
-    return security.same_secret(token, container().settings.access.admin_token.get_secret_value())
+def _identify(token: str, *kinds: Kind) -> Identity | None:
+    """Who a token belongs to: the configuration's is the administrator's, the others are in the database."""
+    if security.same_secret(token, container().settings.access.admin_token.get_secret_value()):
+        return Identity("token:admin", Role.ADMIN, "")
+    return container().access.identify(token, *kinds)
 
 
 def _mark() -> str:
@@ -110,8 +136,10 @@ def _from_metrics_network() -> bool:
 
 @blueprint.get("/login")
 def login_form() -> str:
-    """The page that asks for a token."""
-    return render_template("login.html", next=_local(request.args.get("next", "")), wrong=False)
+    """The page that asks for a token, or with a one-time link for one click: no mail scanner spends it by looking."""
+    link = request.args.get("link", "")
+    shown = link if looks_like(link) is Kind.LINK else ""
+    return render_template("login.html", next=_local(request.args.get("next", "")), wrong=False, link=shown)
 
 
 @blueprint.post("/login")
@@ -123,26 +151,29 @@ def login() -> AnyResponse:
     if wait:
         raise TooManyRequests("too many wrong tokens from this address", retry_after=int(wait) + 1)
     onward = _local(request.form.get("next", ""))
-    if not _right(request.form.get("token", "").strip()):
+    who = _identify(request.form.get("token", "").strip(), Kind.TOKEN, Kind.LINK)
+    if who is None:
         throttle.failed(address)
         return _wrong(onward)
+    opened = container().access.open_session(who)
     metrics.LOGINS.labels("session", "accepted").inc()
-    log.info("login_accepted")
+    log.info("login_accepted", extra={"actor": who.actor})
     session.clear()
     session.permanent = True
-    session["token"] = _mark()
+    session["token"], session["session"] = _mark(), opened
     return redirect(onward, 303)
 
 
 def _wrong(onward: str) -> Response:
     metrics.LOGINS.labels("session", "refused").inc()
     log.warning("login_refused")
-    return make_response(render_template("login.html", next=onward, wrong=True), 401)
+    return make_response(render_template("login.html", next=onward, wrong=True, link=""), 401)
 
 
 @blueprint.post("/logout")
 def logout() -> AnyResponse:
-    """Forget the session."""
+    """End the session, here and in the browser."""
+    container().access.close_session(str(session.get("session", "")))
     session.clear()
     return redirect("/login", 303)
 

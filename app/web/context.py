@@ -9,6 +9,7 @@ from flask import current_app, g
 
 from app.adapters.read_store import SqlReadStore
 from app.bootstrap import Container
+from app.domain.access import Role
 from app.services.queries import Queries, Routing
 
 EXTENSION = "modsync"
@@ -20,6 +21,7 @@ class Principal:
 
     actor: str
     session: bool
+    role: Role = Role.ADMIN
 
 
 def container() -> Container:

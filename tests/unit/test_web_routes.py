@@ -163,6 +163,7 @@ def test_making_the_application_connects_to_nothing(tmp_path: Path) -> None:
 
 def test_over_https_the_cookie_is_for_https_and_this_host_only(tmp_path: Path) -> None:
     settings = write_settings(tmp_path)
+    migrate.upgrade(settings.store.url)
     web = settings.web.model_copy(update={"base_url": "https://modsync.corp.example"})
     client = create_app(settings.model_copy(update={"web": web})).test_client()
     cookie = client.post("/login", data={"token": TOKEN}, base_url="https://modsync.corp.example").headers["Set-Cookie"]

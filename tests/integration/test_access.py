@@ -1,0 +1,120 @@
+"""Tokens, links, sessions and the audit log on both databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, update
+
+from app.adapters.access_store import SqlAuditStore, SqlCredentialStore
+from app.adapters.system import random_bits, random_secret
+from app.adapters.tables import audit, credentials
+from app.domain.access import Kind, Role
+from app.domain.audit import verify
+from app.domain.errors import SyncError
+from app.services.access import Access
+from app.services.intake import id_maker
+
+
+class Clock:
+    """Stands still until told."""
+
+    time = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def chance(self) -> float:
+        return 0.5
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def access(engine: Engine, clock: Clock) -> Access:
+    store, log = SqlCredentialStore(engine), SqlAuditStore(engine)
+    return Access(store, log, clock, id_maker(clock, random_bits), random_secret)
+
+
+def test_a_token_opens_what_its_role_may_until_it_ends(access: Access, clock: Clock, engine: Engine) -> None:
+    secret, made = access.create_token("grafana", Role.VIEWER, 30, "cli:me")
+    who = access.identify(secret, Kind.TOKEN)
+    assert who is not None
+    assert (who.actor, who.role) == ("token:grafana", Role.VIEWER)
+    assert access.tokens()[0].last_used_at == clock.now()
+    assert access.identify(secret, Kind.SESSION) is None
+    assert access.identify(secret[:-1] + "x", Kind.TOKEN) is None
+    with engine.connect() as connection:
+        assert secret not in str(connection.execute(credentials.select()).all())
+    clock.time += timedelta(days=30)
+    assert access.identify(secret, Kind.TOKEN) is None
+    assert made.expires_at == clock.time
+
+
+def test_a_revoked_token_ends_with_its_sessions(access: Access) -> None:
+    secret, _ = access.create_token("on-call", Role.OPERATOR, 30, "cli:me")
+    who = access.identify(secret, Kind.TOKEN)
+    assert who is not None
+    session = access.open_session(who)
+    assert access.identify(session, Kind.SESSION) is not None
+
+    access.revoke_token("on-call", "cli:me", "left the team")
+
+    assert access.identify(secret, Kind.TOKEN) is None
+    assert access.identify(session, Kind.SESSION) is None
+    with pytest.raises(SyncError, match="not_found"):
+        access.revoke_token("on-call", "cli:me", "")
+
+
+def test_two_live_tokens_cannot_share_a_name(access: Access) -> None:
+    access.create_token("ci", Role.VIEWER, 1, "cli:me")
+    with pytest.raises(SyncError, match="bad_request"):
+        access.create_token("ci", Role.ADMIN, 1, "cli:me")
+
+
+def test_a_link_opens_one_session_within_ten_minutes(access: Access, clock: Clock) -> None:
+    link = access.create_link("alice", Role.OPERATOR, "cli:me")
+    who = access.identify(link, Kind.TOKEN, Kind.LINK)
+    assert who is not None
+    session = access.open_session(who)
+    with pytest.raises(SyncError, match="unauthorized"):
+        access.open_session(who)
+    assert access.identify(link, Kind.LINK) is None
+    found = access.identify(session, Kind.SESSION)
+    assert found is not None
+    assert (found.actor, found.role) == ("session:alice", Role.OPERATOR)
+    access.close_session(session)
+    assert access.identify(session, Kind.SESSION) is None
+
+    late = access.create_link("bob", Role.VIEWER, "cli:me")
+    clock.time += timedelta(minutes=10)
+    assert access.identify(late, Kind.LINK) is None
+
+
+def test_all_of_it_is_in_the_audit_log_and_any_change_shows(access: Access, engine: Engine) -> None:
+    secret, _ = access.create_token("ci", Role.ADMIN, 1, "cli:me")
+    who = access.identify(secret, Kind.TOKEN)
+    assert who is not None
+    access.close_session(access.open_session(who))
+    access.revoke_token("ci", "cli:me", "test")
+    log = SqlAuditStore(engine)
+    entries = list(log.entries())
+    assert [each.action for each in entries] == ["token.create", "login", "logout", "token.revoke"]
+    assert secret not in str(entries)
+    assert verify(log.entries())[2] is None
+
+    with engine.begin() as connection:
+        connection.execute(update(audit).where(audit.c.number == 2).values(actor="nobody"))
+    fault = verify(log.entries())[2]
+    assert fault is not None
+    assert fault.number == 2
+
+
+def test_entries_made_at_the_same_moment_form_one_chain(engine: Engine, clock: Clock) -> None:
+    log = SqlAuditStore(engine)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: log.append("cli:me", "test", f"thing:{number}", clock.now()), range(40)))
+    assert verify(log.entries())[::2] == (40, None)
