@@ -248,7 +248,8 @@ class Container:
         branches = BranchResolver(
             store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: self.new_id("r")
         )  # fmt: skip
-        options = FlowOptions(owner=_owner(), lease_seconds=lease, policy=self.settings.retry.policy)
+        waits = {proxy.name: proxy.patience for proxy in self.settings.proxies}
+        options = FlowOptions(_owner(), lease, self.settings.retry.policy, waits)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
         verify = VerifyStage(self.proxies, zip_sums, ReleasedContent(self.git, self.tmp_dir), kinds)

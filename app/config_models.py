@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr
 from app.config_gitlab import Discovery, GitLab
 from app.config_table import SourceSecret, Table
 from app.config_types import Count, HttpUrl, Listen, Name, Network, Seconds
+from app.domain.proxies import KINDS
 from app.domain.retry import RetryPolicy
 from app.domain.routing import Rule
 
@@ -127,8 +128,15 @@ class Proxy(Table):
     token: SecretStr | None = Field(default=None, description="The bearer token for the proxy.")
     username: str = Field(default="", description="Give the user name that goes with the password.")
     password: SecretStr | None = Field(default=None, description="The password for the proxy.")
-    wait_seconds: Seconds = Field(default=900.0, description="Give the longest wait for the proxy to have a version.")
+    wait_seconds: Seconds | None = Field(
+        default=None, description="Give the longest wait for the proxy to have a version, or leave it out for the kind's."
+    )
     timeout_seconds: Seconds = Field(default=60.0, description="Give the longest time of one request in seconds.")
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for a version: as set, else as proxies of this kind need."""
+        return KINDS[self.kind].wait if self.wait_seconds is None else self.wait_seconds
 
 
 class Source(Table):

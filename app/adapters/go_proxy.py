@@ -29,6 +29,7 @@ from app.adapters.http_session import PinnedSession, Transport, proxy_secrets, r
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
+from app.domain.proxies import KINDS
 from app.domain.rules import RuleBroken
 from app.services.ports import ProxyInfo
 
@@ -231,6 +232,8 @@ class GoProxyClient:
         code = "proxy_unreachable" if status >= 500 else _CODES.get(status, "proxy_not_goproxy")
         wait = wait_seconds(response.headers, datetime.now(UTC)) if status in (429, 503) else None
         said = shown(response.raw.read(_ERROR_BODY, decode_content=True))
+        if code == "not_cached_yet":
+            said = f"{said}; {KINDS[self._options.kind].miss}"
         raise self._error(code, file, f"{status}, {said}", wait)
 
     def _check_size(self, size: int, file: _File) -> None:

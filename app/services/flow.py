@@ -37,11 +37,20 @@ class RunFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FlowOptions:
-    """Who works, for how long a claim holds without a sign of life, and how errors are retried."""
+    """Who works, for how long a claim holds without a sign of life, and how errors are retried.
+
+    `proxy_waits`: seconds by proxy, how long its stage waits for a version to appear (default: the policy's patience).
+    """
 
     owner: str
     lease_seconds: float = 10.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    proxy_waits: Mapping[str, float] = field(default_factory=dict)
+
+    def policy_for(self, run: Run) -> RetryPolicy:
+        """How errors of the run's present stage are retried."""
+        wait = self.proxy_waits.get(run.target.proxy) if run.stage is Stage.VERIFY else None
+        return self.policy if wait is None else replace(self.policy, patience=wait)
 
 
 class Flow:
@@ -171,7 +180,7 @@ class Flow:
     def _after_error(self, run: Run, error: SyncError, since: datetime, now: datetime) -> Change:
         tries = run.tries + 1
         verdict = decide(
-            self._options.policy, error, tries=tries, since=since, now=now, chance=self._clock.chance()
+            self._options.policy_for(run), error, tries=tries, since=since, now=now, chance=self._clock.chance()
         )  # fmt: skip
         facts = {**run.facts, **error.facts}
         base = Change(

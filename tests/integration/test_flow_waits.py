@@ -1,0 +1,46 @@
+"""A Retry-After is waited for by the run, not by the worker: it holds no lease and no job meanwhile."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import SyncError
+from app.domain.run import Status
+from tests.integration.flow_world import FlowWorld
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FlowWorld:
+    return FlowWorld(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("ensure_project", "rate_limited"), ("create_pipeline", "read_only"), ("pipeline", "rate_limited")],
+)
+def test_the_other_sides_wish_is_the_runs_next_time(world: FlowWorld, method: str, code: str) -> None:
+    run = world.take().run_id
+    world.gitlab.fail(method, SyncError(code, "come back later", retry_after=50))
+    started = world.clock.now()
+    for _ in range(3):  # as far as it goes without waiting
+        world.advance(run)
+        world.world_goes_on()
+        if world.run(run).error == code:
+            break
+        world.clock.advance(2)
+    waiting = world.run(run)
+    assert waiting.error == code
+    assert waiting.due_at is not None
+    assert waiting.due_at >= started + timedelta(seconds=50)
+    assert (waiting.lease_owner, waiting.lease_until) == (None, None)
+
+    before = len(world.gitlab.calls)
+    world.clock.advance(40)
+    world.sweep.once()
+    world.work()
+    assert len(world.gitlab.calls) == before  # nobody is asked before the time
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
