@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -18,8 +19,10 @@ from filelock import FileLock, Timeout
 from app.adapters.git_env import CACHE_MARK, GitOptions, environment
 from app.adapters.git_errors import classify, from_os
 from app.adapters.git_process import Watch, run
+from app.adapters.holder import end_silent_holder, holding
 from app.domain.errors import SyncError
 
+_log = logging.getLogger(__name__)
 _NAME_LENGTH = 60
 _ROUNDS = 20
 _HALF_OBJECTS = re.compile(r"^\.?tmp[_-]|^incoming-|\.lock$")
@@ -48,7 +51,8 @@ def locked(path: Path, watch: Watch) -> Iterator[None]:
     except OSError as error:
         raise from_os(error, f"cache {path.name}") from error
     try:
-        yield
+        with holding(Path(lock.lock_file)):
+            yield
     finally:
         lock.release()
 
@@ -60,6 +64,9 @@ def _acquire(lock: FileLock, path: Path, watch: Watch) -> None:
             lock.acquire(timeout=watch.beat)
         except Timeout:
             watch.checkpoint()
+            ended = end_silent_holder(Path(lock.lock_file))
+            if ended:
+                _log.warning("silent_holder_ended", extra={"cache": path.name, "pid": ended})
         else:
             return
         if time.monotonic() > deadline:

@@ -25,8 +25,14 @@ def owner_mark() -> str:
 
 def owner_is_gone(mark: str) -> bool:
     """True when the marked process has ended; False also for what cannot be known from here (another namespace)."""
+    pid = pid_here(mark)
+    return pid is not None and not _alive(pid)
+
+
+def pid_here(mark: str) -> int | None:
+    """The marked process's id, when it is one of our namespace."""
     namespace, _, pid = mark.rpartition("-")
-    return namespace == _namespace() and pid.isdigit() and not _alive(int(pid))
+    return int(pid) if namespace == _namespace() and pid.isdigit() else None
 
 
 def end_orphans() -> list[int]:

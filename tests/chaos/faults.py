@@ -81,7 +81,7 @@ def _pauses(things: Surroundings) -> dict[str, tuple[int, Fault]]:
         "pause web": (1, role("web", 3)),
         "pause worker": (1, role("worker", 4)),
         "pause worker child": (2, lambda: _pause(things, things.manager.workers(), 6)),
-        "pause job": (4, lambda: _pause(things, things.manager.horses(), 12)),
+        "pause job": (4, lambda: _pause_job(things)),
         "pause sweeper": (2, role("sweeper", 8)),
         "pause redis": (2, role("redis", 5)),
     }
@@ -123,7 +123,7 @@ def _others(things: Surroundings) -> dict[str, tuple[int, Fault]]:
 def _kill_role(things: Surroundings, role: str) -> bool:
     horses = [horse.pid for horse in things.manager.horses()] if role == "worker" else []
     things.manager.kill(role)
-    things.health.killed(horses)
+    things.health.hurt(horses)
     return True
 
 
@@ -136,7 +136,7 @@ def _kill_one(things: Surroundings, found: list[psutil.Process]) -> bool:
         held += [child.pid for child in one.children()]
     if not things.manager.kill_process(one):
         return False
-    things.health.killed(held)
+    things.health.hurt(held)
     return True
 
 
@@ -149,6 +149,16 @@ def _first(things: Surroundings, role: str) -> psutil.Process | None:
 def _pause(things: Surroundings, found: list[psutil.Process] | list[psutil.Process | None], longest: float) -> bool:
     there = [one for one in found if one]
     return bool(there) and things.manager.pause(things.chance.choice(there), things.chance.uniform(0.3, longest))
+
+
+def _pause_job(things: Surroundings) -> bool:
+    """No outage: another worker has to take its run over, however long it stands still."""
+    found = things.manager.horses()
+    if not found:
+        return False
+    one = things.chance.choice(found)
+    things.health.hurt([one.pid])
+    return things.manager.pause(one, things.chance.uniform(0.3, 15), outage=False)
 
 
 def _add(things: Surroundings, match: str, action: faults.Action, times: int) -> bool:

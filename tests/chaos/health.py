@@ -27,10 +27,10 @@ LIMIT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Hurt:
-    """A run whose worker was killed, and the fence that it had then."""
+    """A run whose worker was killed or stands still, and how it was then: its fence, its last outcome."""
 
     run: str
-    fence: int
+    state: tuple[int, datetime]
     at: float
 
 
@@ -79,14 +79,16 @@ class Health:
             if not self._outages:
                 self._all_up_at = time.monotonic()
 
-    def killed(self, pids: list[int]) -> None:
-        """These processes, with whatever runs they hold, were killed just now."""
+    def hurt(self, pids: list[int]) -> None:
+        """These processes, with whatever runs they hold, were killed just now, or stand still."""
         with suppress(SyncError), reading(self._engine) as connection:
             held = (runs.c.active) & (runs.c.lease_until > datetime.now(UTC))
-            rows = connection.execute(select(runs.c.id, runs.c.fence, runs.c.lease_owner).where(held)).all()
+            rows = connection.execute(
+                select(runs.c.id, runs.c.fence, runs.c.updated_at, runs.c.lease_owner).where(held)
+            ).all()
             mine = [row for row in rows if any(row.lease_owner.endswith(f":{pid}") for pid in pids)]
             with self._lock:
-                self._hurt += [Hurt(row.id, row.fence, time.monotonic()) for row in mine]
+                self._hurt += [Hurt(row.id, (row.fence, row.updated_at), time.monotonic()) for row in mine]
 
     def settled(self) -> bool:
         """True when nothing is down and no recovery is being measured."""
@@ -133,9 +135,8 @@ class Health:
             self.samples.append((now - self._waiting.since, "all up again"))
             self._waiting = None
         for hurt in list(self._hurt):
-            fence, active = look["fences"].get(hurt.run, (hurt.fence + 1, False))
-            if fence > hurt.fence or not active:
-                self.samples.append((now - max(hurt.at, self._all_up_at), f"run {hurt.run} of a killed worker"))
+            if look["states"].get(hurt.run) != hurt.state:
+                self.samples.append((now - max(hurt.at, self._all_up_at), f"run {hurt.run} of a hurt worker"))
                 self._hurt.remove(hurt)
 
     def _end_waiting(self) -> None:
@@ -148,7 +149,7 @@ class Health:
         now = datetime.now(UTC)
         with reading(self._engine) as connection:
             rows = connection.execute(
-                select(runs.c.id, runs.c.fence, runs.c.active, runs.c.due_at, runs.c.lease_until)
+                select(runs.c.id, runs.c.fence, runs.c.updated_at, runs.c.active, runs.c.due_at, runs.c.lease_until)
             ).all()
             done = connection.execute(select(func.count()).select_from(steps)).scalar_one()
         free: Callable[[Any], bool] = lambda row: row.lease_until is None or row.lease_until < now  # noqa: E731
@@ -156,5 +157,5 @@ class Health:
         ended = sum(not row.active for row in rows)
         return {
             "due": len(due), "progress": (sum(row.fence for row in rows), ended, done),
-            "fences": {row.id: (row.fence, row.active) for row in rows},
+            "states": {row.id: (row.fence, row.updated_at) for row in rows},
         }  # fmt: skip

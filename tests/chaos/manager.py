@@ -25,7 +25,6 @@ class Manager:
         self.service, self._health, self._chance = service, health, chance
         self.ended: list[str] = []
         self._expected: set[str] = set()
-        self._paused: set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="manager", daemon=True)
 
@@ -48,13 +47,13 @@ class Manager:
         """kill -9 of one process; False when it was gone already."""
         return self._kill(process.pid)
 
-    def pause(self, process: psutil.Process, seconds: float) -> bool:
-        """SIGSTOP now, SIGCONT later; False when it was gone already."""
+    def pause(self, process: psutil.Process, seconds: float, *, outage: bool = True) -> bool:
+        """SIGSTOP now, SIGCONT later; False when it was gone already. `outage`: nobody can do its work meanwhile."""
         name = f"paused-{process.pid}"
         with suppress(psutil.NoSuchProcess):
             process.suspend()
-            self._paused.add(process.pid)
-            self._health.down(name)
+            if outage:
+                self._health.down(name)
             timer = threading.Timer(seconds, self._go_on, (process, name))
             timer.daemon = True
             timer.start()
@@ -85,7 +84,6 @@ class Manager:
     def _go_on(self, process: psutil.Process, name: str) -> None:
         with suppress(psutil.NoSuchProcess):
             process.resume()
-        self._paused.discard(process.pid)
         self._health.up(name)
 
     def _watch(self) -> None:
