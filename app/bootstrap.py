@@ -24,17 +24,19 @@ from app.adapters.git_archive import GitArchive
 from app.adapters.git_resolve import SystemResolver
 from app.adapters.gitlab import GitLabApi, GitLabOptions
 from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+from app.adapters.intake_batch import GroupedIntakeStore
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.job_queue import RqJobQueue
-from app.adapters.job_registry import RqJobRegistry
+from app.adapters.job_registry import RqJobRegistries
 from app.adapters.move_store import SqlMoveStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.adapters.processes import end_orphans
 from app.adapters.rate_limit import Rate, SharedRateLimit
 from app.adapters.released_content import ReleasedContent
 from app.adapters.scratch import remove_stale
+from app.adapters.static_proxy import StaticProxy
 from app.adapters.system import SystemClock, random_bits, random_secret
-from app.config_models import Settings, Source
+from app.config_models import Proxy, Settings, Source
 from app.domain.errors import SyncError
 from app.domain.events import Policy
 from app.domain.modules import RuleBroken
@@ -49,10 +51,11 @@ from app.services.flow import Flow, FlowOptions
 from app.services.intake import Intake, SourceOptions, id_maker
 from app.services.moves import AcceptMove
 from app.services.planning import Planner
-from app.services.ports import JobQueue, SourceCopy
+from app.services.ports import GoProxy, JobQueue, SourceCopy
 from app.services.replay import Replay
 from app.services.stages.mirror import MirrorStage, Release
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
+from app.services.stages.publish import PublishStage
 from app.services.stages.verify import VerifyStage
 from app.services.stopping import Stop
 from app.services.sweep import Sweep, SweepOptions
@@ -97,8 +100,8 @@ class Container:
 
     @cached_property
     def queue(self) -> RqJobQueue:
-        """RQ's live queue."""
-        return RqJobQueue(self.redis_url)
+        """RQ's queues, one for each lane."""
+        return RqJobQueue(self.redis_url, shared=self.settings.worker.backfill == 0)
 
     @cached_property
     def audit(self) -> SqlAuditStore:
@@ -113,7 +116,7 @@ class Container:
     @cached_property
     def intake(self) -> Intake:
         """The intake service."""
-        store = SqlIntakeStore(self.engine)
+        store = GroupedIntakeStore(self.engine) if self._serves else SqlIntakeStore(self.engine)
         return Intake(
             self.sources, self.planner, store, self.enqueuer, self.clock, self.new_id, self._rate_limit()
         )  # fmt: skip
@@ -178,7 +181,7 @@ class Container:
     @cached_property
     def tidy(self) -> Tidy:
         """Keeps RQ's lists true."""
-        return Tidy(SqlDutyStore(self.engine), RqJobRegistry(self.redis_url), self.clock)
+        return Tidy(SqlDutyStore(self.engine), RqJobRegistries(self.redis_url), self.clock)
 
     @cached_property
     def sweep_duty(self) -> Duty:
@@ -224,20 +227,26 @@ class Container:
         )  # fmt: skip
 
     @cached_property
-    def proxies(self) -> Mapping[str, GoProxyClient]:
-        """The private proxies by name."""
+    def proxies(self) -> Mapping[str, GoProxy]:
+        """The private proxies by name; a static one without an address is read where modsync writes it."""
+        return {**self.static_proxies, **{each.name: self._proxy(each) for each in self.settings.proxies if each.url}}
+
+    @cached_property
+    def static_proxies(self) -> Mapping[str, StaticProxy]:
+        """The proxies that modsync writes itself, by name."""
+        base = self.settings.path.parent
+        return {each.name: StaticProxy(base / each.directory) for each in self.settings.proxies if each.directory}
+
+    def _proxy(self, proxy: Proxy) -> GoProxyClient:
         outgoing = self.settings.outgoing
-        return {
-            proxy.name: GoProxyClient(
-                ProxyOptions(
-                    name=proxy.name, url=proxy.url, kind=proxy.kind, token=proxy.token, username=proxy.username,
-                    password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
-                    http_proxy=outgoing.http_proxy,
-                ),
-                self.tmp_dir,
-            )
-            for proxy in self.settings.proxies
-        }  # fmt: skip
+        return GoProxyClient(
+            ProxyOptions(
+                name=proxy.name, url=proxy.url, kind=proxy.kind, token=proxy.token, username=proxy.username,
+                password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
+                http_proxy=outgoing.http_proxy,
+            ),
+            self.tmp_dir,
+        )  # fmt: skip
 
     @cached_property
     def flow(self) -> Flow:
@@ -252,10 +261,12 @@ class Container:
         options = FlowOptions(_owner(), lease, self.settings.retry.policy, waits)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
-        verify = VerifyStage(self.proxies, zip_sums, ReleasedContent(self.git, self.tmp_dir), kinds)
+        content = ReleasedContent(self.git, self.tmp_dir)
+        verify = VerifyStage(self.proxies, zip_sums, content, kinds)
+        publish = PublishStage(self.static_proxies, content.pack, zip_sums)
         addresses = {proxy.name: {"MODSYNC_PROXY_URL": proxy.url} for proxy in self.settings.proxies}
         return Flow(
-            store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stop
+            store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stop, publish
         )  # fmt: skip
 
     def _source_h1(self, cache: SourceCopy, release: Release, directory: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
-
-from app.telemetry import configure_logging
 
 from app.adapters import migrate
 from app.adapters.job_queue import LIVE
 from app.bootstrap import Container
 from app.config import load_settings
+from app.domain.run import Lane
+from app.telemetry import configure_logging
 from workers import jobs, pool, sweeper
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sweeper.run(container)
         return
     jobs.use(container)
-    pool.run(container, options.queue, options.processes or container.settings.worker.live)
+    count = options.processes if options.processes is not None else _count(container, options.queue)
+    if count:
+        pool.run(container, options.queue, count)
+    else:
+        _wait_for_the_end(options.queue)
+
+
+def _count(container: Container, queue: str) -> int:
+    worker = container.settings.worker
+    return worker.backfill if queue == Lane.BACKFILL else worker.live
+
+
+def _wait_for_the_end(queue: str) -> None:
+    """Nothing to do in this process: it waits, so that one Procfile serves every configuration."""
+    log.info("no_workers", extra={"queue": queue})
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    signal.sigwait(ends)
 
 
 def _parser() -> argparse.ArgumentParser:

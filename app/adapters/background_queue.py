@@ -13,11 +13,13 @@ import threading
 from collections.abc import Sequence
 
 from app.domain.errors import SyncError
+from app.domain.run import Lane
 from app.services.ports import JobQueue
 
 log = logging.getLogger(__name__)
 
-Job = tuple[str, str]
+Job = tuple[str, str, str]
+"""Job id, run id, lane."""
 
 
 class BackgroundQueue:
@@ -31,17 +33,17 @@ class BackgroundQueue:
         self._process: int | None = None
         self._thread: threading.Thread | None = None
 
-    def enqueue(self, job_id: str, run_id: str) -> None:
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
         """See ports.JobQueue."""
-        self.enqueue_all([(job_id, run_id)])
+        self.enqueue_all([(job_id, run_id)], lane)
 
-    def enqueue_all(self, jobs: Sequence[Job]) -> None:
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
         """Take the jobs over. Error: `queue_unavailable` when too many wait already."""
         with self._changed:
             if len(self._waiting) + len(jobs) > self._most:
                 raise SyncError("queue_unavailable", f"{len(self._waiting)} jobs wait for Redis")
             self._start()
-            self._waiting.extend(jobs)
+            self._waiting.extend((job, run, lane) for job, run in jobs)
             self._changed.notify()
 
     def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
@@ -68,13 +70,18 @@ class BackgroundQueue:
     def _run(self) -> None:
         while jobs := self._next():
             try:
-                self._queue.enqueue_all(jobs)
+                self._send(jobs)
             except SyncError as error:
                 log.warning("enqueue_failed", extra={"jobs": len(jobs), "run": jobs[0][1], "code": error.code})
                 self._stop.wait(self._pause)
             except Exception:
                 log.exception("enqueue_defect")  # the thread must outlive it; the sweeper finds the jobs' runs
                 self._stop.wait(self._pause)
+
+    def _send(self, jobs: Sequence[Job]) -> None:
+        for lane in Lane:
+            if of_lane := [(job, run) for job, run, each in jobs if each == lane]:
+                self._queue.enqueue_all(of_lane, lane)
 
     def _next(self) -> list[Job]:
         """The next jobs to send; [] when it is time to end."""

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, or_, select, update
 
 from app.adapters.access_store import append
-from app.adapters.database import writing
+from app.adapters.database import reading, writing
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
 from app.adapters.tables import mirrors, releases, runs, steps
 from app.domain.errors import SyncError
-from app.domain.run import ENDED, Claim, Run, Stage, Status, semantic_key
+from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
 
 
@@ -32,12 +32,19 @@ class SqlFlowStore:
     def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
         """See FlowStore."""
         same = runs.c.mirror == claim.run.target.mirror
-        waiting = same & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None)
+        waiting = same & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None) & (runs.c.lane == claim.run.lane)
         with writing(self._engine) as connection:
             query = select(runs.c.id).where(waiting, _free(now), runs.c.id != claim.run.id).order_by(runs.c.created_at)
             ids = connection.execute(query.limit(limit)).scalars().all()
             taken = [_claim(connection, runs.c.id == run_id, claim.owner, now, lease_seconds) for run_id in ids]
         return [each for each in taken if each]
+
+    def live_waits(self, mirror: str, before: datetime) -> bool:
+        """See FlowStore."""
+        waiting = runs.c.active & (runs.c.stage == Stage.MIRROR) & (runs.c.lane == Lane.LIVE)
+        query = select(runs.c.id).where(runs.c.mirror == mirror, waiting, runs.c.due_at <= before).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(query).first() is not None
 
     def renew(self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float) -> bool:
         """See FlowStore: all or nothing, so that a worker never goes on with half of what it holds."""

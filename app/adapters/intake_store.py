@@ -21,7 +21,7 @@ from app.adapters.rows import (
     target_json,
 )
 from app.adapters.tables import deliveries, delivery_runs, releases, runs
-from app.domain.run import Stage, Status
+from app.domain.run import Lane, Stage, Status
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
@@ -95,7 +95,7 @@ def _run(connection: Connection, plan: PlannedRun, delivery: str, known: bool, n
     insert_ignoring(connection, delivery_runs, values)
     if not new:
         return _again(connection, plan, row, now)
-    actor = f"source:{plan.source}"
+    actor = plan.actor or f"source:{plan.source}"
     begin_attempt(connection, plan.id, 1, kind="delivery", stage=Stage.MIRROR, actor=actor, reason="", now=now)
     return _admit(connection, plan, row, now)
 
@@ -123,7 +123,7 @@ def run_row(plan: PlannedRun, delivery: str, now: datetime) -> dict[str, Any]:
         "id": plan.id, "source": plan.source, "delivery": delivery, "module": plan.module, "version": plan.version,
         "ref": plan.ref, "commit": plan.commit, "semantic": plan.semantic, "target": target_json(plan.target),
         "event": plain(plan.event), "mirror": plan.target.mirror, "status": Status.QUEUED, "stage": Stage.MIRROR,
-        "active": True, "attempt": 1, "fence": 0, "tries": 0, "facts": {}, "due_at": now, "created_at": now,
+        "active": True, "lane": plan.lane, "attempt": 1, "fence": 0, "tries": 0, "facts": {}, "due_at": now, "created_at": now,
         "updated_at": now,
     }  # fmt: skip
 
@@ -143,7 +143,7 @@ def _admit(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
     if refusal is None:
         job = next_job(connection, row["id"], row["attempt"])
         connection.execute(update(runs).where(which).values(job=job, job_at=now))
-        return Receipt(row["id"], Status.QUEUED, duplicate=False, job=job)
+        return Receipt(row["id"], Status.QUEUED, duplicate=False, job=job, lane=plan.lane)
     code, message = refusal
     ended = {"status": Status.REJECTED, "active": False, "error": code, "error_message": message, "ended_at": now}
     connection.execute(update(runs).where(which).values(**ended, due_at=None))
@@ -154,6 +154,8 @@ def _admit(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
 def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> Receipt:
     status, error = Status(row["status"]), row["error"]
     look_again = status is Status.FAILED or (status is Status.REJECTED and error in _LOOK_AGAIN)
+    if row["active"]:
+        _promote(connection, plan, row)
     if not look_again or _refusal(connection, plan, row, now) is not None:
         return Receipt(row["id"], status, duplicate=True, error=error)
     stage = Stage(row["stage"])
@@ -167,4 +169,11 @@ def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
     reason = "the same release was delivered again"
     actor = plan.actor or f"source:{plan.source}"
     job = restart(connection, row, kind="redelivery", stage=stage, actor=actor, reason=reason, now=now)
-    return Receipt(row["id"], Status.QUEUED, duplicate=True, job=job)
+    connection.execute(update(runs).where(runs.c.id == row["id"]).values(lane=plan.lane))
+    return Receipt(row["id"], Status.QUEUED, duplicate=True, job=job, lane=plan.lane)
+
+
+def _promote(connection: Connection, plan: PlannedRun, row: RowMapping) -> None:
+    """A backfill's run whose webhook arrives now is a live release: the sweeper gives it a job in the live queue."""
+    if row["lane"] != plan.lane == Lane.LIVE:
+        connection.execute(update(runs).where(runs.c.id == row["id"]).values(lane=Lane.LIVE, job_at=None))

@@ -14,8 +14,9 @@ from rq.queue import EnqueueData
 from rq.serializers import JSONSerializer
 
 from app.domain.errors import SyncError
+from app.domain.run import Lane
 
-LIVE = "live"
+LIVE = Lane.LIVE.value
 # By name, so that a web process never imports the workers.
 JOB = "workers.jobs.advance_run"
 # A step ends long before; git and HTTP have time-outs of their own. This ends only what hangs in spite of them.
@@ -53,28 +54,42 @@ def _prepared(job_id: str, run_id: str) -> EnqueueData:
 class RqJobQueue:
     """JobQueue on RQ; a client per process, threads share it."""
 
-    def __init__(self, url: str, name: str = LIVE) -> None:
+    def __init__(self, url: str, *, shared: bool = False) -> None:
+        """`shared`: nobody works on backfills alone, so the live queue has their jobs, too."""
         self._url = url
         self._redis = redis_for_enqueue(url)
-        self._queue = Queue(name, connection=self._redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)
+        live = self._made(Lane.LIVE)
+        self._queues = {Lane.LIVE: live, Lane.BACKFILL: live if shared else self._made(Lane.BACKFILL)}
 
-    def enqueue(self, job_id: str, run_id: str) -> None:
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
         """See ports.JobQueue."""
-        self.enqueue_all([(job_id, run_id)])
+        self.enqueue_all([(job_id, run_id)], lane)
 
-    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
         """See ports.JobQueue: one pipeline, one round trip."""
         try:
-            self._queue.enqueue_many([_prepared(job_id, run_id) for job_id, run_id in jobs])
+            self._queues[Lane(lane)].enqueue_many([_prepared(job_id, run_id) for job_id, run_id in jobs])
+        except RedisError as error:
+            raise self._unavailable(error) from error
+
+    def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
+        """Enqueue another of workers.jobs' functions with its one argument. Error: `queue_unavailable`."""
+        job = Queue.prepare_data(
+            f"workers.jobs.{function}", args=(argument,), job_id=job_id, description=function, timeout=JOB_SECONDS,
+            result_ttl=RESULT_SECONDS, failure_ttl=FAILURE_SECONDS,
+        )  # fmt: skip
+        try:
+            self._queues[Lane(lane)].enqueue_many([job])
         except RedisError as error:
             raise self._unavailable(error) from error
 
     def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
-        """See ports.JobQueue: one read of the queue's list, whatever the number of ids."""
+        """See ports.JobQueue: one read of each queue's list, whatever the number of ids."""
         try:
-            return frozenset(job_ids) & frozenset(self._queue.get_job_ids())
+            held = {job for queue in self._queues.values() for job in queue.get_job_ids()}
         except RedisError as error:
             raise self._unavailable(error) from error
+        return frozenset(job_ids) & held
 
     def ping(self) -> None:
         """Ask Redis for a sign of life. Error: `queue_unavailable`."""
@@ -83,12 +98,15 @@ class RqJobQueue:
         except RedisError as error:
             raise self._unavailable(error) from error
 
-    def depth(self) -> int:
-        """How many jobs wait. Error: `queue_unavailable`."""
+    def depth(self, lane: str = Lane.LIVE) -> int:
+        """How many jobs of the lane's queue wait. Error: `queue_unavailable`."""
         try:
-            return self._queue.count
+            return self._queues[Lane(lane)].count
         except RedisError as error:
             raise self._unavailable(error) from error
+
+    def _made(self, lane: Lane) -> Queue:
+        return Queue(lane.value, connection=self._redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)
 
     def _unavailable(self, error: RedisError) -> SyncError:
         return SyncError("queue_unavailable", f"Redis at {where(self._url)} does not answer: {type(error).__name__}")

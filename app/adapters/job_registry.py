@@ -12,9 +12,26 @@ from rq.serializers import JSONSerializer
 
 from app.adapters.job_queue import LIVE, redis_for_enqueue, where
 from app.domain.errors import SyncError
+from app.domain.run import Lane
 from app.services.tidy import Place
 
 _FAILED_AT_ONCE = 1000
+
+
+class RqJobRegistries:
+    """JobRegistry on the queues of all lanes."""
+
+    def __init__(self, url: str) -> None:
+        self._each = [RqJobRegistry(url, lane.value) for lane in Lane]
+
+    def held(self) -> Mapping[str, Place]:
+        """See JobRegistry."""
+        return {job: place for each in self._each for job, place in each.held().items()}
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """See JobRegistry."""
+        for each in self._each:
+            each.forget(job_ids)
 
 
 class RqJobRegistry:

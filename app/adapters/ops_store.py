@@ -13,7 +13,7 @@ from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
 from app.adapters.tables import runs
 from app.domain.errors import SyncError
-from app.domain.run import Run, Stage, Status, Target, semantic_key
+from app.domain.run import Lane, Run, Stage, Status, Target, semantic_key
 from app.services.stores import DueRun, Receipt, ReplayOrder
 
 # A replay cannot help these: the version is another commit's, or another run brings the same release.
@@ -30,12 +30,14 @@ class SqlSweepStore:
         """See SweepStore."""
         idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
         jobless = or_(runs.c.job_at.is_(None), runs.c.job_at < job_older_than)
-        query = select(runs.c.id, runs.c.job, runs.c.job_at).where(runs.c.active, runs.c.due_at <= now, idle, jobless)
+        columns = (runs.c.id, runs.c.job, runs.c.job_at, runs.c.lane)
+        query = select(*columns).where(runs.c.active, runs.c.due_at <= now, idle, jobless)
+        # Round and round: with more waiting jobs than one look can ask for, each run has its turn.
+        ordered = query.order_by(runs.c.job_at.nulls_first(), runs.c.due_at).limit(limit)
         with reading(self._engine) as connection:
-            # Round and round: with more waiting jobs than one look can ask for, each run has its turn.
-            ordered = query.order_by(runs.c.job_at.nulls_first(), runs.c.due_at)
-            rows = connection.execute(ordered.limit(limit)).all()
-        return [DueRun(row.id, row.job, row.job_at) for row in rows]
+            # Each lane by itself: a long backfill must not hide a live run that lost its job.
+            rows = [row for lane in Lane for row in connection.execute(ordered.where(runs.c.lane == lane)).all()]
+        return [DueRun(row.id, row.job, row.job_at, row.lane) for row in rows]
 
     def give_job(self, run: DueRun, now: datetime) -> str | None:
         """See SweepStore."""
@@ -96,7 +98,7 @@ class SqlReplayStore:
                 connection, order.actor, "run.replay", f"run:{run_id}", now, reason=order.reason, before=before,
                 after={"stage": stage.value, "attempt": row["attempt"] + 1, "forced": order.force},
             )  # fmt: skip
-        return Receipt(run_id, Status.QUEUED, duplicate=False, job=job)
+        return Receipt(run_id, Status.QUEUED, duplicate=False, job=job, lane=row["lane"])
 
     def cancel(self, run_id: str, actor: str, now: datetime) -> None:
         """End a run that is in flight as `failed` with `cancelled`; its worker notices by the fence.

@@ -142,11 +142,14 @@ runs = Table(
     Column("error_message", Text),
     Column("replaced_by", String(32)),
     _time("pushed_at"),
+    Column("lane", String(16), nullable=False, server_default=text("'live'")),
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),
     _time("ended_at"),
     Index("ix_runs_delivery", "delivery"),  # without it the database reads all runs to remove one delivery
     Index("ix_runs_active_due_at", "active", "due_at"),
+    Index("ix_runs_active_lane_due_at", "active", "lane", "due_at"),
+    Index("ix_runs_ended_at", "ended_at"),
     Index("ix_runs_mirror_active", "mirror", "active"),
     Index("ix_runs_created_at_id", "created_at", "id"),
     Index("ix_runs_module_version", "module", "version"),
@@ -212,6 +215,31 @@ mirrors = Table(
     Column("lease_owner", String(120)),
     _time("lease_until"),
     _time("updated_at", nullable=False),
+)
+
+# A source repository and its mirror, as reconcile knows them: outlives the runs that it was learnt from.
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("mirror", String(500), primary_key=True),
+    Column("source", String(64), nullable=False),
+    Column("clone_url", String(1000), nullable=False),
+    _time("job_at"),
+    _time("reconciled_at"),
+    Column("error", String(40)),
+    Column("result", JSON, nullable=False),
+    Index("ix_repositories_reconciled_at", "reconciled_at"),
+)
+
+# What is not worked on now, by whose order and why.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("value", String(500), primary_key=True),
+    Column("actor", String(120), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    _time("created_at", nullable=False),
 )
 
 # What one process does for all of them, such as sweeping: who does it, and until when without a sign of life.

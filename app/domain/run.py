@@ -18,6 +18,13 @@ class Stage(StrEnum):
     VERIFY = "verify"
 
 
+class Lane(StrEnum):
+    """Whose work a run is, and so the queue of its jobs: a release as it happens, or one from long ago."""
+
+    LIVE = "live"
+    BACKFILL = "backfill"
+
+
 class Status(StrEnum):
     """Where a run is."""
 
@@ -98,6 +105,7 @@ class Run:
     tries: int = 0  # failures of the present stage in the present attempt
     stage_since: datetime | None = None  # when the present stage was first begun in this attempt
     pushed_at: datetime | None = None
+    lane: str = Lane.LIVE
     event: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 

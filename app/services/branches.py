@@ -12,7 +12,7 @@ from app.domain.run import Claim, Run, semantic_key
 from app.services.lease import Lease
 from app.services.ports import Clock, JobQueue
 from app.services.stages.mirror import MirrorStage
-from app.services.stores import FlowStore, IntakeStore, PlannedRun
+from app.services.stores import FlowStore, IntakeStore, PlannedRun, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -57,19 +57,19 @@ class BranchResolver:
         planned = [self._planned(run, version) for version in versions]
         for receipt in self._intake.add(run.delivery, planned, self._clock.now()):
             if receipt.job:
-                self._enqueue(receipt.job, receipt.run_id)
+                self._enqueue(receipt)
 
-    def _enqueue(self, job: str, run_id: str) -> None:
+    def _enqueue(self, receipt: Receipt) -> None:
         try:
-            self._queue.enqueue(job, run_id)
+            self._queue.enqueue(receipt.job or "", receipt.run_id, receipt.lane)
         except SyncError as error:
-            log.warning("enqueue_failed", extra={"run": run_id, "code": error.code})  # the sweeper does it later
+            log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})  # the sweeper does it
 
     def _planned(self, run: Run, version: Version) -> PlannedRun:
         key = semantic_key(run.module, version.text, run.ref, run.commit)
         return PlannedRun(
             id=self._make_run_id(), source=run.source, module=run.module, version=version.text, ref=run.ref,
-            commit=run.commit, semantic=key, event=run.event, target=run.target,
+            commit=run.commit, semantic=key, event=run.event, target=run.target, lane=run.lane,
         )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from app.services.lease import Lease
 from app.services.ports import Clock, JobQueue
 from app.services.stages import Finished, Note, Outcome, Wait
 from app.services.stages.pipeline import PipelineRequest, PipelineStage
+from app.services.stages.publish import PublishStage
 from app.services.stages.verify import Earlier, VerifyRequest, VerifyStage
 from app.services.stopping import Stop
 from app.services.stores import Change, FlowStore, StepRecord
@@ -59,11 +60,11 @@ class Flow:
     def __init__(
         self, store: FlowStore, queue: JobQueue, clock: Clock, options: FlowOptions, turn: MirrorTurn,
         branches: BranchResolver, pipeline: PipelineStage, verify: VerifyStage, proxies: Mapping[str, Mapping[str, str]],
-        stop: Stop,
+        stop: Stop, publish: PublishStage,
     ) -> None:  # fmt: skip
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._turn, self._branches, self._pipeline, self._verify = turn, branches, pipeline, verify
-        self._proxy_variables, self._stop = proxies, stop
+        self._proxy_variables, self._stop, self._publish = proxies, stop, publish
 
     def advance(self, run_id: str) -> None:
         """Claim the run and drive it until it ends or waits; nothing to do is no error.
@@ -112,7 +113,7 @@ class Flow:
         change = Change(Status(run.stage.value), run.stage, run.facts, run.tries, run.stage_since, hand_over=True)
         job = self._store.record(claim, None, change, now)
         if job:
-            self._enqueue(job, run.id)
+            self._enqueue(job, run)
         return run
 
     def _stage(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
@@ -120,6 +121,8 @@ class Flow:
         if run.stage is Stage.MIRROR:
             claim = self._branches.resolve(claim, lease)
             return self._turn.run(claim, lease)
+        if run.stage is Stage.PIPELINE and self._publish.serves(run.target.proxy):
+            return {run.id: (claim, self._publish.run(_verify_request(run), lease.check))}
         if run.stage is Stage.PIPELINE:
             return {run.id: (claim, self._pipeline.run(_pipeline_request(claim, self._clock.now()), self._extra(run)))}
         return {run.id: (claim, self._verify.run(_verify_request(run), lease.check))}
@@ -149,15 +152,15 @@ class Flow:
             lease.drop(claim)
         job = self._store.record(claim, _step(claim.run, outcome, change, started, now), change, now)
         if job:
-            self._enqueue(job, claim.run.id)
+            self._enqueue(job, claim.run)
         _log_outcome(claim.run, outcome, change)
         return replace(claim, run=_applied(claim.run, change)), going
 
-    def _enqueue(self, job: str, run_id: str) -> None:
+    def _enqueue(self, job: str, run: Run) -> None:
         try:
-            self._queue.enqueue(job, run_id)
+            self._queue.enqueue(job, run.id, run.lane)
         except SyncError as error:
-            log.warning("enqueue_failed", extra={"run": run_id, "code": error.code})  # the sweeper does it later
+            log.warning("enqueue_failed", extra={"run": run.id, "code": error.code})  # the sweeper does it later
 
     def _decide(
         self, run: Run, outcome: Outcome | SyncError, started: datetime, now: datetime, *, keep: bool

@@ -174,14 +174,31 @@ class GoProxy(Protocol):
         ...
 
 
+class StaticFiles(GoProxy, Protocol):
+    """A private proxy that is a directory of files, which modsync itself writes."""
+
+    def publish(
+        self, module: str, version: str, info: Callable[[], bytes], mod: Callable[[], bytes],
+        write_zip: Callable[[BinaryIO], None],
+    ) -> None:  # fmt: skip
+        """Write a version, over an earlier one: each file whole or not at all; listed when all are there.
+
+        `write_zip` is called first, then `mod` and `info` for their bytes. Error: disk_full.
+        """
+        ...
+
+
 class JobQueue(Protocol):
     """RQ, as far as we use it: a hint that there is work; the database is the truth."""
 
-    def enqueue(self, job_id: str, run_id: str) -> None:
-        """Enqueue `advance_run(run_id)` under this id. Error: `queue_unavailable`, within half a second."""
+    def enqueue(self, job_id: str, run_id: str, lane: str = "live") -> None:
+        """Enqueue `advance_run(run_id)` under this id in the queue of that name (see app.domain.run.Lane).
+
+        Error: `queue_unavailable`, within half a second.
+        """
         ...
 
-    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = "live") -> None:
         """Enqueue several (job id, run id) in one exchange: all or none. Error: `queue_unavailable`."""
         ...
 

@@ -49,6 +49,6 @@ class Replay:
 
     def _enqueue(self, receipt: Receipt) -> None:
         try:
-            self._queue.enqueue(receipt.job or "", receipt.run_id)
+            self._queue.enqueue(receipt.job or "", receipt.run_id, receipt.lane)
         except SyncError as error:
             log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})  # the sweeper does it

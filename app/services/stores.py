@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from app.domain.run import Claim, Run, Stage, Status, Target
+from app.domain.run import Claim, Lane, Run, Stage, Status, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class PlannedRun:
     target: Target
     refusal: tuple[str, str] | None = None
     actor: str = ""
+    lane: str = Lane.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Receipt:
     duplicate: bool
     job: str | None = None
     error: str | None = None
+    lane: str = Lane.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,11 @@ class FlowStore(Protocol):
         ...
 
     def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
-        """Take the other runs that wait for the mirror stage of the same mirror, oldest first."""
+        """Take the other runs of the same lane that wait for the mirror stage of the same mirror, oldest first."""
+        ...
+
+    def live_waits(self, mirror: str, before: datetime) -> bool:
+        """True when a live run of this mirror is to begin its mirror stage before then."""
         ...
 
     def renew(self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float) -> bool:
@@ -198,13 +204,14 @@ class DueRun:
     id: str
     job: str | None
     job_at: datetime | None
+    lane: str = Lane.LIVE
 
 
 class SweepStore(Protocol):
     """What the sweeper looks at."""
 
     def due(self, now: datetime, job_older_than: datetime, limit: int) -> list[DueRun]:
-        """Active runs that are due, not leased, and have no recent job; oldest first."""
+        """Active runs that are due, not leased, and have no recent job; oldest first, at most `limit` of each lane."""
         ...
 
     def give_job(self, run: DueRun, now: datetime) -> str | None:

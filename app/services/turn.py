@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.modzip import hash_go_mod
-from app.domain.run import Claim
+from app.domain.run import Claim, Lane
 from app.services.lease import Lease
 from app.services.ports import Clock, MirrorProject
 from app.services.stages import Finished, Outcome, Wait
@@ -41,7 +42,7 @@ class MirrorTurn:
         """An outcome for the claimed run and for each sibling that was waiting; Wait when the mirror is taken."""
         path = claim.run.target.mirror
         seconds = self._options.lease_seconds
-        turn = self._mirrors.lease_mirror(path, claim.owner, self._clock.now(), seconds)
+        turn = self._taken(claim)
         if turn is None:
             return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken"))}
         lease.add([], turn)
@@ -51,7 +52,7 @@ class MirrorTurn:
             siblings = self._store.claim_siblings(claim, self._clock.now(), seconds, self._options.batch - 1)
             lease.add(siblings)
             claims = [claim, *(each for each in siblings if _same_repository(each, claim))]
-            claims.sort(key=lambda each: each.run.created_at)
+            claims.sort(key=_order)
             claims, refused = self._tags.resolve(claims, lease)
             done: dict[str, tuple[Claim, Outcome | SyncError]] = {**refused}
             if claims:
@@ -67,13 +68,24 @@ class MirrorTurn:
             lease.drop_mirror()
             self._give_back(turn, result)
 
+    def _taken(self, claim: Claim) -> MirrorLease | None:
+        """The mirror's lease; a backfill lets live releases go first, else its next batch could be faster each time."""
+        path, now = claim.run.target.mirror, self._clock.now()
+        soon = now + timedelta(seconds=2 * self._options.busy_seconds)
+        if claim.run.lane == Lane.BACKFILL and self._store.live_waits(path, soon):
+            return None
+        return self._mirrors.lease_mirror(path, claim.owner, now, self._options.lease_seconds)
+
     def _request(self, turn: MirrorLease, claims: list[Claim]) -> MirrorRequest:
         project = None
         if turn.project_id is not None and turn.clone_url and turn.web_url:
             project = MirrorProject(turn.project_id, turn.path, turn.clone_url, turn.web_url)
         releases = tuple(_release(each) for each in claims)
         clone_url = claims[0].run.target.clone_url
-        return MirrorRequest(clone_url, turn.path, self._options.branch, releases, project, turn.branch_at)
+        return MirrorRequest(
+            clone_url, turn.path, self._options.branch, releases, project, turn.branch_at,
+            keep_branch=claims[0].run.lane == Lane.BACKFILL,
+        )  # fmt: skip
 
     def _give_back(self, turn: MirrorLease, result: MirrorResult | None) -> None:
         project = result.project if result else None
@@ -87,6 +99,10 @@ class MirrorTurn:
 def _put_back(siblings: list[Claim], done: Mapping[str, object]) -> dict[str, tuple[Claim, Outcome | SyncError]]:
     """Runs of another source repository with the same mirror: a set-up nobody should have, but they must not hang."""
     return {each.run.id: (each, Wait(1.0, note="another repository")) for each in siblings if each.run.id not in done}
+
+
+def _order(claim: Claim) -> tuple[datetime, Version]:
+    return claim.run.created_at, Version.parse(claim.run.version or "v0.0.0")
 
 
 def _same_repository(one: Claim, other: Claim) -> bool:

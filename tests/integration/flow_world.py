@@ -16,14 +16,15 @@ from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.domain.modules import ModulePath, Version
 from app.domain.modzip import hash_go_mod
 from app.domain.retry import RetryPolicy
-from app.domain.run import Run, Status, Target, semantic_key
+from app.domain.run import Lane, Run, Status, Target, semantic_key
 from app.services.branches import BranchResolver
 from app.services.checksum import ModuleSums
 from app.services.flow import Flow, FlowOptions, RunFailedError
-from app.services.ports import ProxyInfo, SourceCopy
+from app.services.ports import Checkpoint, ProxyInfo, SourceCopy
 from app.services.stages.mirror import MirrorStage, Release
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
-from app.services.stages.verify import VerifyStage
+from app.services.stages.publish import Packed, PublishStage
+from app.services.stages.verify import VerifyRequest, VerifyStage
 from app.services.stopping import Stop
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 from app.services.sweep import Sweep, SweepOptions
@@ -64,12 +65,14 @@ class FakeQueue:
     """Jobs in a list; `lost` pretends that Redis forgot them."""
 
     jobs: list[tuple[str, str]] = field(default_factory=list)
+    lanes: dict[str, str] = field(default_factory=dict)
 
-    def enqueue(self, job_id: str, run_id: str) -> None:
-        self.jobs.append((job_id, run_id))
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
+        self.enqueue_all([(job_id, run_id)], lane)
 
-    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
         self.jobs.extend(jobs)
+        self.lanes |= dict.fromkeys((job for job, _ in jobs), lane)
 
     def waiting(self, job_ids: object) -> frozenset[str]:
         return frozenset(job for job, _ in self.jobs) & frozenset(job_ids)  # type: ignore[call-overload, no-any-return]
@@ -141,15 +144,25 @@ class FlowWorld:
         self.sweep = Sweep(SqlSweepStore(self.engine), self.queue, self.clock, SweepOptions())
         self._workers, self._made = 0, 0
 
-    def take(self, version: str | None = "v1.0.0", commit: str | None = None, ref: str = "", **target: str) -> Receipt:
-        """A delivery of one release, recorded; with commit "" its event named none."""
+    def planned(
+        self, version: str | None = "v1.0.0", commit: str | None = None, ref: str = "", *, lane: str = Lane.LIVE,
+        **target: str,
+    ) -> PlannedRun:  # fmt: skip
+        """What an event asks for; with commit "" it named none."""
         commit, ref = self.commit if commit is None else commit, ref or version or "main"
         self._made += 1
         key = semantic_key(MODULE, version, ref, commit)
-        plan = PlannedRun(
+        return PlannedRun(
             id=f"r{self._made:019d}", source="platform", module=MODULE, version=version, ref=ref, commit=commit,
-            semantic=key, event={}, target=Target(**{"clone_url": SOURCE, "mirror": MIRROR, **target}),
+            semantic=key, event={}, target=Target(**{"clone_url": SOURCE, "mirror": MIRROR, **target}), lane=lane,
         )  # fmt: skip
+
+    def take(
+        self, version: str | None = "v1.0.0", commit: str | None = None, ref: str = "", *, lane: str = Lane.LIVE,
+        **target: str,
+    ) -> Receipt:  # fmt: skip
+        """A delivery of one release, recorded."""
+        plan = self.planned(version, commit, ref, lane=lane, **target)
         delivery = NewDelivery(
             id=f"d{self._made:019d}", source="platform", dedupe=f"{self._made}", scheme="article", secret_id="x",
             received_at=self.clock.now(), headers={}, body=b"{}", verdict="accepted",
@@ -179,8 +192,9 @@ class FlowWorld:
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)
         options = FlowOptions(f"worker-{self._workers}", LEASE, policy)
         verify = VerifyStage({"default": Fused(self.proxy, fuse, "proxy")}, _zip_sums, lambda *_: None, {})
+        publish = PublishStage({}, _never_packs, _zip_sums)
         pipeline = PipelineStage(gitlab, PipelineOptions(poll_first=1))
-        return Flow(store, queue, self.clock, options, turn, branches, pipeline, verify, {}, self.stop)
+        return Flow(store, queue, self.clock, options, turn, branches, pipeline, verify, {}, self.stop, publish)
 
     def run(self, run_id: str) -> Run:
         """The run as stored."""
@@ -238,6 +252,10 @@ class FlowWorld:
 
 def _h1(_cache: SourceCopy, release: Release, _directory: str) -> str:
     return "h1:" + hashlib.sha256(release.commit.encode()).hexdigest()
+
+
+def _never_packs(request: VerifyRequest, target: BinaryIO, checkpoint: Checkpoint) -> Packed:
+    raise AssertionError("there is no static proxy here")
 
 
 def _zip_sums(file: BinaryIO, module: ModulePath, version: Version) -> ModuleSums:

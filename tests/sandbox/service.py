@@ -16,7 +16,9 @@ import requests
 
 from tests.sandbox.world import PROJECT
 
-ROLES = ("redis", "web", "worker", "sweeper")
+ROLES = ("redis", "web", "worker", "backfill", "sweeper")
+# A role is the command of its name, but for this one.
+COMMANDS = {"backfill": ("worker", "--queue", "backfill")}
 START_SECONDS = 60.0
 STOP_SECONDS = 12.0
 
@@ -45,7 +47,7 @@ class Service:
         file = (self._logs / f"{role}.log").open("ab")
         self._files.append(file)
         self.processes[role] = subprocess.Popen(
-            [str(Path(sys.executable).with_name("modsync")), role],
+            [str(Path(sys.executable).with_name("modsync")), *COMMANDS.get(role, (role,))],
             cwd=PROJECT, env=self.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
 

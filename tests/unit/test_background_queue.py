@@ -9,6 +9,7 @@ import pytest
 
 from app.adapters.background_queue import BackgroundQueue
 from app.domain.errors import SyncError
+from app.domain.run import Lane
 from tests.integration.databases import wait_until
 
 
@@ -18,18 +19,20 @@ class Redis:
     def __init__(self) -> None:
         self.open = threading.Event()
         self.sent: list[tuple[str, str]] = []
+        self.lanes: list[str] = []
         self.exchanges = 0
         self.broken = False
 
-    def enqueue(self, job_id: str, run_id: str) -> None:
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
         raise AssertionError("jobs go together")
 
-    def enqueue_all(self, jobs: Sequence[tuple[str, str]]) -> None:
+    def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
         assert self.open.wait(20)
         self.exchanges += 1
         if self.broken:
             raise SyncError("queue_unavailable", "away")
         self.sent += jobs
+        self.lanes.append(lane)
 
     def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
         return frozenset(job_ids)
@@ -45,6 +48,17 @@ def test_nobody_waits_and_what_waits_goes_together() -> None:
     wait_until(lambda: len(redis.sent) == 50)
     assert redis.sent == [(f"j{number}", "r") for number in range(50)]
     assert redis.exchanges <= 2
+    queue.close()
+
+
+def test_each_lane_has_an_exchange_of_its_own() -> None:
+    redis = Redis()
+    redis.open.set()
+    queue = BackgroundQueue(redis)
+    queue.enqueue("a", "r", Lane.BACKFILL)
+    queue.enqueue("b", "r")
+    wait_until(lambda: len(redis.sent) == 2)
+    assert dict(zip([job for job, _ in redis.sent], redis.lanes, strict=True)) == {"a": "backfill", "b": "live"}
     queue.close()
 
 

@@ -62,7 +62,7 @@ class MirrorStage:
             project = request.project or self._gitlab.ensure_project(request.mirror)
             push = Push(
                 self._git, self._gitlab, cache, project, request.branch, checkpoint, fence,
-                lambda release, commit: _h1_at(cache, release, commit, self._proof),
+                lambda release, commit: _h1_at(cache, release, commit, self._proof), keep_branch=request.keep_branch,
             )  # fmt: skip
             try:
                 outcomes, branch_at = push.run(ready, request.branch_at)

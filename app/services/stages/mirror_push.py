@@ -22,8 +22,10 @@ class Push:
 
     def __init__(
         self, git: Git, gitlab: GitLab, cache: SourceCopy, project: MirrorProject, branch: str,
-        checkpoint: Checkpoint, fence: Checkpoint, h1_at: Callable[[Release, str], str | None],
+        checkpoint: Checkpoint, fence: Checkpoint, h1_at: Callable[[Release, str], str | None], *,
+        keep_branch: bool = False,
     ) -> None:  # fmt: skip
+        self._keep_branch = keep_branch
         self._git, self._gitlab, self._cache, self._branch = git, gitlab, cache, branch
         self._checkpoint, self._fence, self._h1_at = checkpoint, fence, h1_at
         self.project = project
@@ -60,7 +62,8 @@ class Push:
             branch_at, tags_at = self._observe(wanted)
             tags_at = self._with_room(ready, tags_at)
         for _ in range(PLANS):
-            plan = plan_push(self._branch, branch_at, tags_at, wanted)
+            head = branch_at if self._keep_branch else None
+            plan = plan_push(self._branch, branch_at, tags_at, wanted, head=head)
             if not plan.updates:
                 return self._outcomes(ready, plan), branch_at
             try:

@@ -48,7 +48,10 @@ SyncError `not_a_module` when `go` would refuse it.
 
 @dataclass(frozen=True, slots=True)
 class MirrorRequest:
-    """A repository's turn. `project` and `branch_at` are what is remembered (None: look)."""
+    """A repository's turn. `project` and `branch_at` are what is remembered (None: look).
+
+    `keep_branch`: leave the branch where it is, for these releases are older than what it names.
+    """
 
     clone_url: str
     mirror: str
@@ -56,6 +59,7 @@ class MirrorRequest:
     releases: tuple[Release, ...]
     project: MirrorProject | None = None
     branch_at: str | None = None
+    keep_branch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
