@@ -81,10 +81,8 @@ class Runner:
     def _run(self, job: Assignment, folder: Path) -> None:
         build = folder / "build"
         build.mkdir(parents=True)
-        script = folder / "script.sh"
-        script.write_text(_script(job.script))
         process = subprocess.Popen(
-            ["sh", "-e", str(script)],
+            self._command(job, folder),
             env=self._environment(job.variables, folder),
             cwd=build,
             stdin=subprocess.DEVNULL,
@@ -97,6 +95,12 @@ class Runner:
         reason = self._watch(job, process)
         log.join(_JOIN_SECONDS)
         self._conclude(job, process.returncode, reason)
+
+    def _command(self, job: Assignment, folder: Path) -> list[str]:
+        """What runs the job's script; what it needs is put into `folder`, of which only `build` is the job's."""
+        script = folder / "script.sh"
+        script.write_text(_script(job.script))
+        return ["sh", "-e", str(script)]
 
     def _watch(self, job: Assignment, process: "subprocess.Popen[bytes]") -> str | None:
         """Wait for the end of the job or of our patience; says GitLab's failure reason when we ended it."""
