@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "send": ("app.cli_send", "Send a signed release webhook, or print it as a curl command."),
     "deliveries": ("app.cli_deliveries", "List webhook requests, or show one."),
     "redeliver": ("app.cli_deliveries", "Take a webhook request once more, or all that failed."),
-    "sources": ("app.cli_sources", "Say how each platform signs and which secrets are in use."),
+    "sources": ("app.cli_sources", "Say how each platform signs and which secrets are used."),
     "checksum": ("app.cli_checksum", "Print a release's go.sum lines."),
     "module-zip": ("app.cli_checksum", "Write a release's module zip."),
     "token": ("app.cli_access", "Make, list and end API tokens."),

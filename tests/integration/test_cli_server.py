@@ -160,7 +160,7 @@ def test_what_cannot_be_sent_is_said_before(cli: Cli) -> None:
     release = RELEASE[2:]
     cases = {
         ("nobody", *release): "has no source 'nobody'",
-        ("forge", *release): "signs as github",
+        ("forge", *release): "no rule of source forge",
         ("platform", "--module", MODULE, "--commit", A): "give --version or --ref",
         ("platform", "--module", "elsewhere.example/x", "--version", "v1.0.0", "--commit", A): "give --ref",
         ("platform", "--module", MODULE, "--version", "v2.0.0", "--commit", A): "error: bad_request: ",
