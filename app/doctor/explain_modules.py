@@ -10,7 +10,7 @@ _AT = rf"{_MODULE}@(?P<version>v[\w.+-]+)"
 MODULE_RULES: tuple[Rule, ...] = (
     rule(
         "checksum-mismatch",
-        rf"(?:verifying (?:{_AT}).*)?checksum mismatch|SECURITY ERROR",
+        rf"(?:verifying (?:{_AT}).*)?checksum mismatch",
         "modsync explain {module}@{version}   # compare with the released commit; only when the new content is the right "
         "one: go clean -modcache, and take the module's old lines out of go.sum",
     ),

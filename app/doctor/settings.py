@@ -164,6 +164,8 @@ def shown(url: str) -> str:
 
 def _expression(glob: str) -> re.Pattern[str]:
     """path.Match as a regular expression: `*` and `?` stop at slashes."""
+    if glob.count("[") != glob.count("]"):
+        return re.compile(r"(?!)")  # malformed: go takes it for a pattern that fits nothing
     parts = re.findall(r"\[[^\]]*\]|.", glob)
     said = {"*": "[^/]*", "?": "[^/]"}
     text = "".join(

@@ -1,0 +1,135 @@
+"""The set-up script: clean under shellcheck, and after it a real `go` works and the doctor finds nothing."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.doctor.setup_script import Setup, setup_script
+from tests.integration.doctor_world import MODULE, QUERY, TREE, Machine
+from tests.sandbox.bad_servers import Authority, Listener, Pages, module_pages, text, tls_front
+from tests.sandbox.processes import run
+from tests.sandbox.serve import LoopbackServer
+
+PRIVATE = ("go.corp.example", "github.com/corp")
+PEM = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
+SETUPS = [
+    Setup("https://goproxy.corp.example", PRIVATE),
+    Setup("https://goproxy.corp.example:8443/base", (), PEM, password=True),
+]
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[tuple[str, Authority]]:
+    """A healthy proxy behind TLS of the company's own CA."""
+    authority = Authority(tmp_path / "ca", "Company CA")
+    database = {"/sumdb/sum.golang.org/supported": text(""), "/sumdb/sum.golang.org/latest": text(TREE)}
+    with ExitStack() as up:
+        server = up.enter_context(LoopbackServer(Pages(module_pages(MODULE, "v1.0.0") | database)))
+        port = up.enter_context(Listener(tls_front(authority.issue("localhost"), server.port))).port
+        yield f"https://localhost:{port}", authority
+
+
+def fresh(root: Path) -> Machine:
+    """A machine on which nothing was set up; go's own settings are kept below `root`."""
+    machine = Machine.of(root, GOENV=str(root / "goenv"), MODSYNC_NO_SYSTEM_CA="1")
+    for name in ("GOPROXY", "GONOSUMDB", "GOAUTH"):
+        machine.environment.pop(name, None)
+    return machine
+
+
+def sh(machine: Machine, script: str, *arguments: str) -> tuple[int, str, str]:
+    path = machine.root / "setup.sh"
+    path.write_text(script)
+    done = run(["sh", str(path), *arguments], env=machine.environment)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("setup", SETUPS, ids=["plain", "all"])
+def test_shellcheck_finds_nothing(tmp_path: Path, setup: Setup) -> None:
+    path = tmp_path / "setup.sh"
+    path.write_text(setup_script(setup))
+    done = run(["shellcheck", "--shell=sh", "--severity=style", str(path)], env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_after_it_go_works_and_the_doctor_finds_nothing(tmp_path: Path, proxy: tuple[str, Authority]) -> None:
+    url, authority = proxy
+    machine = fresh(tmp_path / "machine")
+    assert machine.go("env", "-w", "GOPRIVATE=go.corp.example", "GOSUMDB=off", "GOINSECURE=*").returncode == 0
+    status, output, errors = sh(machine, setup_script(Setup(url, PRIVATE, authority.ca_file.read_text())))
+    assert (status, errors) == (0, "")
+    (advice,) = [line for line in output.splitlines() if "export SSL_CERT_DIR=" in line]
+    machine.environment["SSL_CERT_DIR"] = f"{machine.environment['HOME']}/.config/modsync"
+    assert machine.environment["SSL_CERT_DIR"] in advice
+    assert machine.go("mod", "download", QUERY).returncode == 0
+    assert machine.codes("--module", QUERY) == []
+
+
+def test_run_twice_it_changes_nothing_more(tmp_path: Path) -> None:
+    machine = fresh(tmp_path / "machine")
+    machine.environment |= {"GOPROXY_USER": "dev", "GOPROXY_TOKEN": "s3cr$t 'x"}
+    first = sh(machine, setup_script(SETUPS[1]))
+    settings, netrc = tmp_path / "machine/goenv", Path(machine.environment["HOME"]) / ".netrc"
+    before = settings.read_text(), netrc.read_text()
+    assert sh(machine, setup_script(SETUPS[1])) == first
+    assert (settings.read_text(), netrc.read_text()) == before
+    assert before[1] == "machine goproxy.corp.example:8443 login dev password s3cr$t 'x\n"
+    assert netrc.stat().st_mode & 0o777 == 0o600
+    assert "s3cr" not in first[1] + first[2]
+
+
+def test_without_a_password_it_says_what_to_add(tmp_path: Path) -> None:
+    _, output, _ = sh(fresh(tmp_path / "machine"), setup_script(SETUPS[1]))
+    assert "machine goproxy.corp.example:8443 login USER password TOKEN" in output
+
+
+def test_an_exported_variable_stops_it(tmp_path: Path) -> None:
+    machine = fresh(tmp_path / "machine")
+    machine.environment["GOPROXY"] = "https://elsewhere.example"
+    status, _, errors = sh(machine, setup_script(SETUPS[0]))
+    assert status == 1
+    assert "GOPROXY=https://elsewhere.example is exported" in errors
+    assert not (tmp_path / "machine/goenv").exists()
+
+
+def test_variables_for_ci_leave_the_machine_alone_and_are_healthy(tmp_path: Path, proxy: tuple[str, Authority]) -> None:
+    url, authority = proxy
+    machine = fresh(tmp_path / "machine")
+    status, output, _ = sh(machine, setup_script(Setup(url, PRIVATE)), "--ci")
+    assert status == 0
+    assert not (tmp_path / "machine/goenv").exists()
+    machine.environment |= dict(line.split("=", 1) for line in output.splitlines())
+    machine.environment["SSL_CERT_FILE"] = str(authority.ca_file)
+    assert machine.go("mod", "download", QUERY).returncode == 0
+    assert machine.codes("--module", QUERY) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "private", "ca"),
+    [
+        ("https://u:p@goproxy.example", (), ""),
+        ("ftp://goproxy.example", (), ""),
+        ("https://goproxy.example,direct", (), ""),
+        ("https://a b", (), ""),
+        ("https://goproxy.example", ("$(id)",), ""),
+        ("https://goproxy.example", ("a.b c",), ""),
+        ("https://goproxy.example", (), "END_OF_CA\ntouch pwned\n"),
+        ("https://goproxy.example", (), PEM + "END_OF_CA\ntouch pwned\n"),
+    ],
+)
+def test_what_cannot_be_is_refused(url: str, private: tuple[str, ...], ca: str) -> None:
+    with pytest.raises(ValueError):
+        Setup(url, private, ca)
+
+
+def test_a_url_with_shell_signs_stays_data(tmp_path: Path) -> None:
+    machine = fresh(tmp_path / "machine")
+    status, _, _ = sh(machine, setup_script(Setup("https://goproxy.example/$(touch${IFS}pwned)'x", ())))
+    assert status == 0
+    assert not list(tmp_path.rglob("pwned"))
+    done = machine.go("env", "GOPROXY")
+    assert done.stdout.decode().strip() == "https://goproxy.example/$(touch${IFS}pwned)'x"

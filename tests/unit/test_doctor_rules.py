@@ -1,0 +1,309 @@
+"""The doctor's rules over settings and observations, as tables."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from app.doctor.causes import CAUSES
+from app.doctor.checks_clock import check_clock
+from app.doctor.checks_network import check_request
+from app.doctor.checks_settings import check_settings
+from app.doctor.checks_sumdb import check_sumdb, database
+from app.doctor.egress import egress_for
+from app.doctor.examine import decide
+from app.doctor.findings import found
+from app.doctor.observed import Answer, Failure, Observed, Request
+from app.doctor.settings import Entry, GoSettings, covered, is_too_wide, matches, parse_goproxy, shown
+
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+COMPANY = "https://goproxy.corp.example"
+PUBLIC = "https://proxy.golang.org"
+HEALTHY = [
+    {},
+    {"GOPROXY": COMPANY},
+    {"GOPROXY": COMPANY, "GONOSUMDB": "go.corp.example"},
+    {"GOPROXY": COMPANY, "GOPRIVATE": "go.corp.example", "GONOPROXY": "none", "GONOSUMDB": "go.corp.example"},
+    {"GOPROXY": f"{PUBLIC},direct", "GOPRIVATE": "go.corp.example"},
+    {"GOPROXY": "direct", "GOPRIVATE": "go.corp.example"},
+    {"GOPROXY": f"{COMPANY},https://second.corp.example"},
+    {"GOPROXY": "file:///srv/modules"},
+    {"GOPROXY": "http://127.0.0.1:3000"},
+    {"GOPROXY": COMPANY, "GOFLAGS": "-modcacherw -buildvcs=false -mod=readonly"},
+    {"GOSUMDB": "sum.golang.google.cn"},
+    {"GOSUMDB": "sum.corp.example+01234567+AXyzAXyzAXyzAXyzAXyzAXyz https://sum.corp.example"},
+]
+SICK: list[tuple[dict[str, str], list[str]]] = [
+    ({"GOPROXY": "off"}, ["goproxy-off"]),
+    ({"GOPROXY": " , "}, ["goproxy-empty"]),
+    ({"GOPROXY": "ftp://a.example"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "goproxy"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "http://goproxy.corp.example"}, ["goproxy-plain-http"]),
+    ({"GOPROXY": "https://u:p@goproxy.corp.example"}, ["goproxy-password"]),
+    ({"GOPROXY": f"{COMPANY}|https://second.corp.example"}, ["goproxy-hides-errors"]),
+    ({"GOPROXY": f"{COMPANY},direct"}, ["goproxy-direct"]),
+    ({"GOPROXY": f"{COMPANY}|direct"}, ["goproxy-hides-errors", "goproxy-direct"]),
+    ({"GOPROXY": f"{COMPANY},{PUBLIC}"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": f"{COMPANY},{PUBLIC}", "GONOSUMDB": "go.corp.example"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": f"{PUBLIC},direct", "GONOSUMDB": "go.corp.example"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": COMPANY, "GOPRIVATE": "go.corp.example"}, ["goprivate-bypass"]),
+    ({"GOPROXY": COMPANY, "GONOPROXY": "go.corp.example"}, ["gonosumdb-missing"]),
+    ({"GONOSUMDB": "*"}, ["gonosumdb-too-wide"]),
+    ({"GONOSUMDB": "github.com"}, ["gonosumdb-too-wide"]),
+    ({"GOSUMDB": "off"}, ["gosumdb-off"]),
+    ({"GOSUMDB": "sum.corp.example"}, ["gosumdb-invalid"]),
+    ({"GOSUMDB": "sum.golang.org https://a https://b"}, ["gosumdb-invalid"]),
+    ({"GOFLAGS": "-mod=mod"}, ["goflags"]),
+    ({"GOFLAGS": "--insecure"}, ["goflags"]),
+    ({"GOINSECURE": "go.corp.example"}, ["goinsecure"]),
+]
+
+
+@pytest.mark.parametrize("values", HEALTHY, ids=str)
+def test_healthy_settings(values: dict[str, str]) -> None:
+    assert list(check_settings(GoSettings(values))) == []
+
+
+@pytest.mark.parametrize(("values", "codes"), SICK, ids=str)
+def test_sick_settings(values: dict[str, str], codes: list[str]) -> None:
+    findings = list(check_settings(GoSettings(values)))
+    assert [finding.code for finding in findings] == codes
+    assert all(finding.fix for finding in findings)
+    assert "u:p@" not in str(findings)
+
+
+@pytest.mark.parametrize(
+    ("values", "environment", "fix"),
+    [
+        ({"GOPROXY": f"{COMPANY},direct"}, {}, f"go env -w GOPROXY={COMPANY}"),
+        ({"GOPROXY": f"{COMPANY},direct"}, {"GOPROXY": "x"}, f"export GOPROXY={COMPANY}"),
+        ({"GOPROXY": COMPANY, "GOPRIVATE": "a.b"}, {}, "go env -w GONOSUMDB=a.b\ngo env -u GOPRIVATE"),
+        (
+            {"GOPROXY": COMPANY, "GOSUMDB": "off", "GONOSUMDB": "a.b"},
+            {"GOSUMDB": "off"},
+            "go env -w GONOSUMDB=a.b\nunset GOSUMDB",
+        ),
+        ({"GOFLAGS": "-mod=mod -modcacherw"}, {}, "go env -w GOFLAGS=-modcacherw"),
+        ({"GONOSUMDB": "*"}, {}, "go env -u GONOSUMDB"),
+    ],
+)
+def test_the_command_that_mends_it(values: dict[str, str], environment: dict[str, str], fix: str) -> None:
+    (finding,) = check_settings(GoSettings(values, environment))
+    assert finding.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("a.example,b.example|direct,c.example", [Entry("a.example"), Entry("b.example", True), Entry("direct")]),
+        (" https://a , off | x", [Entry("https://a"), Entry("off", True)]),
+        ("", []),
+        (",|,", []),
+    ],
+)
+def test_goproxy_lists(text: str, entries: list[Entry]) -> None:
+    assert list(parse_goproxy(text)) == entries
+
+
+def test_a_bare_host_means_https() -> None:
+    assert Entry("goproxy.corp.example/base/").url == "https://goproxy.corp.example/base"
+    assert Entry("goproxy").scheme == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [
+        ("*.corp.example", "git.corp.example/x/y", True),
+        ("*.corp.example", "corp.example/x", False),
+        ("corp.example/team/", "corp.example/team/x", True),
+        ("corp.example/team", "corp.example/teams", False),
+        ("corp.example/*/x", "corp.example/a/x/y", True),
+        ("corp.example/[a-c]?", "corp.example/bz", True),
+        ("corp.example/[", "corp.example/[", False),
+        ("*", "anything/at/all", True),
+    ],
+)
+def test_patterns(pattern: str, path: str, fits: bool) -> None:
+    assert matches(pattern, path) is fits
+
+
+def test_patterns_that_cover_others() -> None:
+    assert covered("*.corp.example", ("corp.example", "*.corp.example"))
+    assert covered("git.corp.example/team", ("*.corp.example",))
+    assert not covered("*.corp.example", ("git.corp.example",))
+    assert is_too_wide("git*.com")
+    assert not is_too_wide("github.com/corp")
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "proxy"),
+    [
+        ("https://a.example", {"HTTPS_PROXY": "p:1"}, "http://p:1"),
+        ("https://a.example", {"https_proxy": "http://p:1"}, "http://p:1"),
+        ("http://a.example", {"HTTPS_PROXY": "p:1"}, None),
+        ("https://localhost:1", {"HTTPS_PROXY": "p:1"}, None),
+        ("https://127.0.0.9", {"HTTPS_PROXY": "p:1"}, None),
+        ("https://[::1]:1", {"HTTPS_PROXY": "p:1"}, None),
+        ("https://x.corp.example", {"HTTPS_PROXY": "p:1", "NO_PROXY": "corp.example"}, None),
+        ("https://corp.example", {"HTTPS_PROXY": "p:1", "NO_PROXY": ".corp.example"}, "http://p:1"),
+        ("https://notcorp.example", {"HTTPS_PROXY": "p:1", "NO_PROXY": "corp.example"}, "http://p:1"),
+        ("https://10.1.2.3", {"HTTPS_PROXY": "p:1", "no_proxy": "10.0.0.0/8"}, None),
+        ("https://10.1.2.3", {"HTTPS_PROXY": "p:1", "NO_PROXY": "nonsense/8, *"}, None),
+        ("https://a.example:8443", {"HTTPS_PROXY": "p:1", "NO_PROXY": "a.example:8443"}, None),
+        ("https://a.example", {"HTTPS_PROXY": "p:1", "NO_PROXY": "a.example:8443"}, "http://p:1"),
+    ],
+)
+def test_which_web_proxy_go_takes(url: str, environment: dict[str, str], proxy: str | None) -> None:
+    assert egress_for(url, environment) == proxy
+
+
+def observed(*requests: Request, **values: str) -> Observed:
+    return Observed(GoSettings({"GOPROXY": COMPANY, **values}), NOW, requests)
+
+
+def asked(outcome: Answer | Failure, **more: object) -> Request:
+    request = Request("list", f"{COMPANY}/a.b/c/@v/list", outcome, 0.1, entry=Entry(COMPANY))
+    return replace(request, **more)  # type: ignore[arg-type]
+
+
+def answer(status: int, body: bytes = b"", hops: tuple[str, ...] = (), **headers: str) -> Answer:
+    return Answer(f"{COMPANY}/x", status, headers, body, hops)
+
+
+HTML = b"<!DOCTYPE html><p>Sign in"
+ANSWERS: list[tuple[Request, list[str]]] = [
+    (asked(answer(200, b"v1.0.0\n")), []),
+    (asked(answer(404)), []),
+    (asked(answer(410, HTML)), []),
+    (asked(answer(200, HTML)), ["html-answer"]),
+    (asked(answer(200, HTML, (COMPANY,))), ["login-page"]),
+    (asked(answer(403, HTML, (COMPANY,))), ["login-page"]),
+    (asked(answer(511, HTML)), ["html-answer"]),
+    (asked(answer(200, HTML), purpose="zip"), ["html-zip"]),
+    (asked(answer(200, b"Blocked by policy"), purpose="zip"), ["html-zip"]),
+    (asked(answer(200, b"PK\x03\x04"), purpose="zip"), []),
+    (asked(answer(200, b"no"), purpose="info"), ["html-answer"]),
+    (asked(answer(200, HTML), purpose="discovery"), []),
+    (asked(answer(400, b"No required SSL certificate was sent")), ["client-certificate"]),
+    (asked(answer(401)), ["needs-credentials"]),
+    (asked(answer(401), with_credentials=True), ["credentials-refused"]),
+    (asked(answer(403), egress="http://p", url="http://a.example/x"), ["egress-refused"]),
+    (asked(answer(407)), ["egress-credentials"]),
+    (asked(answer(302)), ["unexpected-status"]),
+    (asked(answer(200), seconds=7.0), ["slow"]),
+    (asked(answer(200), addresses=("10.0.0.1",)), []),
+    (asked(answer(200), addresses=("10.0.0.1",), url=f"{PUBLIC}/x"), ["dns-hijack"]),
+    (asked(answer(200), addresses=("10.0.0.1", "142.250.1.1"), url=f"{PUBLIC}/x"), []),
+    (asked(answer(200), addresses=("fe80::1%eth0",), url=f"{PUBLIC}/x"), ["dns-hijack"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "codes"), ANSWERS, ids=lambda value: str(value) if isinstance(value, list) else ""
+)
+def test_answers(request_: Request, codes: list[str]) -> None:
+    assert [finding.code for finding in check_request(request_, observed(request_))] == codes
+
+
+TROUBLES = {
+    "dns": "dns-no-such-host",
+    "refused": "connection-refused",
+    "timeout": "timeout",
+    "cut": "connection-cut",
+    "tls-authority": "tls-unknown-authority",
+    "tls-name": "tls-wrong-name",
+    "tls-expired": "tls-expired",
+    "tls-plain": "tls-not-tls",
+    "tls-client-certificate": "client-certificate",
+    "tls-other": "tls-failed",
+    "egress-down": "egress-down",
+    "egress-status": "egress-refused",
+    "other": "connection-cut",
+}
+
+
+@pytest.mark.parametrize(("trouble", "code"), TROUBLES.items())
+def test_failures(trouble: str, code: str) -> None:
+    request = asked(Failure(f"{COMPANY}/x", trouble, "words", 403))  # type: ignore[arg-type]
+    (finding,) = check_request(request, observed(request))
+    assert finding.code == code
+    assert "words" in finding.seen
+    assert finding.fix
+
+
+def date(offset: timedelta) -> str:
+    return format_datetime(NOW + offset, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "codes"),
+    [
+        ([answer(200, date=date(timedelta(minutes=4)))], []),
+        ([answer(200, date=date(timedelta(hours=-2)))], ["clock-wrong"]),
+        ([answer(200, date=date(timedelta(hours=-2)), age="7200")], []),
+        ([answer(200, date=date(timedelta(hours=2))), answer(200, date=date(timedelta()))], []),
+        ([answer(200, date="yesterday")], []),
+        ([], []),
+    ],
+)
+def test_the_clock(answers: list[Answer], codes: list[str]) -> None:
+    seen = observed(*(asked(each) for each in answers))
+    assert [finding.code for finding in check_clock(seen)] == codes
+
+
+def supported(status: int, **more: object) -> Request:
+    return asked(answer(status), purpose="sumdb-supported", **more)
+
+
+def latest(status: int, body: bytes = b"", **more: object) -> Request:
+    return asked(answer(status, body), purpose="sumdb-latest", **more)
+
+
+@pytest.mark.parametrize(
+    ("requests", "codes"),
+    [
+        ([supported(404), latest(200, b"go.sum database tree\n", entry=None)], []),
+        ([supported(200), latest(200, b"go.sum database tree\n")], []),
+        ([supported(200), latest(403)], ["sumdb-pinned"]),
+        ([supported(200), latest(200, HTML)], ["sumdb-pinned"]),
+        ([supported(403)], ["sumdb-proxy-error"]),
+        ([supported(500, entry=Entry(COMPANY, any_error=True))], []),
+        ([latest(403, entry=None)], ["sumdb-blocked"]),
+        (
+            [latest(403, entry=None, addresses=("10.0.0.1",), url="https://sum.golang.org/latest")],
+            ["sumdb-blocked", "dns-hijack"],
+        ),
+    ],
+)
+def test_the_checksum_database(requests: list[Request], codes: list[str]) -> None:
+    assert [finding.code for finding in check_sumdb(observed(*requests))] == codes
+
+
+@pytest.mark.parametrize(
+    ("gosumdb", "wanted"),
+    [
+        ("", ("sum.golang.org", "https://sum.golang.org")),
+        ("off", ("", "")),
+        ("sum.golang.google.cn", ("sum.golang.org", "https://sum.golang.google.cn")),
+        ("sum.corp.example+0123+key", ("sum.corp.example", "https://sum.corp.example")),
+        ("sum.golang.org https://sums.corp.example/", ("sum.golang.org", "https://sums.corp.example")),
+    ],
+)
+def test_which_database(gosumdb: str, wanted: tuple[str, str]) -> None:
+    assert database(GoSettings({"GOSUMDB": gosumdb})) == wanted
+
+
+def test_one_cause_is_told_once() -> None:
+    down = [asked(Failure(f"{COMPANY}/{path}", "tls-authority", "unknown")) for path in ("a", "b")]
+    assert [finding.code for finding in decide(observed(*down))] == ["tls-unknown-authority"]
+
+
+def test_codes_are_known() -> None:
+    with pytest.raises(KeyError):
+        found("no-such-code", "")
+    assert all(why.endswith(".") for why in CAUSES.values())
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown("https://dev:secret@a.example/x") == "https://dev:***@a.example/x"
