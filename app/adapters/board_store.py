@@ -124,7 +124,8 @@ def _newest(connection: Connection, column: Any, names: Collection[str]) -> dict
 def _pushed(connection: Connection, names: Collection[str]) -> dict[str, int]:
     pushed = (releases.c.module.in_(list(names)), releases.c.pushed_at.is_not(None))
     query = select(releases.c.module, func.count()).where(*pushed).group_by(releases.c.module)
-    return dict(connection.execute(query).tuples().all())
+    found: dict[str, int] = dict(connection.execute(query).all())
+    return found
 
 
 def _seen(connection: Connection) -> tuple[Seen, ...]:

@@ -67,11 +67,17 @@ def _end(attempt: AttemptView, now: datetime | None) -> datetime:
 def _lanes(run: RunDetail | None, attempt: AttemptView, whole: float, now: datetime) -> Iterator[Lane]:
     last = attempt.created_at
     for step in attempt.steps:
-        yield _lane(attempt, last, step.started_at, step.ended_at, whole, step.stage, step.outcome, step)
+        begins = last if _polled(step) else step.started_at
+        yield _lane(attempt, last, begins, step.ended_at, whole, step.stage, step.outcome, step)
         last = max(last, step.ended_at)
     if run:
         resting = run.status is Status.QUEUED or (run.due_at is not None and run.due_at > now)
         yield _lane(attempt, last, last, now, whole, run.stage, "waiting" if resting else "running", None)
+
+
+def _polled(step: StepView) -> bool:
+    """A pipeline that went wrong: the step is the last look at it, but it ran since the stage before ended."""
+    return step.stage is Stage.PIPELINE and (step.error or "").startswith("pipeline_")
 
 
 def _lane(

@@ -12,9 +12,10 @@ from flask import Blueprint, g, request
 from markupsafe import Markup
 
 from app.adapters.board_store import SqlBoardStore
+from app.domain.access import Role
 from app.domain.errors import SyncError
 from app.services.words import duration, size
-from app.web.context import container
+from app.web.context import container, principal
 
 blueprint = Blueprint("pages", __name__)
 PAGE = 50
@@ -79,7 +80,11 @@ def is_weblink(value: object) -> bool:
 @blueprint.app_context_processor
 def shared() -> Mapping[str, Any]:
     """What each template may use."""
-    return {"known": "principal" in g, "here": here}
+    role = principal().role if "principal" in g else None
+    return {
+        "known": role is not None, "here": here, "role": role, "may_do": bool(role and role.may(Role.OPERATOR)),
+        "may_decide": bool(role and role.may(Role.ADMIN)),
+    }  # fmt: skip
 
 
 def missing(what: str, name: str) -> SyncError:

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from app.adapters.ops_store import SqlReplayStore
 from app.domain.ids import parse_job_id
 from app.domain.run import ACTIVE, Stage, Status
+from app.services.moves import MoveOrder
 from app.services.stores import ReplayOrder
 from app.services.timeline import spans
 from app.services.views import RunDetail
@@ -61,12 +62,22 @@ def cancel(identifier: str) -> AnyResponse:
     return redirect(f"/runs/{found.id}", 303)
 
 
+@blueprint.post("/runs/<identifier>/accept-move")
+def accept_move(identifier: str) -> AnyResponse:
+    """Let the version move to this run's commit, and on to the run that brings it. Errors: see AcceptMove.accept."""
+    found, who = queries().run(identifier), principal().actor
+    reason = reason_of(request.form.get("reason"))
+    receipt = container().moves.accept(MoveOrder(found.module, found.version or "", found.commit, who, reason))
+    return redirect(f"/runs/{receipt.run_id}", 303)
+
+
 def _values(found: RunDetail) -> dict[str, Any]:
     active = found.status in ACTIVE
     return {
         "run": found, "active": active, "spans": spans(found, container().clock.now()), "again": 2 if active else 0,
         "stages": _reached(found), "longest_reason": LONGEST_REASON,
         "replayable": not active and not _is_final(found), "done": found.status is Status.DONE,
+        "moved": found.status is Status.REJECTED and found.error is not None and found.error.code == "version_moved",
     }  # fmt: skip
 
 

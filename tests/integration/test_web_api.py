@@ -141,7 +141,6 @@ def test_the_overview_shows_counts_and_runs_and_escapes_what_senders_say(web: We
     run, _ = web.failed_run("v1.24.0")
     page = web.ask("GET", "/", headers={**web.cookie(), **BROWSER})
     assert page.status == 200
-    assert run in page.text
     assert 'href="/rq/"' in page.text
     own = web.ask("GET", f"/runs/{run}", headers={**web.cookie(), **BROWSER})
     assert "&lt;script&gt;alert(1)" in own.text
