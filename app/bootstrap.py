@@ -171,7 +171,7 @@ class Container:
     @cached_property
     def moves(self) -> AcceptMove:
         """The service that lets released versions move."""
-        return AcceptMove(SqlMoveStore(self.engine), self.queue, self.clock, self.planner.today, self.new_id)
+        return AcceptMove(SqlMoveStore(self.engine), self.enqueuer, self.clock, self.planner.today, self.new_id)
 
     @cached_property
     def sweep(self) -> Sweep:

@@ -125,12 +125,24 @@ def _ssh_key(draft: Draft) -> None:
 
 def _proxy(draft: Draft, proxy: Proxy) -> None:
     key, problem = f"proxies[{proxy.name}]", draft.reader.problem
+    _place(draft, proxy, key)
     if proxy.token and (proxy.password or proxy.username):
         problem(f"{key}.token_env", "is set beside a user name or password", "Keep one way to log in.")
     elif bool(proxy.username) != bool(proxy.password):
         problem(f"{key}.username", "and a password go together", "Set both, or neither.")
     if (proxy.token or proxy.password) and _is_plain_http(proxy.url) and not draft.sandbox:
         problem(f"{key}.url", "is http:// and would send the credentials unencrypted", "Use https://.")
+
+
+def _place(draft: Draft, proxy: Proxy, key: str) -> None:
+    """Where the proxy is: an address, and for a static one the directory that modsync writes."""
+    problem = draft.reader.problem
+    if proxy.kind == "static" and not proxy.directory:
+        problem(f"{key}.directory", "is missing", "Name the directory that modsync writes and nginx serves.")
+    elif proxy.kind != "static" and proxy.directory:
+        problem(f"{key}.directory", "is for static proxies only", 'Take it out, or set kind = "static".')
+    elif not proxy.url and proxy.kind != "static":
+        problem(f"{key}.url", "is missing", "Give the GOPROXY base URL, as clients set it.")
 
 
 def _source(draft: Draft, source: Source) -> None:

@@ -124,7 +124,8 @@ class Proxy(Table):
     kind: Literal["any", "athens", "artifactory", "goproxy", "gitlab", "static"] = Field(
         default="any", description='Choose "any", "athens", "artifactory", "goproxy", "gitlab" or "static".'
     )
-    url: HttpUrl = Field(description="Give the GOPROXY base URL, as clients set it.")
+    url: HttpUrl = Field(default="", description="Give the GOPROXY base URL, as clients set it.")
+    directory: str = Field(default="", description="Name the directory that modsync writes, for a static proxy.")
     token: SecretStr | None = Field(default=None, description="The bearer token for the proxy.")
     username: str = Field(default="", description="Give the user name that goes with the password.")
     password: SecretStr | None = Field(default=None, description="The password for the proxy.")

@@ -1,15 +1,18 @@
-"""The released content read again from a source's cache, for the verify stage when the proxy serves something else."""
+"""The released content read again from a source's cache: to name what differs in the proxy, or to write a static one."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import BinaryIO
 
 from app.adapters.git_archive import GitArchive
+from app.adapters.git_history import GitHistory
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
-from app.services.checksum import SourceUnreadable, module_sums
+from app.services.checksum import SourceUnreadable, module_sums, write_module_zip
 from app.services.ports import Checkpoint, Git
+from app.services.stages.publish import Packed
 from app.services.stages.verify import Released, VerifyRequest
 
 log = logging.getLogger(__name__)
@@ -17,7 +20,7 @@ _OURS = ("overtaken", "interrupted")
 
 
 class ReleasedContent:
-    """Implements stages.verify.LookUp; `scratch` is where git archive works."""
+    """Implements stages.verify.LookUp and, by pack(), stages.publish.Pack; `scratch` is where git archive works."""
 
     def __init__(self, git: Git, scratch: Path) -> None:
         self._git, self._scratch = git, scratch
@@ -35,6 +38,16 @@ class ReleasedContent:
             log.warning("released_content_unknown", extra={"release": request.name, "error": str(error)})
             return None
 
+    def pack(self, request: VerifyRequest, target: BinaryIO, checkpoint: Checkpoint) -> Packed:
+        """See stages.publish.Pack. Errors: commit_missing, not_a_module, git_failed, and those of the source."""
+        with self._git.source(request.clone_url, checkpoint) as cache:
+            if not cache.has_commit(request.commit):
+                cache.fetch([request.tag], [request.commit])
+            if not cache.has_commit(request.commit):
+                raise SyncError("commit_missing", f"{request.name}: the source has no commit {request.commit} any more")
+            history = GitHistory(Path(cache.path()), scratch=self._scratch)
+            return _packed(history, request, target)
+
     def _read(self, request: VerifyRequest, checkpoint: Checkpoint) -> Released | None:
         with self._git.source(request.clone_url, checkpoint) as cache:
             if not cache.has_commit(request.commit):
@@ -44,6 +57,18 @@ class ReleasedContent:
             archive = GitArchive(Path(cache.path()), scratch=self._scratch)
             sums = module_sums(archive, request.commit, request.module, request.version, request.directory)
             return Released(sums.files, tree_blobs(archive, request.commit, request.directory))
+
+
+def _packed(history: GitHistory, request: VerifyRequest, target: BinaryIO) -> Packed:
+    try:
+        sums = write_module_zip(
+            history, request.commit, request.module, request.version, request.directory, target
+        )  # fmt: skip
+        return Packed(sums, history.commit_time(request.commit))
+    except RuleBroken as broken:
+        raise SyncError("not_a_module", f"go would refuse {request.name}: {broken.message}") from broken
+    except SourceUnreadable as error:
+        raise SyncError("git_failed", f"the source's cache cannot be read: {error}") from error
 
 
 def tree_blobs(archive: GitArchive, commit: str, directory: str) -> dict[str, str]:

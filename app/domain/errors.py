@@ -123,6 +123,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
         "The proxy packs modules by other rules than go (GitLab's own Go proxy does): use a proxy that runs go.",
     ),
     ErrorKind("proxy_holds_old", _N, "Purge the old content as the message says, then replay from stage verify."),
+    ErrorKind(
+        "not_reproducible",
+        _N,
+        "A commit of this content does not give the released h1 (attributes like ident?): nothing was pushed.",
+    ),
     ErrorKind("not_listed", _P, "The proxy serves the version but does not list it: shorten its cache of list."),
     ErrorKind("latest_wrong", _P, "The proxy's @latest is not up to date: shorten its cache, or look at its source."),
     # asking

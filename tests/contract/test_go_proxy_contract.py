@@ -1,15 +1,17 @@
-"""What every ports.GoProxy does: one suite for the fake, and for the real adapter against a server of plain files."""
+"""What every ports.GoProxy does: one suite for the fake, the real adapter against a server of plain files, and the static one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import BinaryIO, Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
 from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+from app.adapters.static_proxy import StaticProxy
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.services import ports
@@ -44,6 +46,28 @@ class InMemory:
         self.fake.hold(module, info, mod, zip_bytes, version=version)
 
 
+class InDirectory:
+    """The proxy that modsync writes itself."""
+
+    def __init__(self, directory: Path) -> None:
+        self._static = StaticProxy(directory)
+
+    @property
+    def proxy(self) -> ports.GoProxy:
+        return self._static
+
+    def hold(self, module: str, version: str, info: ProxyInfo, mod: bytes, zip_bytes: bytes) -> None:
+        origin = {"Origin": {"Hash": info.commit}} if info.commit else {}
+        shown = {"Version": info.version, **origin, **({"Time": info.time} if info.time else {})}
+        self._static.publish(
+            module, version, lambda: json.dumps(shown).encode(), lambda: mod, lambda file: _write(file, zip_bytes)
+        )  # fmt: skip
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
 class OverHttp:
     """A proxy below a path, as Artifactory has it."""
 
@@ -74,10 +98,10 @@ class OverHttp:
         return [body]
 
 
-@pytest.fixture(params=["fake", "real"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "fake":
-        yield InMemory()
+@pytest.fixture(params=["fake", "static", "real"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param != "real":
+        yield InMemory() if request.param == "fake" else InDirectory(tmp_path)
         return
     served = OverHttp()
     with served.server:

@@ -231,7 +231,7 @@ def test_a_commit_that_the_sources_tag_is_not_at_is_not_moved_to(moving: Moving)
 @pytest.mark.parametrize(
     ("change", "code", "field"),
     [
-        ({"version": "v9.9.9"}, "not_found", None),
+        ({"version": "v1.9.9"}, "not_found", None),
         ({"version": "1.0"}, "bad_request", "version"),
         ({"module": "no dots"}, "bad_request", "module"),
         ({"commit": "abc1234"}, "bad_request", "commit"),

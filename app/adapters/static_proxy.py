@@ -1,0 +1,154 @@
+"""A private proxy that is only files: modsync writes them in GOPROXY layout, nginx or `file://` serves them.
+
+Each file appears whole or not at all (written aside, synced, renamed), and in an order in which nobody is told of
+what is not there yet: zip, mod, info, then list and @latest.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from app.adapters.git_errors import from_os
+from app.adapters.go_proxy_answers import parse_info, parse_list
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, RuleBroken, Version
+from app.services.ports import ProxyInfo
+
+_FOR_ALL = 0o644  # another user's nginx reads them
+_LOCK = ".modsync.lock"
+
+
+class StaticProxy:
+    """Implements ports.StaticFiles on a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._root = directory
+
+    def info(self, module: str, version: str) -> ProxyInfo:
+        """See ports.GoProxy. Error: proxy_not_goproxy when somebody wrote something else there."""
+        file = self._file(module, version, "info")
+        parsed = parse_info(_read(file))
+        if isinstance(parsed, str):
+            raise SyncError("proxy_not_goproxy", f"{file}: {parsed}")
+        return parsed
+
+    def mod(self, module: str, version: str) -> bytes:
+        """See ports.GoProxy."""
+        return _read(self._file(module, version, "mod"))
+
+    @contextmanager
+    def zip(self, module: str, version: str) -> Iterator[BinaryIO]:
+        """See ports.GoProxy: the file itself."""
+        file = self._file(module, version, "zip")
+        if not file.is_file():
+            raise _missing(file)
+        with file.open("rb") as opened:
+            yield opened
+
+    def list(self, module: str) -> Sequence[str]:
+        """See ports.GoProxy."""
+        file = self._folder(module) / "@v" / "list"
+        return parse_list(file.read_bytes()) if file.is_file() else []
+
+    def latest(self, module: str) -> ProxyInfo | None:
+        """See ports.GoProxy."""
+        file = self._folder(module) / "@latest"
+        parsed = parse_info(file.read_bytes()) if file.is_file() else None
+        return None if isinstance(parsed, str) else parsed
+
+    def publish(
+        self, module: str, version: str, info: Callable[[], bytes], mod: Callable[[], bytes],
+        write_zip: Callable[[BinaryIO], None],
+    ) -> None:  # fmt: skip
+        """See ports.StaticFiles. Errors: disk_full, git_failed (the directory cannot be written), what `write_zip` raises."""
+        try:
+            _put(self._file(module, version, "zip"), write_zip)
+            _put(self._file(module, version, "mod"), _writing(mod()))
+            _put(self._file(module, version, "info"), _writing(info()))
+            self._announce(module)
+        except OSError as error:
+            raise from_os(error, f"the static proxy's directory {self._root.name}") from error
+
+    def _announce(self, module: str) -> None:
+        """Write list and @latest from what is there, so that two at once lose nothing."""
+        folder = self._folder(module)
+        with FileLock(self._root / _LOCK):
+            versions = sorted(filter(None, map(_listed, (folder / "@v").glob("*.info"))))
+            _put(folder / "@v" / "list", _writing("".join(f"{each}\n" for each in versions).encode()))
+            latest = max((each for each in versions if not each.prerelease), default=None) or max(
+                versions, default=None
+            )
+            if latest:
+                _put(folder / "@latest", _writing(self._file(module, latest.text, "info").read_bytes()))
+
+    def _folder(self, module: str) -> Path:
+        try:
+            return self._root / ModulePath.parse(module).escaped
+        except RuleBroken as broken:
+            raise SyncError("bad_request", broken.message) from broken
+
+    def _file(self, module: str, version: str, kind: str) -> Path:
+        folder = self._folder(module)
+        try:
+            return folder / "@v" / f"{Version.parse(version).escaped}.{kind}"
+        except RuleBroken as broken:
+            raise SyncError("bad_request", broken.message) from broken
+
+
+def _listed(info: Path) -> Version | None:
+    """The version that a file is of; None for a pseudo-version, which list never names, and for strange files."""
+    try:
+        version = Version.unescape(info.name.removesuffix(".info"))
+    except RuleBroken:
+        return None
+    return None if version.is_pseudo else version
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise _missing(file) from None
+
+
+def _missing(file: Path) -> SyncError:
+    return SyncError("not_cached_yet", f"the static proxy has no {file.parent.parent.name}/@v/{file.name}")
+
+
+def _writing(data: bytes) -> Callable[[BinaryIO], None]:
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    return write
+
+
+def _put(file: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write beside it, sync, rename, sync the directory: after a power cut it is the old or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(prefix=".modsync-", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "w+b") as opened:
+            write(opened)
+            opened.flush()
+            os.fchmod(opened.fileno(), _FOR_ALL)
+            os.fsync(opened.fileno())
+        Path(draft).replace(file)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    _sync_directory(file.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

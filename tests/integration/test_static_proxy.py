@@ -1,0 +1,196 @@
+"""The proxy that modsync writes itself: a real `go` downloads from it, as files and over a static web server."""
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import pytest
+
+from app.adapters.released_content import ReleasedContent
+from app.adapters.static_proxy import StaticProxy
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.services.checksum import module_sums, zip_sums
+from app.services.stages.publish import PublishStage
+from app.services.stages.verify import Earlier, VerifyRequest, VerifyStage
+from tests.integration.git_world import SOURCE, World, nothing
+from tests.integration.verify_world import MODULE, VERSION, VerifyWorld
+from tests.sandbox.goclient import GoClient
+from tests.sandbox.serve import LoopbackServer
+
+
+class Static(VerifyWorld):
+    """Releases of a real repository, and the stage that publishes them."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root / "w")
+        self.directory = root / "goproxy"
+        self.static = StaticProxy(self.directory)
+        content = ReleasedContent(self.world.door(), root / "scratch")
+        self.publish = PublishStage({"default": self.static}, content.pack, zip_sums)
+        self.verified = VerifyStage({"default": self.static}, zip_sums, content, {"default": "static"})
+
+    def files(self) -> dict[str, int]:
+        """Every file's inode: a rewritten one has another."""
+        found = (path for path in self.directory.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.directory)): path.stat().st_ino for path in found}
+
+
+@pytest.fixture
+def static(tmp_path: Path) -> Static:
+    return Static(tmp_path)
+
+
+def released(world: World, module: str, version: str, files: dict[str, str]) -> VerifyRequest:
+    """Another module's release, from a repository of its own."""
+    name = f"team/{module.rpartition('/')[2].lower()}"
+    world.repositories.make_repository(name)
+    commit = world.repositories.commit(name, files, version)
+    path, parsed = ModulePath.parse(module), Version.parse(version)
+    world.repositories.tag(name, parsed.tag_part, commit)
+    return VerifyRequest(path, parsed, commit, "default", "", None, world.file_url(name), parsed.tag_part)
+
+
+@pytest.fixture(params=["file", "http"])
+def go(request: pytest.FixtureRequest, static: Static, tmp_path: Path) -> Iterator[GoClient]:
+    static.directory.mkdir()
+    if request.param == "file":
+        yield GoClient(tmp_path / "go", f"file://{static.directory}", private="corp.example")
+        return
+    with LoopbackServer(Files(static.directory)) as server:
+        yield GoClient(tmp_path / "go", server.url, private="corp.example")
+
+
+class Files:
+    """A static web server, such as nginx with `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        file = self._root / str(environ["PATH_INFO"]).lstrip("/")
+        body = file.read_bytes() if file.is_file() else b"not found"
+        start_response("200 OK" if file.is_file() else "404 Not Found", [("Content-Length", str(len(body)))])
+        return [body]
+
+
+def test_go_downloads_what_was_released(static: Static, go: GoClient) -> None:
+    static.publish.run(static.request(), nothing)
+    found = go.download(f"{MODULE}@{VERSION}")
+    assert "Error" not in found
+    assert (found["Sum"], found["GoModSum"]) == (static.sums.h1_zip, static.sums.h1_go_mod)
+    assert json.loads(Path(found["Info"]).read_text())["Origin"]["Hash"] == static.commit
+    assert go.download(f"{MODULE}@latest")["Version"] == VERSION.text
+
+
+def test_upper_case_incompatible_and_legacy_modules(static: Static, go: GoClient) -> None:
+    for module, version, files in (
+        ("corp.example/Team/Big", "v1.0.0-RC.1", {"go.mod": "module corp.example/Team/Big\n", "b.go": "package b\n"}),
+        ("corp.example/team/legacy", "v1.0.0", {"l.go": "package l\n"}),
+        ("corp.example/team/old", "v2.0.0+incompatible", {"o.go": "package o\n"}),
+    ):
+        static.publish.run(released(static.world, module, version, files), nothing)
+        found = go.download(f"{module}@{version}")
+        assert found.get("Sum", found).startswith("h1:")
+        assert go.download(f"{module}@latest")["Version"] == version
+
+
+def test_what_was_published_verifies(static: Static) -> None:
+    static.publish.run(static.request(), nothing)
+    facts = static.verified.run(static.request(), nothing).facts["verify"]
+    assert facts["h1"] == static.sums.h1_zip
+    assert facts["commit"] == static.commit
+
+
+def test_a_second_publication_writes_nothing(static: Static) -> None:
+    assert static.publish.run(static.request(), nothing).facts["pipeline"]["new"] is True
+    before = static.files()
+    assert static.publish.run(static.request(), nothing).facts["pipeline"]["new"] is False
+    assert static.files() == before
+
+
+def test_other_content_is_never_overwritten_but_by_an_accepted_move(static: Static) -> None:
+    first = static.request()
+    static.publish.run(first, nothing)
+    commit = static.world.repositories.commit(SOURCE, {"sub/lib.go": "package changed\n"}, "moved")
+    h1 = _h1_of(static, commit)
+    moved = replace(first, commit=commit, h1=h1)
+    with pytest.raises(SyncError) as caught:
+        static.publish.run(moved, nothing)
+    assert caught.value.code == "served_other_content"
+    assert static.sums.h1_zip in caught.value.message
+    assert h1 in caught.value.message
+
+    static.publish.run(replace(moved, earlier=Earlier(first.commit, first.h1)), nothing)
+    assert static.static.info(MODULE.text, VERSION.text).commit == commit
+    assert static.verified.run(moved, nothing).facts["verify"]["h1"] == h1
+
+
+def _h1_of(static: Static, commit: str) -> str:
+    return module_sums(static.archive, commit, MODULE, VERSION, "sub").h1_zip
+
+
+def test_content_that_is_not_what_was_mirrored_is_not_published(static: Static) -> None:
+    with pytest.raises(SyncError) as caught:
+        static.publish.run(replace(static.request(), h1="h1:other"), nothing)
+    assert caught.value.code == "not_reproducible"
+    assert static.files() == {}
+
+
+def test_a_commit_that_is_nowhere_is_missing(static: Static) -> None:
+    with pytest.raises(SyncError) as caught:
+        static.publish.run(replace(static.request(), commit="f" * 40), nothing)
+    assert caught.value.code == "commit_missing"
+
+
+def test_a_publication_that_dies_leaves_nothing_half_and_is_made_up_for(static: Static) -> None:
+    def dies(file: BinaryIO) -> None:
+        file.write(b"PK half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        static.static.publish(MODULE.text, VERSION.text, lambda: b"", lambda: b"", dies)
+    assert static.files() == {}
+
+    def dies_later() -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        static.static.publish(MODULE.text, VERSION.text, dies_later, lambda: b"x", lambda file: None)
+    assert list(static.files()) == [f"{MODULE}/@v/{VERSION}.zip", f"{MODULE}/@v/{VERSION}.mod"]  # not announced
+    assert static.static.list(MODULE.text) == []
+    static.publish.run(static.request(), nothing)
+    assert static.verified.run(static.request(), nothing).facts["verify"]["h1"] == static.sums.h1_zip
+
+
+def test_many_at_once_are_all_listed(tmp_path: Path) -> None:
+    static = StaticProxy(tmp_path / "proxy")
+    versions = [f"v1.{number}.0" for number in range(24)]
+
+    def publish(version: str) -> None:
+        info = json.dumps({"Version": version}).encode()
+        static.publish("corp.example/x", version, lambda: info, lambda: b"module corp.example/x\n", lambda file: None)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(publish, versions))
+    assert list(static.list("corp.example/x")) == versions  # in their order, not the alphabet's
+    latest = static.latest("corp.example/x")
+    assert latest is not None
+    assert latest.version == "v1.23.0"
+
+
+def test_others_may_read_the_files(static: Static) -> None:
+    static.publish.run(static.request(), nothing)
+    modes = {path.stat().st_mode & 0o777 for path in static.directory.rglob("*") if path.parent.name == "@v"}
+    assert modes == {0o644}
+
+
+def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "proxy").write_text("a file is in the way")
+    with pytest.raises(SyncError) as caught:
+        StaticProxy(tmp_path / "proxy").publish("a.b/c", "v1.0.0", lambda: b"", lambda: b"", lambda file: None)
+    assert caught.value.code == "git_failed"
