@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -24,8 +23,8 @@ def run_of_row(row: RowMapping) -> Run:
 
 
 def target_json(target: Target) -> dict[str, Any]:
-    """A Target as it is stored in runs.target."""
-    return asdict(target)
+    """A Target as it is stored in runs.target; every field is plain."""
+    return {name: getattr(target, name) for name in Target.__dataclass_fields__}
 
 
 def plain(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +97,7 @@ FACTS = {
 
 def _kept(facts: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
     order = list(Stage)
-    forgotten = {name for later in order[order.index(stage) :] for name in FACTS[later]}
+    forgotten = {name for later in order[order.index(stage) :] for name in FACTS[later]} | {"failing_since"}
     return {name: value for name, value in facts.items() if name not in forgotten}
 
 

@@ -6,7 +6,7 @@ Observe (a stage), decide (retry, next stage), record (one transaction), and aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,17 +36,23 @@ class RunFailedError(Exception):
     """
 
 
+def _unchanged(error: SyncError) -> SyncError:
+    return error
+
+
 @dataclass(frozen=True, slots=True)
 class FlowOptions:
     """Who works, for how long a claim holds without a sign of life, and how errors are retried.
 
     `proxy_waits`: seconds by proxy, how long its stage waits for a version to appear (default: the policy's patience).
+    `refused`: sees each error, for git's refused logins open the breaker, too; what it returns is recorded.
     """
 
     owner: str
     lease_seconds: float = 10.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     proxy_waits: Mapping[str, float] = field(default_factory=dict)
+    refused: Callable[[SyncError], SyncError] = _unchanged
 
     def policy_for(self, run: Run) -> RetryPolicy:
         """How errors of the run's present stage are retried."""
@@ -146,6 +152,8 @@ class Flow:
         self, claim: Claim, lease: Lease, outcome: Outcome | SyncError, started: datetime, *, keep: bool
     ) -> tuple[Claim, bool]:
         now = self._clock.now()
+        if isinstance(outcome, SyncError):
+            outcome = self._options.refused(outcome)
         change = self._decide(claim.run, outcome, started, now, keep=keep)
         going = change.status in ACTIVE and change.due_at is None and not change.hand_over
         if not going:
@@ -167,12 +175,14 @@ class Flow:
     ) -> Change:
         since = run.stage_since or started
         if isinstance(outcome, SyncError):
-            return self._after_error(run, outcome, since, now)
+            return self._after_error(run, outcome, since, started, now)
         base = Change(Status(run.stage.value), run.stage, {**run.facts, **outcome.facts}, run.tries, since)
         if isinstance(outcome, Wait):
+            base = _healed(base) if run.stage is Stage.PIPELINE else base
             return replace(base, due_at=now + timedelta(seconds=outcome.seconds))
         if isinstance(outcome, Note):
             return base
+        base = _healed(base)
         following = next_stage(run.stage)
         pushed = run.stage is Stage.MIRROR
         if following is None:
@@ -180,18 +190,27 @@ class Flow:
         moved = replace(base, status=Status(following.value), stage=following, tries=0, stage_since=None, pushed=pushed)
         return moved if keep else replace(moved, hand_over=True)
 
-    def _after_error(self, run: Run, error: SyncError, since: datetime, now: datetime) -> Change:
+    def _after_error(self, run: Run, error: SyncError, since: datetime, started: datetime, now: datetime) -> Change:
         tries = run.tries + 1
+        # Counted from the first failure in a row: a pipeline may well have been awaited for longer than we retry.
+        first = run.facts.get("failing_since") or started.isoformat()
         verdict = decide(
-            self._options.policy_for(run), error, tries=tries, since=since, now=now, chance=self._clock.chance()
+            self._options.policy_for(run), error, tries=tries, since=datetime.fromisoformat(first), now=now,
+            chance=self._clock.chance(),
         )  # fmt: skip
-        facts = {**run.facts, **error.facts}
+        facts = {**run.facts, **error.facts, "failing_since": first}
         base = Change(
             Status(run.stage.value), run.stage, facts, tries, since, error=error.code, error_message=error.message
         )
         if isinstance(verdict, TryAgain):
             return replace(base, due_at=verdict.at)
         return replace(base, status=Status.REJECTED if error.kind.rejects else Status.FAILED)
+
+
+def _healed(change: Change) -> Change:
+    """After something went well, the next failure is a first one."""
+    facts = {name: value for name, value in change.facts.items() if name != "failing_since"}
+    return replace(change, facts=facts, tries=0)
 
 
 def _applied(run: Run, change: Change) -> Run:

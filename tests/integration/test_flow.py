@@ -157,6 +157,22 @@ def test_pipelines_that_end_otherwise(world: FlowWorld, status: str, code: str) 
     assert (world.run(run).status, world.run(run).error) == (Status.FAILED, code)
 
 
+def test_an_outage_after_a_long_pipeline_is_retried(world: FlowWorld) -> None:
+    """Retries are counted from the first failure, not from when the stage began."""
+    run = world.take_to_pipeline()
+    for _ in range(80):
+        world.clock.advance(30)
+        world.advance(run)
+    world.clock.advance(30)
+    world.gitlab.fail("pipeline", SyncError("gitlab_unavailable", "502"))
+    world.advance(run)
+    assert (world.run(run).status, world.run(run).error, world.run(run).tries) == (
+        Status.PIPELINE, "gitlab_unavailable", 1,
+    )  # fmt: skip
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
 def test_a_pipeline_state_that_nobody_knows_is_active(world: FlowWorld) -> None:
     run = world.take_to_pipeline()
     world.gitlab.finish(1, "brand_new_state")
