@@ -9,6 +9,11 @@ _AT = rf"{_MODULE}@(?P<version>v[\w.+-]+)"
 
 MODULE_RULES: tuple[Rule, ...] = (
     rule(
+        "vcs-disallowed",
+        r"GOVCS disallows using (?P<vcs>\w+)",
+        "go env -w GOVCS='*:{vcs}'   # or set GOPROXY to a proxy",
+    ),
+    rule(
         "checksum-mismatch",
         rf"(?:verifying (?:{_AT}).*)?checksum mismatch",
         "modsync explain {module}@{version}   # compare with the released commit; only when the new content is the right "
@@ -64,11 +69,6 @@ MODULE_RULES: tuple[Rule, ...] = (
         "vcs-missing",
         r"exec: \"(?P<program>git|hg|svn|bzr|fossil)\": executable file not found",
         "sudo apt-get install {program}",
-    ),
-    rule(
-        "vcs-disallowed",
-        r"GOVCS disallows using (?P<vcs>\w+)",
-        "go env -w GOVCS='*:{vcs}'   # or set GOPROXY to a proxy",
     ),
     rule(
         "go-too-old",

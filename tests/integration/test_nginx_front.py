@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.nginx_world import PRIVATE, PUBLIC, Front, needs_nginx, nginx, wait_for
 from tests.sandbox.bad_servers import module_pages, redirect, text
+from tests.sandbox.processes import run
 
 pytestmark = needs_nginx
 
@@ -142,6 +143,16 @@ def test_a_refresh_replaces_what_is_kept(front: Front) -> None:
     assert front.get(f"{BASE}/v1.0.0.mod", X_Goproxy_Refresh="1").cache == "BYPASS"
     again = front.get(f"{BASE}/v1.0.0.mod")
     assert (again.cache, again.body) == ("HIT", b"module mended\n")
+
+
+def test_a_modules_files_can_be_dropped_from_the_cache(front: Front) -> None:
+    """With the command that docs/nginx.md names."""
+    for path in (f"{BASE}/v1.0.0.mod", f"{BASE}/list", f"{PUBLIC_BASE}/v1.0.0.mod"):
+        assert front.get(path).cache == "MISS"
+    script = rf"grep -rlaE '^KEY: private /go\.corp\.example/secret/' {front.root}/cache | xargs -r rm"
+    run(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, check=True)
+    assert front.get(f"{BASE}/v1.0.0.mod").cache == "MISS"
+    assert front.get(f"{PUBLIC_BASE}/v1.0.0.mod").cache == "HIT"
 
 
 def test_strangers_cannot_refresh(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""`modsync doctor explain` on what a real `go` prints, for causes that lie in modules and repositories."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import pytest
+
+from tests.integration.doctor_world import MODULE, QUERY, Machine
+from tests.sandbox.bad_servers import Listener, Pages, hanging, module_pages, text
+from tests.sandbox.discovery import Discovery, by_root
+from tests.sandbox.modules import HOST, Module, make_plain
+from tests.sandbox.platform import Platform
+from tests.sandbox.serve import LoopbackServer
+
+OTHER = "h1:" + "A" * 43 + "="
+
+
+@dataclass
+class World:
+    root: Path
+    up: ExitStack
+
+    def proxied(self, pages: Pages) -> Machine:
+        return Machine.of(self.root / "machine", GOPROXY=self.up.enter_context(LoopbackServer(pages)).url)
+
+    def direct(self, discovery: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]], **more: str) -> Machine:
+        """go without a proxy; what it asks of the module's own host is answered by `discovery`."""
+        web = self.up.enter_context(LoopbackServer(discovery)).url
+        settings = {
+            "GOPROXY": "direct",
+            "GOPRIVATE": "*",
+            "GOINSECURE": "*",
+            "GOVCS": "*:all",
+            "GIT_ALLOW_PROTOCOL": "http:ssh",
+        }
+        return Machine.of(self.root / "machine", **{**settings, "HTTP_PROXY": web, "HTTPS_PROXY": web, **more})
+
+    def mirrored(self, *versions: str, token: str | None = None, **more: str) -> tuple[Machine, Platform]:
+        mirror = self.up.enter_context(Platform(self.root / "mirror", token=token))
+        make_plain(mirror, "misc", *versions)
+        return self.direct(Discovery(by_root({MODULE: mirror.clone_url("misc")})), **more), mirror
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as up:
+        yield World(tmp_path, up)
+
+
+def build(machine: Machine, *, go_sum: str = "", arguments: tuple[str, ...] = ("build", ".")) -> str:
+    """What go says when it builds a program that needs the module at v1.0.0; it is expected to fail."""
+    place = machine.root / "empty"
+    place.mkdir(exist_ok=True)
+    (place / "go.mod").write_text(f"module a.example/b\n\ngo 1.21\n\nrequire {MODULE} v1.0.0\n")
+    (place / "b.go").write_text(f'package b\n\nimport _ "{MODULE}"\n')
+    (place / "go.sum").write_text(go_sum)
+    done = machine.go(*arguments)
+    assert done.returncode != 0
+    return (done.stdout + done.stderr).decode()
+
+
+def good() -> Pages:
+    return Pages(module_pages(MODULE, "v1.0.0"))
+
+
+def test_what_the_proxy_does_not_have(world: World) -> None:
+    machine = world.proxied(good())
+    assert machine.explained(machine.download(f"{MODULE}@v1.9.0")) == ["not-found"]
+
+
+def test_content_that_is_not_what_go_sum_says(world: World) -> None:
+    machine = world.proxied(good())
+    output = build(machine, go_sum=f"{MODULE} v1.0.0 {OTHER}\n{MODULE} v1.0.0/go.mod {OTHER}\n")
+    assert "SECURITY ERROR" in output
+    assert machine.explained(output) == ["checksum-mismatch"]
+
+
+def test_a_checksum_that_go_sum_does_not_have(world: World) -> None:
+    machine = world.proxied(good())
+    assert machine.explained(build(machine)) == ["go-sum-missing"]
+
+
+def test_a_module_line_that_says_another_path(world: World) -> None:
+    pages = good()
+    pages.pages[f"/{MODULE}/@v/v1.0.0.mod"] = text("module go.corp.example/renamed\n")
+    machine = world.proxied(pages)
+    output = build(machine, arguments=("mod", "tidy"))
+    assert machine.explained(output) == ["module-path-mismatch"]
+
+
+def test_a_module_that_wants_a_newer_go(world: World) -> None:
+    pages = good()
+    pages.pages[f"/{MODULE}/@v/v1.0.0.mod"] = text(f"module {MODULE}\n\ngo 1.99\n")
+    machine = world.proxied(pages)
+    assert machine.explained(build(machine, arguments=("mod", "tidy"))) == ["go-too-old"]
+
+
+def test_no_version_fits_the_query(world: World) -> None:
+    machine = world.proxied(good())
+    output = build(machine, arguments=("get", f"{MODULE}@v1.5"))
+    assert machine.explained(output) == ["unknown-revision"]
+
+
+def test_a_version_of_another_major(world: World) -> None:
+    machine = world.proxied(good())
+    assert machine.explained(build(machine, arguments=("get", f"{MODULE}@v3.0.0"))) == ["not-found"]
+    machine, mirror = world.mirrored("v1.0.0")
+    Module(mirror, "misc", MODULE).release("v3.0.0", {"misc.go": "package misc\n"})
+    assert machine.explained(machine.download(f"{MODULE}@v3.0.0")) == ["major-suffix"]
+
+
+def test_a_tag_that_was_not_pushed(world: World) -> None:
+    machine, _ = world.mirrored("v1.0.0")
+    assert machine.go("mod", "download", QUERY).returncode == 0
+    assert machine.explained(machine.download(f"{MODULE}@v1.9.0")) == ["unknown-revision"]
+
+
+def test_git_that_wants_a_password(world: World) -> None:
+    machine, _ = world.mirrored("v1.0.0", token="secret")
+    output = machine.download()
+    assert machine.explained(output) == ["git-credentials"]
+
+
+def test_git_that_is_not_let_in(world: World) -> None:
+    with Listener(hanging) as gone:
+        port = gone.port
+    machine = world.direct(Discovery(by_root({MODULE: f"ssh://git@127.0.0.1:{port}/misc"})))
+    assert machine.explained(machine.download()) == ["git-refused"]
+
+
+def test_nobody_says_where_the_repository_is(world: World) -> None:
+    page = text("<html><head></head></html>", kind="text/html")
+    machine = world.direct(Pages(other=page))
+    assert machine.explained(machine.download()) == ["private-not-served"]
+
+
+def test_a_version_control_system_that_is_missing_or_forbidden(world: World) -> None:
+    page = text(f'<meta name="go-import" content="{MODULE} fossil http://{HOST}/repository">', kind="text/html")
+    machine = world.direct(Pages(other=page))
+    assert machine.explained(machine.download()) == ["vcs-missing"]
+    machine.environment["GOVCS"] = "*:git"
+    assert machine.explained(machine.download()) == ["vcs-disallowed"]
+
+
+def test_text_from_a_file_and_for_people(world: World) -> None:
+    machine = world.proxied(good())
+    (machine.root / "empty").mkdir(exist_ok=True)
+    (machine.root / "empty/output.txt").write_text("go: module lookup disabled by GOPROXY=off\n")
+    assert machine.codes("explain", "output.txt") == ["goproxy-off"]
+    assert machine.codes("explain", stdin="go: downloading a.b/c v1.0.0\n") == []
