@@ -23,6 +23,7 @@ from app.adapters.git import Credential, GitDoor, GitOptions
 from app.adapters.git_archive import GitArchive
 from app.adapters.git_resolve import SystemResolver
 from app.adapters.gitlab import GitLabApi, GitLabOptions
+from app.adapters.gitlab_login import GitLabLogin
 from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.adapters.intake_batch import GroupedIntakeStore
 from app.adapters.intake_store import SqlIntakeStore
@@ -48,6 +49,7 @@ from app.services.checksum import SourceUnreadable, module_sums, zip_sums
 from app.services.deliveries import Deliveries, Pruning
 from app.services.duty import Duty, DutyOptions
 from app.services.flow import Flow, FlowOptions
+from app.services.gitlab_login import TokenWatch
 from app.services.intake import Intake, SourceOptions, id_maker
 from app.services.moves import AcceptMove
 from app.services.planning import Planner
@@ -206,24 +208,44 @@ class Container:
 
     def credential(self, url: str) -> Credential | None:
         """The credentials for a git URL: GitLab's for GitLab, a source's for what its allow-list names."""
+            self.gitlab_login.check()
         settings = self.settings
         if _host(url) == _host(settings.gitlab.url):
             return Credential(settings.gitlab.username, settings.gitlab.token)
         for source in settings.sources:
             if source.clone_token and any(_host(pattern) == _host(url) for pattern in source.allow):
                 return Credential(source.clone_username, source.clone_token)
+    @cached_property
+    def gitlab_login(self) -> GitLabLogin:
+        """What is known of modsync's login at GitLab, shared by all processes."""
+        gitlab = self.settings.gitlab
+        host, token = urlsplit(gitlab.url).netloc, gitlab.token.get_secret_value()
+        return GitLabLogin(self.engine, self.clock, host, token, gitlab.breaker_seconds)
+
+    @cached_property
+    def token_watch(self) -> TokenWatch:
+        """Looks when GitLab's token ends."""
+        return TokenWatch(self.gitlab_login, self.gitlab.token, self.clock)
+
         return None
 
     @cached_property
+        return GitLabApi(self._gitlab_options(), self.gitlab_login)
+
+    @cached_property
+    def gitlab_unguarded(self) -> GitLabApi:
+        """The same for a person's single question, also while modsync itself leaves GitLab alone."""
+        return GitLabApi(self._gitlab_options())
+
+    def _gitlab_options(self) -> GitLabOptions:
     def gitlab(self) -> GitLabApi:
         """The door to GitLab's API."""
         gitlab, outgoing = self.settings.gitlab, self.settings.outgoing
-        return GitLabApi(
-            GitLabOptions(
-                url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
-                visibility=gitlab.visibility, pipeline_parameters=gitlab.pipeline_parameters,
-                timeout_seconds=gitlab.timeout_seconds, ca_file=_text(outgoing.ca_file), http_proxy=outgoing.http_proxy,
-            )
+        return GitLabOptions(
+            url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
+            visibility=gitlab.visibility, pipeline_parameters=gitlab.pipeline_parameters,
+            trigger_token=gitlab.trigger_token, timeout_seconds=gitlab.timeout_seconds,
+            ca_file=_text(outgoing.ca_file), http_proxy=outgoing.http_proxy,
         )  # fmt: skip
 
     @cached_property
@@ -258,7 +280,8 @@ class Container:
             store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: self.new_id("r")
         )  # fmt: skip
         waits = {proxy.name: proxy.patience for proxy in self.settings.proxies}
-        options = FlowOptions(_owner(), lease, self.settings.retry.policy, waits)
+        refused = self.gitlab_login.refused
+        options = FlowOptions(_owner(), lease, self.settings.retry.policy, waits, refused)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
         content = ReleasedContent(self.git, self.tmp_dir)

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("app.cli_config", "Check and show the configuration."),
     "db": ("app.cli_server", "Bring the database to the newest schema, or look at it."),
     "web": ("app.cli_server", "Serve webhooks, API and pages (gunicorn)."),
+    "gitlab": ("app.cli_gitlab", "Check modsync's login at GitLab."),
     "worker": ("app.cli_server", "Bring releases through."),
     "sweeper": ("app.cli_server", "Give jobs to runs that have none."),
     "redis": ("app.cli_server", "Run the embedded Redis, where none is configured."),

@@ -10,6 +10,7 @@ import time
 from app.bootstrap import Container
 from app.domain.errors import SyncError
 from workers.pool import exit_late
+from workers import token_watch
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ def run(container: Container) -> None:
     stop = _stopping()
     log.info("sweeper_started")
     sweeper = _Sweeper(container)
+    token_watch.start(container, stop)
     pause = INTERVAL_SECONDS
     while not stop.wait(pause):
         pause = sweeper.look(pause)

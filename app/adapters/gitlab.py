@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gitlab.v4.objects import Project
 from pydantic import SecretStr
 
 from app.adapters import gitlab_answers as answers
-from app.adapters.gitlab_client import Client, Door, Failure
+from app.adapters.gitlab_client import Client, Door, Failure, Guard
 from app.adapters.gitlab_errors import Call
 from app.adapters.gitlab_project import Projects, Wanted
 from app.adapters.http_session import Transport
+from app.services.gitlab_login import TokenInfo
 from app.services.ports import MirrorProject, Pipeline
 
 _LOG_LINES = 30
@@ -37,6 +38,7 @@ class GitLabOptions:
     ci_config_path: str = ""
     visibility: Literal["private", "internal", "public"] = "private"
     pipeline_parameters: Literal["variables", "inputs"] = "variables"
+    trigger_token: SecretStr | None = None
     variables_role: Literal["developer", "maintainer", "owner"] = "maintainer"
     timeout_seconds: float = 30.0
     ca_file: str | None = None
@@ -59,10 +61,11 @@ class GitLabOptions:
 class GitLabApi:
     """ports.GitLab over API v4; one object serves all threads. Every failure is a SyncError without the token in it."""
 
-    def __init__(self, options: GitLabOptions) -> None:
+    def __init__(self, options: GitLabOptions, guard: Guard | None = None) -> None:
         transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
         self._options = options
-        self._door = Door(options.url, options.token.get_secret_value(), transport)
+        more = (options.trigger_token.get_secret_value(),) if options.trigger_token else ()
+        self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more)
         self._projects = Projects(self._door, options.wanted())
 
     def ensure_project(self, path: str) -> MirrorProject:
@@ -85,6 +88,8 @@ class GitLabApi:
         """
         body = {"ref": ref, **self._parameters(variables)}
         call = Call("create pipeline", f"on {ref} of project {project}", refused="pipeline_refused", writes=True)
+        if self._options.trigger_token is not None:
+            return self._triggered(call, project, ref, variables, self._options.trigger_token.get_secret_value())
         return self._door.ask(call, lambda gl: answers.pipeline(_lazy(gl, project).pipelines.create(body).asdict()))
 
     def find_pipeline(self, project: int, name: str) -> Pipeline | None:
@@ -110,9 +115,23 @@ class GitLabApi:
         found = answers.guilty_job(self._door.ask(call, lambda gl: _failed_jobs(gl, project, pipeline)))
         return None if found is None else (found.name, found.web_url, self._log(project, found))
 
+    def token(self) -> TokenInfo:
+        """What GitLab says of the token that this object uses; any scope may ask. GitLab: personal_access_tokens/self."""
+        call = Call("read token", "of modsync itself", missing="gitlab_refused")
+        return self._door.ask(call, lambda gl: answers.token(gl.http_get("/personal_access_tokens/self")))
+
     def close(self) -> None:
         """Close this thread's connections."""
         self._door.close()
+
+    def _triggered(self, call: Call, project: int, ref: str, variables: Mapping[str, str], token: str) -> Pipeline:
+        """By a trigger token, which belongs to one project; GitLab answers 404 to a wrong one."""
+        name = "inputs" if self._options.pipeline_parameters == "inputs" else "variables"
+        body = {"ref": ref, "token": token, name: dict(variables)}
+        path = f"/projects/{project}/trigger/pipeline"
+        return self._door.ask(
+            replace(call, missing="pipeline_refused"), lambda gl: answers.pipeline(gl.post(path, body))
+        )
 
     def _parameters(self, variables: Mapping[str, str]) -> dict[str, Any]:
         if self._options.pipeline_parameters == "inputs":

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, TypeVar
 
 from gitlab.exceptions import GitlabParsingError
 
 from app.adapters.redact import redact
+from app.services.gitlab_login import TokenInfo
 from app.services.ports import Pipeline
 
-T = TypeVar("T", int, str)
+T = TypeVar("T", int, str, list[Any])
 _SECTION = re.compile(r"section_(?:start|end):\d+:[\w.\-]+(?:\[[^\]\r\n]*\])?\r?(?:\x1b\[0K)?")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -46,6 +48,17 @@ def project(raw: Mapping[str, Any]) -> ProjectAnswer:
     web_url = _optional(raw, "web_url") or ""
     path = _field(raw, "path_with_namespace", str)
     return ProjectAnswer(_field(raw, "id", int), path, web_url, raw.get("archived") is True, raw)
+
+
+def token(raw: object) -> TokenInfo:
+    """From GET /personal_access_tokens/self; `expires_at` is a date, or null where tokens may live for ever."""
+    if not isinstance(raw, Mapping):
+        raise GitlabParsingError("the answer is not an object")
+    scopes, ends = _field(raw, "scopes", list), _optional(raw, "expires_at")
+    try:
+        return TokenInfo(_field(raw, "name", str), tuple(map(str, scopes)), date.fromisoformat(ends) if ends else None)
+    except ValueError as error:
+        raise GitlabParsingError("field expires_at is not a date") from error
 
 
 def group_id(raw: Mapping[str, Any]) -> int:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import gitlab
 import requests
@@ -45,8 +45,45 @@ class Client(gitlab.Gitlab):
         once = {"obey_rate_limit": False, "retry_transient_errors": False}
         return super().http_request(verb, path, *args, **{**kwargs, **once})
 
+    def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """POST JSON, once; the answer's object. GitlabParsingError for another answer."""
+        answer = self.http_post(path, post_data=dict(body))
+        if not isinstance(answer, dict):
+            raise GitlabParsingError("the answer is not an object")
+        return answer
+
     def _remember(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
         self.answer_headers = response.headers
+
+
+class Guard(Protocol):
+    """Keeps requests with a token that GitLab refuses from being sent again and again; see gitlab_login.GitLabLogin."""
+
+    def check(self) -> None:
+        """Before a request. Error: token_expired while GitLab is to be left alone."""
+        ...
+
+    def refused(self, error: SyncError) -> SyncError:
+        """After a 401; the error to raise."""
+        ...
+
+    def worked(self) -> None:
+        """After a request that was answered."""
+        ...
+
+
+class NoGuard:
+    """Lets everything through."""
+
+    def check(self) -> None:
+        """Never refuses."""
+
+    def refused(self, error: SyncError) -> SyncError:
+        """The same error."""
+        return error
+
+    def worked(self) -> None:
+        """Nothing to remember."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +97,13 @@ class Failure:
 class Door:
     """Makes calls to one GitLab with one token; safe for threads, and for processes forked from this one."""
 
-    def __init__(self, url: str, token: str, transport: Transport) -> None:
+    def __init__(
+        self, url: str, token: str, transport: Transport, guard: Guard | None = None,
+        more_secrets: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self._guard = guard or NoGuard()
         self._url, self._token, self._transport = url, token.strip(), transport
-        self.secrets = (self._token, *proxy_secrets(transport))
+        self.secrets = (self._token, *more_secrets, *proxy_secrets(transport))
         self._local = threading.local()
 
     def ask(self, call: Call, act: Callable[[Client], T]) -> T:
@@ -83,6 +124,18 @@ class Door:
 
     def attempt(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
         """As ask(), with the failure as a value: the library's exceptions hold requests, and so the token."""
+        try:
+            self._guard.check()
+        except SyncError as error:
+            return Failure(None, error)
+        answer = self._sent(call, act)
+        if not isinstance(answer, Failure):
+            self._guard.worked()
+        elif answer.status == 401:
+            return Failure(401, self._guard.refused(answer.error))
+        return answer
+
+    def _sent(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
         client = self._client()
         client.answer_headers = {}
         try:

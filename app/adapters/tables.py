@@ -283,3 +283,18 @@ audit = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
+
+# modsync's login at GitLab, by host and token: refused (the breaker is open), and what GitLab says of the token.
+gitlab_logins = Table(
+    "gitlab_logins",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("host", String(300), nullable=False),
+    _time("refused_at"),
+    _time("open_until"),
+    Column("message", String(300), nullable=False),
+    Column("token_name", String(120)),
+    Column("scopes", JSON, nullable=False),
+    Column("expires_at", String(10)),
+    _time("checked_at"),
+)

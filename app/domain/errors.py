@@ -78,7 +78,12 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("gitlab_unreachable", _B, "Check that GitLab answers from the worker's machine."),
     ErrorKind("gitlab_unavailable", _B, "GitLab answers with a server error: check its status page."),
     ErrorKind("rate_limited", _B, "GitLab limits modsync's requests: the run goes on by itself when it may."),
-    ErrorKind("token_expired", _N, "Give modsync a valid GitLab token (scopes api, write_repository), then replay."),
+    # Not at once: the login's breaker (adapters/gitlab_login.py) says when.
+    ErrorKind(
+        "token_expired",
+        _B,
+        "Give modsync a valid GitLab token (scopes api, write_repository): waiting runs go on, replay those that failed.",
+    ),
     ErrorKind("forbidden", _N, "Give modsync's GitLab user the Maintainer role in the mirror group, then replay."),
     ErrorKind("group_missing", _N, "Create the top-level group in GitLab, or grant access; modsync never creates one."),
     ErrorKind(

@@ -68,6 +68,7 @@ class _Present(Collector):
             return
         yield _gauge("modsync_database_up", "Whether the database answers.", 1)
         yield from _counted(counts)
+        yield from _login()
 
     def _redis(self) -> Iterator[Metric]:
         try:
@@ -89,6 +90,17 @@ def _counted(counts: Counts) -> Iterator[Metric]:
     yield _gauge("modsync_runs_due", "Runs that wait for a worker.", counts.due)
     yield _gauge("modsync_due_oldest_seconds", "How long the longest of them has waited.", counts.due_oldest_seconds)
     yield _gauge("modsync_leases_expired", "Runs whose worker died.", counts.leases_expired)
+
+
+def _login() -> Iterator[Metric]:
+    try:
+        state = container().gitlab_login.state(container().clock.now())
+    except SyncError:
+        return
+    text = "Whether GitLab refused modsync's token, and is left alone (1)."
+    yield _gauge("modsync_gitlab_login_refused", text, int(state.refused))
+    if state.days_left is not None:
+        yield _gauge("modsync_gitlab_token_days_left", "Days until modsync's GitLab token ends.", state.days_left)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

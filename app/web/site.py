@@ -9,7 +9,20 @@ from pathlib import Path
 from flask import Flask, Response, g, request
 
 from app.bootstrap import Container
-from app.web import api, auth, delivery_api, discovery, errors, health, metrics, pages, rq_board, security, webhooks
+from app.web import (
+    api,
+    auth,
+    delivery_api,
+    discovery,
+    errors,
+    gitlab_api,
+    health,
+    metrics,
+    pages,
+    rq_board,
+    security,
+    webhooks,
+)
 from app.web.context import EXTENSION
 
 log = logging.getLogger(__name__)
@@ -32,7 +45,7 @@ def build(container: Container) -> Flask:
     errors.register(app)
     discovery.register(app)
     auth.register(app, container.settings)
-    for module in (webhooks, health, metrics, api, delivery_api, pages):
+    for module in (webhooks, health, metrics, api, delivery_api, gitlab_api, pages):
         app.register_blueprint(module.blueprint)
     rq_board.register(app, container)
     return app

@@ -99,7 +99,22 @@ def _marks(now: Now | None, problem: SyncError | None) -> Iterator[Mark]:
     yield _of_steps("GitLab", seen.get(("gitlab", "")))
     for proxy in container().settings.proxies:
         yield _of_steps(f"Proxy {proxy.name}", seen.get(("proxy", proxy.name)))
-    yield Mark("GitLab token's expiry", "unknown", "not checked yet", "See the token's page in GitLab.")
+    yield _token()
+
+
+def _token() -> Mark:
+    name = "GitLab token"
+    try:
+        state = container().gitlab_login.state(container().clock.now())
+    except SyncError:
+        return Mark(name, "unknown", "the database does not answer")
+    if problems := state.problems():
+        return Mark(name, "bad", "; ".join(problems), CATALOG["token_expired"].advice, state.checked_at)
+    if state.checked_at is None:
+        return Mark(
+            name, "unknown", "not checked yet", "The sweeper looks every six hours, modsync gitlab check at once."
+        )
+    return Mark(name, "ok", f"ends on {state.expires_at}" if state.expires_at else "never ends", at=state.checked_at)
 
 
 def _redis() -> Mark:

@@ -48,6 +48,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "/api/deliveries/<identifier>/redeliver": ("POST", PRIVATE),
     "/api/moves": ("POST", PRIVATE),
     "/api/explain": ("GET", PRIVATE),
+    "/api/gitlab": ("GET", PRIVATE),
     "/rq/": ("GET", PRIVATE),
     "/rq/favicon.ico": ("GET", PRIVATE),
     "/rq/static/<path:filename>": ("GET", PRIVATE),
