@@ -208,13 +208,15 @@ class Container:
 
     def credential(self, url: str) -> Credential | None:
         """The credentials for a git URL: GitLab's for GitLab, a source's for what its allow-list names."""
-            self.gitlab_login.check()
         settings = self.settings
         if _host(url) == _host(settings.gitlab.url):
+            self.gitlab_login.check()
             return Credential(settings.gitlab.username, settings.gitlab.token)
         for source in settings.sources:
             if source.clone_token and any(_host(pattern) == _host(url) for pattern in source.allow):
                 return Credential(source.clone_username, source.clone_token)
+        return None
+
     @cached_property
     def gitlab_login(self) -> GitLabLogin:
         """What is known of modsync's login at GitLab, shared by all processes."""
@@ -227,9 +229,9 @@ class Container:
         """Looks when GitLab's token ends."""
         return TokenWatch(self.gitlab_login, self.gitlab.token, self.clock)
 
-        return None
-
     @cached_property
+    def gitlab(self) -> GitLabApi:
+        """The door to GitLab's API."""
         return GitLabApi(self._gitlab_options(), self.gitlab_login)
 
     @cached_property
@@ -238,8 +240,6 @@ class Container:
         return GitLabApi(self._gitlab_options())
 
     def _gitlab_options(self) -> GitLabOptions:
-    def gitlab(self) -> GitLabApi:
-        """The door to GitLab's API."""
         gitlab, outgoing = self.settings.gitlab, self.settings.outgoing
         return GitLabOptions(
             url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,

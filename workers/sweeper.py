@@ -9,8 +9,8 @@ import time
 
 from app.bootstrap import Container
 from app.domain.errors import SyncError
-from workers.pool import exit_late
 from workers import token_watch
+from workers.pool import exit_late
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ def run(container: Container) -> None:
     """Sweep until SIGTERM or SIGINT. Outages of Redis or the database are waited out."""
     stop = _stopping()
     log.info("sweeper_started")
-    sweeper = _Sweeper(container)
     token_watch.start(container, stop)
+    sweeper = _Sweeper(container)
     pause = INTERVAL_SECONDS
     while not stop.wait(pause):
         pause = sweeper.look(pause)
