@@ -117,6 +117,7 @@ def test_a_miss_is_asked_again_soon(front: Front) -> None:
     wait_for(lambda: front.get(f"{BASE}/v1.1.0.info").status == 200)
 
 
+@pytest.mark.slow
 def test_a_stale_list_serves_while_the_upstream_is_down_or_broken(tmp_path: Path) -> None:
     with nginx(tmp_path) as front:
         assert front.get(f"{BASE}/list", X_Goproxy_Refresh="1").status == 200
