@@ -101,7 +101,7 @@ def test_requeue_is_a_replay(web: WebWorld) -> None:
     attempt = web.get(f"/api/runs/{run}").json["attempts"][1]
     assert (attempt["kind"], attempt["actor"], attempt["reason"]) == (
         "replay",
-        "session",
+        "session:admin",
         "requeued in the RQ dashboard",
     )
     again = post(web, f"/job/{job}/requeue")
