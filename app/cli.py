@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("app.cli_runs", "Begin a new attempt of a run, by its id or a job's."),
     "cancel": ("app.cli_runs", "End a run that is in flight."),
     "accept-move": ("app.cli_moves", "Let a released version move to another commit."),
+    "reconcile": ("app.cli_reconcile", "Compare source, mirror and proxy, and bring what is missing."),
+    "backfill": ("app.cli_reconcile", "Bring all versions of a module, oldest first."),
     "send": ("app.cli_send", "Send a signed release webhook, or print it as a curl command."),
     "deliveries": ("app.cli_deliveries", "List webhook requests, or show one."),
     "redeliver": ("app.cli_deliveries", "Take a webhook request once more, or all that failed."),

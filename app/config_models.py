@@ -130,7 +130,8 @@ class Proxy(Table):
     username: str = Field(default="", description="Give the user name that goes with the password.")
     password: SecretStr | None = Field(default=None, description="The password for the proxy.")
     wait_seconds: Seconds | None = Field(
-        default=None, description="Give the longest wait for the proxy to have a version, or leave it out for the kind's."
+        default=None,
+        description="Give the longest wait for the proxy to have a version, or leave it out for the kind's.",
     )
     timeout_seconds: Seconds = Field(default=60.0, description="Give the longest time of one request in seconds.")
 
@@ -173,6 +174,9 @@ class RuleTable(Table):
     modules: str = Field(description="Give a module path pattern, like go.corp.example/{team}/{repo}.")
     mirror: str = Field(description="Give the GitLab project's path, like go-mirrors/{team}/{repo}.")
     clone: str = Field(default="", description="Give the clone URL, like https://git.corp.example/{team}/{repo}.git.")
+    content: Literal["git", "goproxy"] = Field(
+        default="git", description='Choose "git", or "goproxy" where clone is a module registry\'s address.'
+    )
     source: str = Field(default="", description="Name a source, or leave it out for any.")
     tags: Literal["require", "make"] = Field(default="require", description='Choose "require" or "make".')
     proxy: str = Field(default="default", description="Name a proxy.")
@@ -197,6 +201,17 @@ class Retries(Table):
             give_up_after=self.give_up_seconds,
             patience=self.patience_seconds,
         )
+
+
+class Reconcile(Table):
+    """[reconcile]: comparing sources, mirrors and proxies by schedule; `interval_hours` 0 is off."""
+
+    interval_hours: Annotated[float, Field(ge=0, le=8760, allow_inf_nan=False)] = Field(
+        default=0.0, description="Give the hours between two comparisons of a repository, 0 for none by schedule."
+    )
+    requests_per_second: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = Field(
+        default=5.0, description="Give the requests that comparing may make each second, above 0 and up to 1000."
+    )
 
 
 class Limits(Table):
@@ -242,6 +257,7 @@ class Settings(Table):
     sources: tuple[Source, ...]
     rules: tuple[RuleTable, ...]
     retry: Retries
+    reconcile: Reconcile
     limits: Limits
     log: Log
     sandbox: Sandbox

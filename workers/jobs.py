@@ -1,8 +1,10 @@
-"""The one function that RQ calls. Its argument is a run's id; everything else is read from the database."""
+"""The functions that RQ calls. An argument is an id; everything else is read from the database."""
 
 from __future__ import annotations
 
+from app import upkeep
 from app.bootstrap import Container
+from app.services.reconcile import Order
 
 _container: Container | None = None
 
@@ -18,6 +20,14 @@ def advance_run(run_id: str) -> None:
     if _container is None:
         raise RuntimeError("workers.jobs.use() was not called: start workers by `modsync worker`")
     _container.flow.advance(run_id)
+
+
+def reconcile_repository(mirror: str) -> None:
+    """Compare one repository by schedule. What could not be asked is recorded and asked again later."""
+    if _container is None:
+        raise RuntimeError("workers.jobs.use() was not called: start workers by `modsync worker`")
+    worker = _container.settings.worker
+    upkeep.reconcile(_container, workers=worker.backfill or worker.live).by_mirror(mirror, Order())
 
 
 def stop() -> None:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+from app import upkeep
 from app.bootstrap import Container
 from app.domain.errors import SyncError
 from workers import token_watch
@@ -49,7 +50,7 @@ def _stopping() -> threading.Event:
 class _Sweeper:
     def __init__(self, container: Container) -> None:
         self._sweep, self._tidy, self._duty = container.sweep, container.tidy, container.sweep_duty
-        self._pruning = container.pruning
+        self._pruning, self._reconcile = container.pruning, upkeep.schedule(container)
         self._tidied_at = float("-inf")
 
     def look(self, pause: float) -> float:
@@ -78,3 +79,4 @@ class _Sweeper:
             self._tidied_at = time.monotonic()
             self._tidy.once()
             self._pruning.once()
+            self._reconcile.once()

@@ -93,12 +93,14 @@ class SqlReplayStore:
             job = restart(
                 connection, row, kind="replay", stage=stage, actor=order.actor, reason=order.reason, now=now
             )  # fmt: skip
+            lane = order.lane or row["lane"]
+            connection.execute(update(runs).where(runs.c.id == run_id).values(lane=lane))
             before = {"status": row["status"], "error": row["error"], "attempt": row["attempt"]}
             append(
                 connection, order.actor, "run.replay", f"run:{run_id}", now, reason=order.reason, before=before,
                 after={"stage": stage.value, "attempt": row["attempt"] + 1, "forced": order.force},
             )  # fmt: skip
-        return Receipt(run_id, Status.QUEUED, duplicate=False, job=job, lane=row["lane"])
+        return Receipt(run_id, Status.QUEUED, duplicate=False, job=job, lane=lane)
 
     def cancel(self, run_id: str, actor: str, now: datetime) -> None:
         """End a run that is in flight as `failed` with `cancelled`; its worker notices by the fence.

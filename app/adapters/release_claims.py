@@ -23,26 +23,29 @@ def claim_release(
     if new or release["run_id"] == run_id:
         return None
     holder = connection.execute(select(runs).where(runs.c.id == release["run_id"])).mappings().one_or_none()
-    if holder is not None and release["commit"] != commit:
+    if release["commit"] != commit:
         refusal = _refusal(release, holder, commit)
         if refusal:
             return refusal
-        _supersede(connection, holder, run_id, now)
+        if holder is not None:
+            _supersede(connection, holder, run_id, now)
     which = (releases.c.module == module) & (releases.c.version == version)
     connection.execute(update(releases).where(which).values(run_id=run_id, commit=commit))
     return None
 
 
-def _refusal(release: RowMapping, holder: RowMapping, commit: str) -> tuple[str, str] | None:
+def _refusal(release: RowMapping, holder: RowMapping | None, commit: str) -> tuple[str, str] | None:
+    """`holder` None: the version was adopted, or its run is not kept any more."""
     name = f"{release['module']}@{release['version']}"
     if release["pushed_at"] is not None:
         state = "was already pushed"
-    elif is_active(holder["status"]):
+    elif holder is not None and is_active(holder["status"]):
         state = "is in flight"
     else:
         return None
-    h1 = (holder["facts"] or {}).get("proof", {}).get("h1", "h1 not known")
-    said = f"{name} {state} at commit {release['commit']} ({h1}, run {holder['id']}); now asked for at {commit}"
+    h1 = ((holder["facts"] if holder else None) or {}).get("proof", {}).get("h1", "h1 not known")
+    by = f"run {holder['id']}" if holder else "no run that is kept"
+    said = f"{name} {state} at commit {release['commit']} ({h1}, {by}); now asked for at {commit}"
     return "version_moved", said
 
 

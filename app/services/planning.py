@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.errors import SyncError
 from app.domain.events import Policy, ReleaseEvent, fit_path
 from app.domain.modules import ModulePath, RuleBroken, Version
-from app.domain.routing import Rule, choose, modules_for_repository, repository_place
-from app.domain.run import Run, Target, semantic_key
+from app.domain.routing import Rule, choose, first_match, modules_for_repository, repository_place
+from app.domain.run import Lane, Run, Target, semantic_key
 from app.domain.webhook import Secret
 from app.services.stores import PlannedRun
 
@@ -47,7 +47,7 @@ class Planner:
     ) -> None:  # fmt: skip
         self._sources, self._rules, self._new_id, self._sandbox = sources, rules, new_id, sandbox
 
-    def plan(self, source: str, event: ReleaseEvent, actor: str = "") -> PlannedRun:
+    def plan(self, source: str, event: ReleaseEvent, actor: str = "", *, lane: str = Lane.LIVE) -> PlannedRun:
         """The run that an event asks for.
 
         Errors: clone_url_refused and invalid_payload for an event that names its module and commit: its sender can
@@ -55,11 +55,12 @@ class Planner:
         """
         module, refusal = self._module(source, event.module, event.repo_url, event.subdir, event.version)
         target, refusal = (_NOWHERE, refusal) if refusal else self._target(source, module, event)
-        commit = event.commit or ""
+        # A registry's mirror has commits of modsync's own making: what the platform calls a commit is none of them.
+        commit = "" if target.content == "goproxy" else event.commit or ""
         return PlannedRun(
             id=self._new_id("r"), source=source, module=module, version=event.version, ref=event.ref, commit=commit,
-            semantic=semantic_key(module, event.version, event.ref, commit), event=asdict(event), target=target,
-            refusal=refusal, actor=actor,
+            semantic=semantic_key(module, event.version, event.ref, commit), event=_stored(event), target=target,
+            refusal=refusal, actor=actor, lane=lane,
         )  # fmt: skip
 
     def today(self, run: Run) -> Placed:
@@ -76,6 +77,19 @@ class Planner:
         options = self._sources.get(source)
         allow = options.allow if options else ()
         return choose(self._rules, source, module, repo_url, subdir, allow, sandbox=self._sandbox)
+
+    def module_of(self, source: str, repo_url: str, subdir: str, major: int) -> str | None:
+        """The module path that the rules give a repository's directory; None when none does."""
+        return modules_for_repository(self._rules, source, repo_url, subdir, major, sandbox=self._sandbox)
+
+    def sources_of(self, module: str) -> list[str]:
+        """The sources whose releases of this module a rule would bring, in the configuration's order."""
+        return [source for source in self._sources if first_match(self._rules, source, module)]
+
+    def wants_prereleases(self, source: str) -> bool:
+        """True unless the source's policy leaves prereleases out."""
+        options = self._sources.get(source)
+        return options is None or options.policy.prereleases
 
     def _target(self, source: str, module: str, event: ReleaseEvent) -> tuple[Target, Refusal | None]:
         try:
@@ -106,6 +120,11 @@ class Planner:
 
 
 _NOWHERE = Target(clone_url="", mirror="")
+
+
+def _stored(event: ReleaseEvent) -> dict[str, Any]:
+    """The event as runs.event keeps it; every field is plain (dataclasses.asdict would copy each)."""
+    return {name: getattr(event, name) for name in ReleaseEvent.__dataclass_fields__}
 
 
 def _stand_in(repo_url: str, subdir: str, major: int) -> str:

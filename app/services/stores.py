@@ -225,12 +225,13 @@ class SweepStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReplayOrder:
-    """Who asked for a new attempt, why, and from which stage (None: the one that failed)."""
+    """Who asked for a new attempt, why, from which stage (None: the one that failed), in which lane ("": the run's)."""
 
     actor: str
     reason: str
     from_stage: Stage | None = None
     force: bool = False
+    lane: str = ""
 
 
 class ReplayStore(Protocol):

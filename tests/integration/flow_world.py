@@ -18,9 +18,10 @@ from app.domain.modzip import hash_go_mod
 from app.domain.retry import RetryPolicy
 from app.domain.run import Lane, Run, Status, Target, semantic_key
 from app.services.branches import BranchResolver
-from app.services.checksum import ModuleSums
+from app.services.checksum import ModuleSums, zip_sums
 from app.services.flow import Flow, FlowOptions, RunFailedError
 from app.services.ports import Checkpoint, ProxyInfo, SourceCopy
+from app.services.registry import Registries
 from app.services.stages.mirror import MirrorStage, Release
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.publish import Packed, PublishStage
@@ -38,6 +39,9 @@ MODULE = "go.example/team/thing"
 MIRROR = "mirrors/team/thing"
 GO_MOD = f"module {MODULE}\n".encode()
 LEASE = 10.0
+
+
+NO_REGISTRIES = Registries({}, zip_sums, lambda *_: "")
 
 
 class CrashError(BaseException):
@@ -128,8 +132,8 @@ class Fused:
 class FlowWorld:
     """One repository with tag v1.0.0 at `commit`, its GitLab and proxy; `flow()` is a worker, any number of them."""
 
-    def __init__(self, directory: Path) -> None:
-        self.url = f"sqlite:///{directory / 'flow.db'}"
+    def __init__(self, directory: Path, url: str = "") -> None:
+        self.url = url or f"sqlite:///{directory / 'flow.db'}"
         migrate.upgrade(self.url)
         self.engine = connect(self.url)
         self.clock, self.queue, self.stop = FakeClock(), FakeQueue(), Stop()
@@ -186,7 +190,7 @@ class FlowWorld:
         store: Any = Fused(SqlFlowStore(self.engine), fuse, "store")
         queue: Any = Fused(self.queue, fuse, "queue")
         gitlab: Any = Fused(self.gitlab, fuse, "gitlab")
-        stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1)
+        stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1, NO_REGISTRIES)
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(lease_seconds=LEASE))
         branches = BranchResolver(store, SqlIntakeStore(self.engine), queue, stage, self.clock, self._new_run)
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)

@@ -1,0 +1,148 @@
+"""Repositories for reconcile, and releases that are adopted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, RowMapping, Select, func, or_, select, update
+
+from app.adapters.database import reading, writing
+from app.adapters.rows import insert_ignoring
+from app.adapters.tables import mirrors, releases, repositories, runs
+from app.domain.modules import ModulePath
+from app.domain.reconcile import Item, Known
+from app.domain.run import Status
+from app.services.reconcile_values import Places, Report, Repository
+
+_CHUNK = 200  # modules in one statement
+_PLACES = 1000
+
+
+class SqlRepositoryStore:
+    """RepositoryStore on SQLite or PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def learn(self, limit: int) -> int:
+        """See RepositoryStore."""
+        known = select(repositories.c.mirror).where(repositories.c.mirror == runs.c.mirror)
+        query = select(func.max(runs.c.id)).where(runs.c.mirror != "", ~known.exists()).group_by(runs.c.mirror)
+        with writing(self._engine) as connection:
+            newest = connection.execute(query.limit(limit)).scalars().all()
+            columns = select(runs.c.mirror, runs.c.source, runs.c.target).where(runs.c.id.in_(newest))
+            rows = connection.execute(columns).mappings().all()
+            return sum(insert_ignoring(connection, repositories, _row(_of_run(row))) for row in rows)
+
+    def find(self, mirror: str) -> Repository | None:
+        """See RepositoryStore."""
+        newest = select(runs).where(runs.c.mirror == mirror).order_by(runs.c.id.desc()).limit(1)
+        noted = select(repositories, mirrors.c.clone_url.label("mirror_url")).join(
+            mirrors, mirrors.c.path == repositories.c.mirror, isouter=True
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(noted.where(repositories.c.mirror == mirror)).mappings().one_or_none()
+            run = connection.execute(newest).mappings().one_or_none()
+            url = connection.execute(select(mirrors.c.clone_url).where(mirrors.c.path == mirror)).scalar_one_or_none()
+        if run is not None:
+            named = _of_run(run)
+            return Repository(mirror, named.source, named.clone_url, url, row["reconciled_at"] if row else None)
+        return _of_row(row) if row else None
+
+    def note(self, repository: Repository) -> None:
+        """See RepositoryStore."""
+        with writing(self._engine) as connection:
+            if not insert_ignoring(connection, repositories, _row(repository)):
+                named = {"source": repository.source, "clone_url": repository.clone_url}
+                _change(connection, repository.mirror, **named)
+
+    def due(self, before: datetime, job_before: datetime, limit: int) -> list[str]:
+        """See RepositoryStore."""
+        idle = or_(repositories.c.job_at.is_(None), repositories.c.job_at < job_before)
+        return self._list(_older_than(before).where(idle).limit(limit))
+
+    def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
+        """See RepositoryStore."""
+        idle = or_(repositories.c.job_at.is_(None), repositories.c.job_at < job_before)
+        with writing(self._engine) as connection:
+            which = (repositories.c.mirror == mirror) & idle
+            return connection.execute(update(repositories).where(which).values(job_at=now)).rowcount == 1
+
+    def mirrors(self, before: datetime) -> list[str]:
+        """See RepositoryStore."""
+        return self._list(_older_than(before))
+
+    def places(self, mirror: str) -> Places:
+        """See RepositoryStore: the newest runs decide; a run that no rule knew says nothing."""
+        query = select(runs.c.module, runs.c.target).where(runs.c.mirror == mirror, runs.c.pushed_at.is_not(None))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(runs.c.id.desc()).limit(_PLACES)).all()
+        return Places({row.target["subdir"]: ModulePath.parse(row.module).prefix for row in reversed(rows)})
+
+    def known(self, modules: Sequence[str]) -> Mapping[tuple[str, str], Known]:
+        """See RepositoryStore."""
+        return dict(self._known(modules))
+
+    def adopt(self, items: Sequence[Item], now: datetime) -> int:
+        """See RepositoryStore."""
+        if not items:
+            return 0
+        with writing(self._engine) as connection:
+            return sum(_adopted(connection, item, now) for item in items)
+
+    def finish(self, report: Report, now: datetime) -> None:
+        """See RepositoryStore."""
+        code = report.error[0] if report.error else None
+        values = {"error": code, "result": report.kept()}
+        with writing(self._engine) as connection:
+            _change(connection, report.mirror, **values, **({} if code else {"reconciled_at": now, "job_at": None}))
+
+    def _list(self, query: Select[tuple[str]]) -> list[str]:
+        with reading(self._engine) as connection:
+            return [row[0] for row in connection.execute(query)]
+
+    def _known(self, modules: Sequence[str]) -> Iterator[tuple[tuple[str, str], Known]]:
+        columns = (releases, runs.c.status, runs.c.error, runs.c.id.label("run"))
+        query = select(*columns).join(runs, runs.c.id == releases.c.run_id, isouter=True)
+        for start in range(0, len(modules), _CHUNK):
+            with reading(self._engine) as connection:
+                some = query.where(releases.c.module.in_(modules[start : start + _CHUNK]))
+                for row in connection.execute(some).mappings():
+                    yield (row["module"], row["version"]), _known_of(row)
+
+
+def _adopted(connection: Connection, item: Item, now: datetime) -> bool:
+    # No run made it: the release's row alone keeps the version at its commit from now on.
+    values = {"module": item.module, "version": item.version, "run_id": "", "commit": item.commit, "pushed_at": now}
+    return insert_ignoring(connection, releases, values)
+
+
+def _older_than(before: datetime) -> Select[tuple[str]]:
+    stale = or_(repositories.c.reconciled_at.is_(None), repositories.c.reconciled_at < before)
+    query = select(repositories.c.mirror).where(stale)
+    return query.order_by(repositories.c.reconciled_at.nulls_first(), repositories.c.mirror)
+
+
+def _change(connection: Connection, mirror: str, **values: object) -> None:
+    connection.execute(update(repositories).where(repositories.c.mirror == mirror).values(values))
+
+
+def _known_of(row: RowMapping) -> Known:
+    status = Status(row["status"]) if row["status"] else None
+    return Known(row["commit"], row["run"] or "", status, row["error"], pushed=row["pushed_at"] is not None)
+
+
+def _of_run(row: RowMapping) -> Repository:
+    return Repository(row["mirror"], row["source"], row["target"]["clone_url"])
+
+
+def _of_row(row: RowMapping) -> Repository:
+    return Repository(
+        row["mirror"], row["source"], row["clone_url"], row["mirror_url"], row["reconciled_at"], row["error"]
+    )
+
+
+def _row(repository: Repository) -> dict[str, object]:
+    named = {"mirror": repository.mirror, "source": repository.source, "clone_url": repository.clone_url}
+    return {**named, "result": {}}

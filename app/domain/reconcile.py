@@ -1,0 +1,212 @@
+"""Pure comparison of a repository's version tags at the source, in the mirror, at the proxy, and in modsync's own records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.errors import CATALOG, Retry
+from app.domain.modules import INCOMPATIBLE, RuleBroken, Version, split_tag
+from app.domain.refs import TagAt
+from app.domain.run import ACTIVE, Status
+
+
+class Finding(StrEnum):
+    """What is to be said of a version; the first three are put right, the others are for a person."""
+
+    MISSING_IN_MIRROR = "missing_in_mirror"
+    MISSING_IN_PROXY = "missing_in_proxy"
+    ADOPTED = "adopted"  # mirror and proxy have it as the source does, and modsync did not know it
+    WAITING = "waiting"  # its run is in flight
+    FAILED = "failed"  # its run ended with an error that a person has to mend
+    MOVED = "moved"  # the source's tag is not where it was when the version was released
+    DIFFERS = "differs"  # the mirror's tag is at another commit than the source's
+    GONE = "gone"  # released, and the source does not have the tag any more
+    EXTRA_IN_MIRROR = "extra_in_mirror"
+    EXTRA_IN_PROXY = "extra_in_proxy"
+    NO_MODULE = "no_module"  # no rule gives the tag a module path
+    NOT_A_COMMIT = "not_a_commit"
+
+
+MENDED = frozenset({Finding.MISSING_IN_MIRROR, Finding.MISSING_IN_PROXY})
+REPORTED = frozenset(Finding) - MENDED - {Finding.ADOPTED, Finding.WAITING}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A release as recorded. `status` None: it has no run (adopted, or its run is not kept any more)."""
+
+    commit: str
+    run: str = ""
+    status: Status | None = None
+    error: str | None = None
+    pushed: bool = False
+
+    @property
+    def is_released(self) -> bool:
+        """True when the version belongs to this commit for good."""
+        return self.pushed or self.status in ACTIVE
+
+    @property
+    def waits_for_a_person(self) -> bool:
+        """True when the run failed in a way that another try would not mend."""
+        if self.status not in (Status.FAILED, Status.REJECTED):
+            return False
+        return CATALOG[self.error].retry is Retry.NEVER if self.error in CATALOG else True
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A version and what was found. `commit` "" where there is none; `known` when modsync has a record of it."""
+
+    finding: Finding
+    tag: str
+    module: str = ""
+    version: str = ""
+    subdir: str = ""
+    commit: str = ""
+    detail: str = ""
+    known: Known | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A version's tag and the module path that the rules give it ("": none)."""
+
+    tag: str
+    subdir: str
+    module: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One repository. `served` holds the versions of each module that the proxy lists; a module not in it was not asked for."""
+
+    source: Mapping[str, TagAt]
+    mirror: Mapping[str, TagAt]
+    served: Mapping[str, frozenset[str]]
+    known: Mapping[tuple[str, str], Known]
+
+
+ModuleOf = Callable[[str, Version], str | None]
+"""(directory, version) -> the module path, None when no rule gives one."""
+
+
+def named(tag: str, module_of: ModuleOf, known: Mapping[tuple[str, str], Known], *, prereleases: bool) -> Named | None:
+    """The version that a tag names; None for one that is no version, or a prerelease that nobody wants."""
+    try:
+        subdir, version = split_tag(tag)
+    except RuleBroken:
+        return None
+    if version.prerelease and not prereleases:
+        return None
+    major = int(version.major[1:])
+    old = module_of(subdir, Version.parse("v1.0.0")) if major >= 2 and not subdir else None
+    incompatible = version.text + INCOMPATIBLE
+    if old and _calls_incompatible(old, version.major, known):
+        return Named(tag, subdir, old, incompatible)
+    return Named(tag, subdir, module_of(subdir, version) or "", version.text)
+
+
+def _calls_incompatible(module: str, major: str, known: Mapping[tuple[str, str], Known]) -> bool:
+    return any(
+        path == module and version.startswith(f"{major}.") and version.endswith(INCOMPATIBLE) for path, version in known
+    )
+
+
+def compare(
+    observed: Observed, module_of: ModuleOf, *, prereleases: bool = True, makes_tags: bool = False
+) -> list[Item]:
+    """What is to be said, lowest versions first; versions with which all is well are left out.
+
+    `makes_tags`: the source need not have the tags of what was released, for modsync makes them.
+    """
+    tags = sorted({*observed.source, *observed.mirror})
+    names = [each for tag in tags if (each := named(tag, module_of, observed.known, prereleases=prereleases))]
+    items = [item for each in names if (item := _judged(each, observed, makes_tags))]
+    found = {(each.module, each.version) for each in names}
+    items += [*_vanished(observed, found, makes_tags), *_extra_in_proxy(observed, found)]
+    return sorted(items, key=_order)
+
+
+def _order(item: Item) -> tuple[Version, str]:
+    return Version.parse(item.version or "v0.0.0"), item.tag
+
+
+def _judged(name: Named, observed: Observed, makes_tags: bool) -> Item | None:
+    at, known = observed.source.get(name.tag), observed.known.get((name.module, name.version))
+    if at is None:
+        return _without_source(name, observed, known, makes_tags)
+    if at.commit is None:
+        return _item(Finding.NOT_A_COMMIT, name, "", f"the source's tag names {at.object}", known)
+    if not name.module:
+        return _item(Finding.NO_MODULE, name, at.commit, "no rule gives this tag a module path", known)
+    if known and known.is_released and known.commit and known.commit != at.commit:
+        return _item(
+            Finding.MOVED, name, at.commit, f"released at {known.commit}, the source's tag is at {at.commit}", known
+        )
+    return _against_mirror(name, at.commit, observed, known)
+
+
+def _without_source(name: Named, observed: Observed, known: Known | None, makes_tags: bool) -> Item | None:
+    there = observed.mirror[name.tag]
+    commit = there.commit or ""
+    if known is None or not known.is_released:
+        return _item(Finding.EXTRA_IN_MIRROR, name, commit, "the source has no such tag", known)
+    if known.commit != there.commit:
+        return _item(Finding.DIFFERS, name, commit, f"released at {known.commit}, the mirror is at {commit}", known)
+    return None if makes_tags else _item(Finding.GONE, name, commit, "the source does not have the tag any more", known)
+
+
+def _against_mirror(name: Named, commit: str, observed: Observed, known: Known | None) -> Item | None:
+    there = observed.mirror.get(name.tag)
+    if there is not None and there.commit != commit:
+        said = f"the source's tag is at {commit}, the mirror's at {there.commit or there.object}"
+        return _item(Finding.DIFFERS, name, commit, said, known)
+    if known and known.status in ACTIVE:
+        return _item(Finding.WAITING, name, commit, f"run {known.run} is in flight", known)
+    if known and known.waits_for_a_person:
+        return _item(Finding.FAILED, name, commit, f"run {known.run} ended with {known.error}", known)
+    if there is None:
+        return _item(Finding.MISSING_IN_MIRROR, name, commit, "", known)
+    return _against_proxy(name, commit, observed, known)
+
+
+def _against_proxy(name: Named, commit: str, observed: Observed, known: Known | None) -> Item | None:
+    versions = observed.served.get(name.module)
+    if versions is not None and name.version not in versions:
+        return _item(Finding.MISSING_IN_PROXY, name, commit, "", known)
+    if known and known.status is not None and known.status is not Status.DONE:
+        return _item(Finding.MISSING_IN_PROXY, name, commit, f"run {known.run} ended with {known.error}", known)
+    return None if known and known.is_released else _item(Finding.ADOPTED, name, commit, "", known)
+
+
+def _vanished(observed: Observed, names: set[tuple[str, str]], makes_tags: bool) -> Iterator[Item]:
+    """Released versions whose tags are neither at the source nor in the mirror; one that modsync made it makes again."""
+    finding = Finding.MISSING_IN_MIRROR if makes_tags else Finding.GONE
+    for (module, version), known in sorted(observed.known.items(), key=lambda item: item[0]):
+        if known.pushed and (module, version) not in names:
+            said = "neither the source nor the mirror has its tag"
+            yield Item(finding, "", module, version, commit=known.commit, detail=said, known=known)
+
+
+def _extra_in_proxy(observed: Observed, names: set[tuple[str, str]]) -> Iterator[Item]:
+    for module, versions in sorted(observed.served.items()):
+        for version in sorted(versions):
+            known = observed.known.get((module, version))
+            if known is None and (module, version) not in names and _is_tagged(version):
+                said = "neither the source nor the mirror has its tag"
+                yield Item(Finding.EXTRA_IN_PROXY, "", module, version, detail=said)
+
+
+def _is_tagged(version: str) -> bool:
+    try:
+        return not Version.parse(version).is_pseudo
+    except RuleBroken:
+        return False
+
+
+def _item(finding: Finding, name: Named, commit: str, detail: str, known: Known | None) -> Item:
+    return Item(finding, name.tag, name.module, name.version, name.subdir, commit, detail, known)

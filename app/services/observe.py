@@ -1,0 +1,55 @@
+"""What is at the source, in the mirror and at the proxies now: a few small requests, at a configured pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from app.domain.errors import SyncError
+from app.domain.refs import TagAt
+from app.services.pace import Pace
+from app.services.ports import Checkpoint, Git, GoProxy
+from app.services.reconcile_values import Repository
+
+Tags = dict[str, TagAt]
+
+
+class Observer:
+    """`mirror_url` makes the push URL of a mirror that was never seen; `checkpoint` breaks off when we have to end."""
+
+    def __init__(
+        self, git: Git, proxies: Mapping[str, GoProxy], pace: Pace, mirror_url: Callable[[str], str],
+        checkpoint: Checkpoint = lambda: None,
+    ) -> None:  # fmt: skip
+        self._git, self._proxies, self._pace = git, proxies, pace
+        self._mirror_url, self._checkpoint = mirror_url, checkpoint
+
+    def tags(self, repository: Repository) -> tuple[Tags, Tags]:
+        """The tags (short names) at the source and in the mirror; a mirror that does not exist has none."""
+        source = self._tags(repository.clone_url, mirror=False)
+        try:
+            mirror = self._tags(repository.mirror_url or self._mirror_url(repository.mirror), mirror=True)
+        except SyncError as error:
+            if error.code != "project_missing":
+                raise
+            mirror = {}
+        return source, mirror
+
+    def served(self, modules: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+        """The versions that the proxies list, by module; a module whose proxy is not configured is left out."""
+        found: dict[str, frozenset[str]] = {}
+        for module, name in modules:
+            proxy = self._proxies.get(name)
+            if proxy is not None:
+                self._ready()
+                found[module] = frozenset(proxy.list(module))
+        return found
+
+    def _tags(self, url: str, *, mirror: bool) -> Tags:
+        self._ready()
+        side = "mirror" if mirror else "source"
+        found = self._git.remote_refs(url, ["refs/tags/*"], self._checkpoint, side=side)  # type: ignore[arg-type]
+        return {ref.removeprefix("refs/tags/"): at for ref, at in found.items()}
+
+    def _ready(self) -> None:
+        self._checkpoint()
+        self._pace.wait()

@@ -1,0 +1,146 @@
+"""Find what webhooks did not tell, and bring it: compare a repository's versions everywhere, and begin runs for what is missing.
+
+Nothing is cloned: `git ls-remote` at both sides, the proxy's lists, and the database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, RuleBroken, Version, split_tag
+from app.domain.reconcile import Finding, Item, ModuleOf, Observed, compare
+from app.domain.refs import TagAt
+from app.domain.run import Target
+from app.services.observe import Observer
+from app.services.planning import Planner
+from app.services.ports import Clock
+from app.services.reconcile_runs import RunMaker
+from app.services.reconcile_values import Places, Report, Repository, RepositoryStore
+
+log = logging.getLogger(__name__)
+
+_PASS_ON = ("store_unavailable", "interrupted")
+_FIRST = Version.parse("v1.0.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do. `module`: only this module's versions, all majors; `retry`: also those that a person had to mend."""
+
+    dry_run: bool = False
+    actor: str = "reconcile"
+    module: str = ""
+    retry: bool = False
+
+
+class Reconcile:
+    """Compares and mends one repository at a time; threads may share it."""
+
+    def __init__(
+        self, store: RepositoryStore, observer: Observer, planner: Planner, maker: RunMaker, clock: Clock
+    ) -> None:
+        self._store, self._observer, self._planner, self._maker, self._clock = store, observer, planner, maker, clock
+
+    def repository_of(self, module: str) -> Repository:
+        """Where a module's releases come from and go to, by the rules of today. Errors: no_rule, clone_url_refused."""
+        sources = self._planner.sources_of(ModulePath.parse(module).text)
+        if not sources:
+            raise SyncError("no_rule", f"no rule matches {module}")
+        target = self._planner.target(sources[0], module, None, None)
+        noted = self._store.find(target.mirror)
+        found = noted or Repository(target.mirror, sources[0], target.clone_url)
+        self._store.note(found)
+        return found
+
+    def by_mirror(self, mirror: str, order: Order) -> Report:
+        """Reconcile a known repository. Error: not_found."""
+        found = self._store.find(mirror)
+        if found is None:
+            raise SyncError("not_found", f"no run ever went to {mirror}")
+        return self.one(found, order)
+
+    def one(self, repository: Repository, order: Order) -> Report:
+        """Compare, and unless it is a dry run, mend. What could not be asked stands in the report's error."""
+        try:
+            report = self._mended(repository, order)
+        except SyncError as error:
+            if error.code in _PASS_ON:
+                raise
+            report = Report(repository.mirror, repository.clone_url, error=(error.code, error.message))
+        if not order.dry_run:
+            self._store.finish(report, self._clock.now())
+        told = {"mirror": report.mirror, "tags": report.tags, "runs": len(report.runs), **report.counts}
+        log.info("reconciled", extra={**told, "error": report.error[0] if report.error else ""})
+        return report
+
+    def _mended(self, repository: Repository, order: Order) -> Report:
+        items, tags = self._compared(repository, order)
+        shown = Report(repository.mirror, repository.clone_url, tags, tuple(items))
+        if order.dry_run:
+            return shown
+        adopted = self._store.adopt(shown.of(Finding.ADOPTED), self._clock.now())
+        runs = self._maker.make(repository, _to_bring(items, order), order.actor)
+        return Report(repository.mirror, repository.clone_url, tags, tuple(items), tuple(runs), adopted)
+
+    def _compared(self, repository: Repository, order: Order) -> tuple[list[Item], int]:
+        source, mirror = self._observer.tags(repository)
+        places = self._store.places(repository.mirror)
+
+        def module_of(subdir: str, version: Version) -> str | None:
+            return self._module(repository, places, subdir, version)
+
+        modules = _modules({**source, **mirror}, module_of)
+        known = self._store.known(sorted(modules))
+        served = self._observer.served(self._proxies(repository, modules))
+        items = compare(
+            Observed(source, mirror, served, known), module_of, prereleases=self._planner.wants_prereleases(repository.source),
+            makes_tags=self._makes_tags(repository, modules),
+        )  # fmt: skip
+        return [item for item in items if _asked(item, order)], len(source)
+
+    def _module(self, repository: Repository, places: Places, subdir: str, version: Version) -> str | None:
+        major = int(version.major[1:])
+        if prefix := places.prefixes.get(subdir):
+            return f"{prefix}/v{major}" if major >= 2 else prefix
+        return self._planner.module_of(repository.source, repository.clone_url, subdir, major)
+
+    def _makes_tags(self, repository: Repository, modules: set[str]) -> bool:
+        return any(target.tags == "make" for _, target in self._targets(repository, modules))
+
+    def _proxies(self, repository: Repository, modules: set[str]) -> list[tuple[str, str]]:
+        """(module, its proxy's name)."""
+        return [(module, target.proxy) for module, target in self._targets(repository, modules)]
+
+    def _targets(self, repository: Repository, modules: set[str]) -> Iterator[tuple[str, Target]]:
+        for module in sorted(modules):
+            try:
+                yield module, self._planner.target(repository.source, module, repository.clone_url, None)
+            except SyncError as error:
+                log.debug("no_target", extra={"release": module, "code": error.code})  # another rule's, or nobody's
+
+
+def _modules(tags: Mapping[str, TagAt], module_of: ModuleOf) -> set[str]:
+    """The module paths that these tags may belong to; at the root also the one that +incompatible goes with."""
+    found: set[str] = set()
+    for tag in tags:
+        try:
+            subdir, version = split_tag(tag)
+        except RuleBroken:
+            continue
+        majors = (version,) if subdir else (version, _FIRST)
+        found |= {module for each in majors if (module := module_of(subdir, each))}
+    return found
+
+
+def _asked(item: Item, order: Order) -> bool:
+    if not order.module:
+        return True
+    return bool(item.module) and ModulePath.parse(item.module).prefix == ModulePath.parse(order.module).prefix
+
+
+def _to_bring(items: list[Item], order: Order) -> list[Item]:
+    wanted = {Finding.MISSING_IN_MIRROR, Finding.MISSING_IN_PROXY} | ({Finding.FAILED} if order.retry else set())
+    return [item for item in items if item.finding in wanted]

@@ -1,0 +1,95 @@
+"""From what is missing to runs: old ones begin anew, new ones are recorded in batches, oldest version first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from app.domain.errors import SyncError
+from app.domain.events import ReleaseEvent
+from app.domain.reconcile import Finding, Item
+from app.domain.run import Lane, Stage, Status
+from app.services.planning import Planner
+from app.services.ports import Clock, JobQueue
+from app.services.reconcile_values import Repository
+from app.services.replay import Replay
+from app.services.stores import IntakeStore, NewDelivery, PlannedRun, Receipt, ReplayOrder
+
+log = logging.getLogger(__name__)
+
+BATCH = 50  # as many as share a push
+
+
+class RunMaker:
+    """Records what reconcile brings: a delivery of its own for each batch, for every run belongs to one."""
+
+    def __init__(
+        self, planner: Planner, store: IntakeStore, replay: Replay, queue: JobQueue, clock: Clock,
+        new_id: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        self._planner, self._store, self._replay = planner, store, replay
+        self._queue, self._clock, self._new_id = queue, clock, new_id
+
+    def make(self, repository: Repository, items: Sequence[Item], actor: str) -> list[str]:
+        """Begin a run for each; returns the runs that were begun. Error: store_unavailable."""
+        again = [item for item in items if _begins_anew(item)]
+        begun = [run for item in again if (run := self._again(item, actor))]
+        for batch in _batches([item for item in items if item not in again and item.tag]):
+            begun += self._record(repository, batch, actor)
+        return begun
+
+    def _again(self, item: Item, actor: str) -> str | None:
+        stage = Stage.PIPELINE if item.finding is Finding.MISSING_IN_PROXY else Stage.MIRROR
+        reason = f"reconcile: {item.finding}"
+        run = item.known.run if item.known else ""
+        try:
+            return self._replay.replay(run, ReplayOrder(actor, reason, stage, force=True, lane=Lane.BACKFILL)).run_id
+        except SyncError as error:
+            if error.code == "store_unavailable":
+                raise
+            log.warning("not_begun_anew", extra={"run": run, "code": error.code, "error": error.message})
+            return None
+
+    def _record(self, repository: Repository, items: Sequence[Item], actor: str) -> list[str]:
+        planned = [plan for item in items if (plan := self._planned(repository, item, actor))]
+        if not planned:
+            return []
+        _, _, receipts = self._store.record(self._delivery(repository, actor, len(planned)), planned)
+        self._enqueue(receipts)
+        return [receipt.run_id for receipt in receipts if receipt.job]
+
+    def _planned(self, repository: Repository, item: Item, actor: str) -> PlannedRun | None:
+        event = ReleaseEvent(
+            module=item.module, ref=item.tag, is_tag=True, commit=item.commit, version=item.version,
+            repo_url=repository.clone_url, subdir=item.subdir,
+        )  # fmt: skip
+        try:
+            return self._planner.plan(repository.source, event, actor, lane=Lane.BACKFILL)
+        except SyncError as error:
+            log.warning("not_planned", extra={"release": f"{item.module}@{item.version}", "code": error.code})
+            return None
+
+    def _delivery(self, repository: Repository, actor: str, runs: int) -> NewDelivery:
+        made = self._new_id("d")
+        return NewDelivery(
+            id=made, source=repository.source, dedupe=f"reconcile:{made}", scheme="reconcile", secret_id="",
+            received_at=self._clock.now(), headers={}, body=b"", verdict="accepted", reason="reconcile",
+            note=f"{actor} brings {runs} missing versions of {repository.mirror}"[:1000],
+        )  # fmt: skip
+
+    def _enqueue(self, receipts: Sequence[Receipt]) -> None:
+        jobs = [(receipt.job, receipt.run_id) for receipt in receipts if receipt.job]
+        try:
+            self._queue.enqueue_all(jobs, Lane.BACKFILL)
+        except SyncError as error:
+            log.warning("enqueue_failed", extra={"jobs": len(jobs), "code": error.code})  # the sweeper does it later
+
+
+def _begins_anew(item: Item) -> bool:
+    """A run that is done begins anew by a replay; one that failed when its release is recorded again."""
+    return item.known is not None and item.known.run != "" and item.known.status is Status.DONE
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

@@ -1,0 +1,119 @@
+"""What reconcile works with: repositories, what it found, and its side of the database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from app.domain.reconcile import REPORTED, Finding, Item, Known
+
+_KEPT = 50  # findings that are kept with a repository
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A source repository and its mirror. `mirror_url` None: the mirror's project was never seen."""
+
+    mirror: str
+    source: str
+    clone_url: str
+    mirror_url: str | None = None
+    reconciled_at: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One repository's comparison. `tags`: version tags at the source; `runs` were begun; `error`: (code, message)."""
+
+    mirror: str
+    clone_url: str
+    tags: int = 0
+    items: tuple[Item, ...] = ()
+    runs: tuple[str, ...] = ()
+    adopted: int = 0
+    error: tuple[str, str] | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each finding."""
+        return dict(Counter(str(item.finding) for item in self.items))
+
+    @property
+    def needs_a_person(self) -> bool:
+        """True when something was found that reconcile does not put right."""
+        return self.error is not None or any(item.finding in REPORTED for item in self.items)
+
+    def of(self, finding: Finding) -> list[Item]:
+        """The versions with this finding."""
+        return [item for item in self.items if item.finding is finding]
+
+    def as_json(self, most: int | None = None) -> dict[str, Any]:
+        """JSON's own types; at most `most` findings."""
+        shown = [
+            {name: str(getattr(item, name)) for name in ("finding", "module", "version", "tag", "commit", "detail")}
+            for item in self.items[:most]
+        ]
+        return {
+            "mirror": self.mirror, "clone_url": self.clone_url, "tags": self.tags, "counts": self.counts,
+            "runs": list(self.runs), "adopted": self.adopted, "findings": shown,
+            "error": {"code": self.error[0], "message": self.error[1]} if self.error else None,
+        }  # fmt: skip
+
+    def kept(self) -> dict[str, Any]:
+        """What stays in the database."""
+        return self.as_json(_KEPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a repository's modules are known to lie: directory -> module path without its major suffix."""
+
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+
+
+class RepositoryStore(Protocol):
+    """Repositories and releases, for reconcile. Errors: store_unavailable."""
+
+    def learn(self, limit: int) -> int:
+        """Note repositories that runs name and the list does not; how many were new."""
+        ...
+
+    def find(self, mirror: str) -> Repository | None:
+        """The repository as its newest run names it, or as it was noted; None when it is not known."""
+        ...
+
+    def note(self, repository: Repository) -> None:
+        """Add it to the list, or correct it there."""
+        ...
+
+    def due(self, before: datetime, job_before: datetime, limit: int) -> list[str]:
+        """Mirrors last compared before then, without a job since `job_before`; never compared ones first."""
+        ...
+
+    def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
+        """Mark that a job was enqueued; False when somebody else was faster."""
+        ...
+
+    def mirrors(self, before: datetime) -> list[str]:
+        """All mirrors that were not compared since then, least recently compared first."""
+        ...
+
+    def places(self, mirror: str) -> Places:
+        """Where the mirror's modules lie, as its runs say."""
+        ...
+
+    def known(self, modules: Sequence[str]) -> Mapping[tuple[str, str], Known]:
+        """The releases of these modules."""
+        ...
+
+    def adopt(self, items: Sequence[Item], now: datetime) -> int:
+        """Record these versions as released at their commits; how many were not known yet."""
+        ...
+
+    def finish(self, report: Report, now: datetime) -> None:
+        """Keep the result; with an error the repository stays due."""
+        ...

@@ -1,0 +1,41 @@
+"""Builds what keeps things true and bounded beside the main job: reconcile, its schedule. Part of the composition root."""
+
+from __future__ import annotations
+
+from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.ops_store import SqlReplayStore
+from app.adapters.repository_store import SqlRepositoryStore
+from app.bootstrap import Container
+from app.domain.errors import SyncError
+from app.services.observe import Observer
+from app.services.pace import Pace
+from app.services.reconcile import Reconcile
+from app.services.reconcile_runs import RunMaker
+from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
+from app.services.replay import Replay
+
+
+def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
+    """The reconcile service; the configured rate is shared by `workers` processes."""
+    settings = container.settings
+    gitlab = settings.gitlab.url.rstrip("/")
+    pace = Pace(settings.reconcile.requests_per_second / max(1, workers))
+    observer = Observer(
+        container.git, container.proxies, pace, lambda mirror: f"{gitlab}/{mirror}.git", lambda: _go_on(container)
+    )  # fmt: skip
+    replay = Replay(SqlReplayStore(container.engine), container.queue, container.clock, container.planner.today)
+    store = SqlIntakeStore(container.engine)
+    maker = RunMaker(container.planner, store, replay, container.queue, container.clock, container.new_id)
+    return Reconcile(SqlRepositoryStore(container.engine), observer, container.planner, maker, container.clock)
+
+
+def schedule(container: Container) -> ReconcileSchedule:
+    """What the sweeper asks now and then."""
+    settings = container.settings.reconcile
+    options = ScheduleOptions(settings.interval_hours, settings.requests_per_second)
+    return ReconcileSchedule(SqlRepositoryStore(container.engine), container.queue, container.clock, options)
+
+
+def _go_on(container: Container) -> None:
+    if container.stop.asked:
+        raise SyncError("interrupted", "the worker was asked to stop")

@@ -1,0 +1,78 @@
+"""A FlowWorld whose repository is reconciled, by rules that place it where its runs go."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.read_store import SqlReadStore
+from app.adapters.repository_store import SqlRepositoryStore
+from app.domain.ids import make_id
+from app.domain.routing import Rule
+from app.domain.run import Run
+from app.services.observe import Observer
+from app.services.pace import Pace
+from app.services.planning import Planner, SourceOptions
+from app.services.reconcile import Order, Reconcile
+from app.services.reconcile_runs import RunMaker
+from app.services.reconcile_values import Report
+from app.services.replay import Replay
+from app.services.run_filter import RunFilter
+from app.services.stores import IntakeStore
+from tests.integration.flow_world import MODULE, FlowWorld
+
+RULES = (
+    Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone="https://git.example/{team}/{repo}.git"),
+)  # fmt: skip
+
+
+class ReconcileWorld(FlowWorld):
+    """`reconcile()` compares the repository, and unless it is a dry run brings what is missing."""
+
+    def __init__(self, directory: Path, url: str = "", rules: Sequence[Rule] = RULES) -> None:
+        super().__init__(directory, url)
+        sources = {"platform": SourceOptions("platform", "article", (), allow=("https://git.example/**",))}
+        self.planner = Planner(sources, rules, self.new_id)
+        self.repositories = SqlRepositoryStore(self.engine)
+
+    def new_id(self, prefix: str) -> str:
+        """Ids that sort as they are made."""
+        self._made += 1
+        return make_id(prefix, int(self.clock.now().timestamp() * 1000), self._made)
+
+    def service(self, store: IntakeStore | None = None) -> Reconcile:
+        """Reconcile over this world's doubles."""
+        observer = Observer(self.git, {"default": self.proxy}, Pace(0), lambda path: f"{self.gitlab.url}/{path}.git")
+        replay = Replay(self.replays, self.queue, self.clock, self.planner.today)
+        maker = RunMaker(
+            self.planner, store or SqlIntakeStore(self.engine), replay, self.queue, self.clock, self.new_id
+        )
+        return Reconcile(self.repositories, observer, self.planner, maker, self.clock)
+
+    def reconcile(self, *, dry_run: bool = False, module: str = "", retry: bool = False) -> Report:
+        """One comparison; its runs, where there are any, are brought to their ends."""
+        service = self.service()
+        report = service.one(service.repository_of(MODULE), Order(dry_run, "cli:me", module, retry))
+        self.settle(*report.runs)
+        return report
+
+    def found(self, report: Report) -> dict[str, str]:
+        """Version (tag where there is none) -> what was found."""
+        return {item.version or item.tag: str(item.finding) for item in report.items}
+
+    def release(self, version: str) -> Run:
+        """A version tagged at the source, told by a webhook, and brought through."""
+        run = self.take(version, self.tag(version)).run_id
+        self.settle(run)
+        return self.run(run)
+
+    def tag(self, version: str) -> str:
+        """A new commit with this tag at the source; nobody tells modsync."""
+        commit = self.source.commit({f"{version}.go": b""})
+        self.source.tag(version, commit)
+        return commit
+
+    def runs(self) -> list[Run]:
+        """All runs, newest first."""
+        reader = SqlReadStore(self.engine, self.clock)
+        found = reader.runs(RunFilter(), None, 500)
+        return [self.run(each.id) for each in found]

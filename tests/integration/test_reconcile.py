@@ -1,0 +1,280 @@
+"""Reconcile and backfill over real databases and the contract-tested doubles of git, GitLab and the proxy."""
+
+from collections.abc import Sequence
+from contextlib import _GeneratorContextManager
+from pathlib import Path
+
+import pytest
+
+from app.adapters.intake_store import SqlIntakeStore
+from app.domain.errors import SyncError
+from app.domain.routing import Rule
+from app.domain.run import Lane, Status
+from app.services.reconcile import Order
+from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
+from app.services.stores import NewDelivery, PlannedRun, Receipt
+from tests.integration.flow_world import MIRROR, MODULE, SOURCE, CrashError, Fuse
+from tests.integration.reconcile_world import ReconcileWorld
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> ReconcileWorld:
+    return ReconcileWorld(tmp_path)
+
+
+def test_a_lost_webhook_is_healed(world: ReconcileWorld) -> None:
+    world.settle(world.take().run_id)
+    commit = world.tag("v1.1.0")
+    clones = world.git.calls.count("source")
+
+    dry = world.reconcile(dry_run=True)
+    assert world.found(dry) == {"v1.1.0": "missing_in_mirror"}
+    assert (dry.runs, world.git.calls.count("source")) == ((), clones)  # comparing clones nothing
+
+    report = world.reconcile()
+    (run,) = (world.run(each) for each in report.runs)
+    assert (run.status, run.version, run.commit, run.lane) == (Status.DONE, "v1.1.0", commit, Lane.BACKFILL)
+    assert world.mirror.refs["refs/tags/v1.1.0"] == commit
+    assert world.reconcile().items == ()
+
+
+def test_what_is_in_flight_is_left_alone(world: ReconcileWorld) -> None:
+    world.take()
+    assert world.found(world.reconcile(dry_run=True)) == {"v1.0.0": "waiting"}
+
+
+def test_a_version_that_the_proxy_lost_goes_through_the_pipeline_again(world: ReconcileWorld) -> None:
+    run = world.take().run_id
+    world.settle(run)
+    world.proxy.held.clear()
+    made, pushed = len(world.gitlab.pipelines), world.git.calls.count("push")
+
+    assert world.found(report := world.reconcile()) == {"v1.0.0": "missing_in_proxy"}
+    assert report.runs == (run,)
+    assert (world.run(run).status, world.run(run).attempt, world.run(run).lane) == (Status.DONE, 2, Lane.BACKFILL)
+    assert (len(world.gitlab.pipelines) - made, world.git.calls.count("push") - pushed) == (1, 0)
+    assert world.reconcile().items == ()
+
+
+def test_a_tag_that_the_mirror_lost_is_pushed_again(world: ReconcileWorld) -> None:
+    run = world.take().run_id
+    world.settle(run)
+    del world.mirror.refs["refs/tags/v1.0.0"]
+    assert world.reconcile().runs == (run,)
+    assert world.mirror.refs["refs/tags/v1.0.0"] == world.commit
+
+
+def test_a_mirror_that_modsync_did_not_make_is_adopted_where_it_agrees(world: ReconcileWorld) -> None:
+    world.mirror.commits = dict(world.source.commits)
+    world.mirror.refs["refs/tags/v1.0.0"] = world.commit
+    world.cache("v1.0.0")
+
+    assert world.found(world.reconcile(dry_run=True)) == {"v1.0.0": "adopted"}
+    report = world.reconcile()
+    assert (report.adopted, report.runs, world.runs()) == (1, (), [])
+    assert world.reconcile().items == ()
+    # From now on the version belongs to this commit.
+    refused = world.take(commit="f" * 40)
+    assert (refused.status, refused.error) == (Status.REJECTED, "version_moved")
+
+
+def test_an_adopted_version_whose_webhook_comes_after_all_goes_through(world: ReconcileWorld) -> None:
+    test_a_mirror_that_modsync_did_not_make_is_adopted_where_it_agrees(world)
+    run = world.take().run_id
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_what_should_not_be_there_what_moved_and_what_differs_is_reported(world: ReconcileWorld) -> None:
+    for version in ("v1.1.0", "v1.2.0", "v1.3.0"):
+        world.release(version)
+    other = world.source.commit({"other.go": b""})
+    world.source.tag("v1.1.0", other)  # moved at the source
+    world.mirror.refs["refs/tags/v1.2.0"] = other  # somebody pushed to the mirror
+    del world.source.refs["refs/tags/v1.3.0"]  # removed at the source
+    world.mirror.refs["refs/tags/v6.6.6"] = other  # never released
+    del world.source.refs["refs/tags/v1.0.0"]
+    world.proxy.hold(MODULE, world.proxy.info(MODULE, "v1.3.0"), b"", b"", version="v1.9.9")
+    before = dict(world.mirror.refs)
+
+    report = world.reconcile()
+    assert world.found(report) == {
+        "v1.1.0": "moved", "v1.2.0": "differs", "v1.3.0": "gone", "v6.6.6": "extra_in_mirror", "v1.9.9": "extra_in_proxy",
+    }  # fmt: skip
+    assert (report.runs, report.adopted, world.mirror.refs) == ((), 0, before)
+    assert report.needs_a_person
+
+
+def test_a_run_that_a_person_has_to_mend_is_reported_and_not_repeated(world: ReconcileWorld) -> None:
+    world.source.tag("v2.0.0", world.commit)  # its go.mod has no /v2
+    first = world.reconcile()
+    assert world.found(first)["v2.0.0"] == "missing_in_mirror"
+    assert {world.run(run).error for run in first.runs} == {None, "module_mismatch"}
+    assert world.found(second := world.reconcile()) == {"v2.0.0": "failed"}
+    assert second.runs == ()
+
+
+def test_a_run_that_an_outage_ended_is_begun_anew(world: ReconcileWorld) -> None:
+    run = world.take("v1.1.0").run_id
+    for _ in range(30):
+        world.clock.advance(5)
+        world.advance(run)
+    assert (world.run(run).status, world.run(run).error) == (Status.FAILED, "tag_missing")
+    del world.source.refs["refs/tags/v1.0.0"]
+    world.source.tag("v1.1.0", world.commit)
+    assert world.reconcile().runs == (run,)
+    assert world.run(run).status is Status.DONE
+
+
+def test_submodules_and_majors_have_their_paths(world: ReconcileWorld) -> None:
+    sub = world.source.commit({"sdk/go.mod": f"module {MODULE}/sdk/v2\n".encode()})
+    world.source.tag("sdk/v2.1.0", sub)
+    world.source.tag("nightly", sub)
+    world.source.tag("docs/2024", sub)
+    report = world.reconcile(dry_run=True)
+    assert {(item.module, item.version) for item in report.items} == {
+        (MODULE, "v1.0.0"), (f"{MODULE}/sdk/v2", "v2.1.0"),
+    }  # fmt: skip
+
+
+def test_incompatible_is_kept_where_releases_say_so(world: ReconcileWorld) -> None:
+    old = world.source.commit({"go.mod": b""})
+    del world.source.commits[old][0]["go.mod"]
+    world.source.tag("v2.0.0", old)
+    world.source.tag("v2.0.1", old)
+    run = world.take("v2.0.0+incompatible", old).run_id
+    world.advance(run)
+    report = world.reconcile(dry_run=True)
+    assert [item.version for item in report.items if item.tag.startswith("v2")] == [
+        "v2.0.0+incompatible", "v2.0.1+incompatible",
+    ]  # fmt: skip
+
+
+def test_a_backfill_brings_all_versions_oldest_first_in_few_pushes(world: ReconcileWorld) -> None:
+    newest = world.release("v1.1.0").commit
+    old = {f"v0.{number}.0": world.tag(f"v0.{number}.0") for number in range(120)}
+    pushes = world.git.calls.count("push")
+
+    report = world.reconcile(module=MODULE, retry=True)
+    versions = [world.run(run).version for run in report.runs]
+    assert versions == [*old, "v1.0.0"]
+    assert {world.run(run).status for run in report.runs} == {Status.DONE}
+    assert world.git.calls.count("push") - pushes <= 4
+    assert {tag: world.mirror.refs[f"refs/tags/{tag}"] for tag in old} == old
+    assert world.mirror.refs["refs/heads/ci-sync"] == newest
+
+
+def test_a_backfill_is_of_one_module(world: ReconcileWorld) -> None:
+    sub = world.source.commit({"sdk/go.mod": f"module {MODULE}/sdk\n".encode()})
+    world.source.tag("sdk/v0.1.0", sub)
+    assert world.found(world.reconcile(dry_run=True, module=f"{MODULE}/sdk")) == {"v0.1.0": "missing_in_mirror"}
+
+
+def test_a_source_that_does_not_answer_is_recorded_and_stays_due(world: ReconcileWorld) -> None:
+    world.settle(world.take().run_id)
+    world.git.fail("remote_refs", SyncError("source_unreachable", "no route"))
+    report = world.reconcile()
+    assert report.error == ("source_unreachable", "no route")
+    assert world.repositories.mirrors(world.clock.now()) == [MIRROR]
+    world.reconcile()
+    assert world.repositories.mirrors(world.clock.now()) == []
+
+
+def test_made_tags_need_not_be_at_the_source(tmp_path: Path) -> None:
+    rules = [Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=SOURCE, tags="make")]
+    world = ReconcileWorld(tmp_path, rules=rules)
+    run = world.take("v1.1.0", tags="make").run_id
+    world.settle(world.take().run_id, run)
+    assert world.reconcile().items == ()
+    del world.mirror.refs["refs/tags/v1.1.0"]
+    assert world.reconcile().runs == (run,)
+    assert "refs/tags/v1.1.0" in world.mirror.refs
+
+
+class DyingStore(SqlIntakeStore):
+    """Dies before its second batch."""
+
+    batches = 0
+
+    def record(self, delivery: NewDelivery, planned: Sequence[PlannedRun]) -> tuple[str, bool, list[Receipt]]:
+        self.batches += 1
+        if self.batches == 2:
+            raise CrashError("between two batches")
+        return super().record(delivery, planned)
+
+
+def test_killed_between_two_batches_nothing_is_lost_or_done_twice(world: ReconcileWorld) -> None:
+    for number in range(60):
+        world.tag(f"v0.{number}.0")
+    service = world.service(DyingStore(world.engine))
+    with pytest.raises(CrashError):
+        service.one(service.repository_of(MODULE), Order())
+    assert len(world.runs()) == 50
+
+    report = world.reconcile()
+    world.settle(*(run.id for run in world.runs()))
+    assert len(report.runs) == 11
+    assert len([ref for ref in world.mirror.refs if ref.startswith("refs/tags/")]) == 61
+
+
+class Calls:
+    """The jobs that the schedule enqueued."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str]] = []
+
+    def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
+        assert (function, job_id.startswith("reconcile-")) == ("reconcile_repository", True)
+        self.made.append((argument, lane))
+
+
+def test_the_schedule_gives_each_repository_a_job_when_it_is_due(world: ReconcileWorld) -> None:
+    world.settle(world.take().run_id)
+    calls = Calls()
+    schedule = ReconcileSchedule(world.repositories, calls, world.clock, ScheduleOptions(24, 5))
+    assert [schedule.once() for _ in range(3)] == [1, 0, 0]
+    assert calls.made == [(MIRROR, "backfill")]
+    world.clock.advance(60)
+    assert schedule.once() == 0  # its job is under way
+    world.service().by_mirror(MIRROR, Order())
+    world.clock.advance(3600 * 23)
+    assert schedule.once() == 0
+    world.clock.advance(3700)
+    assert schedule.once() == 1
+
+
+def test_the_schedule_keeps_to_the_request_rate(world: ReconcileWorld) -> None:
+    for number in range(50):
+        world.take(f"v0.{number}.0", mirror=f"mirrors/team/{number}")
+    calls = Calls()
+    schedule = ReconcileSchedule(world.repositories, calls, world.clock, ScheduleOptions(24, 2))
+    assert schedule.once() == 1
+    world.clock.advance(10)
+    assert schedule.once() == 5  # ten seconds are twenty requests, four for each repository
+
+
+def test_no_interval_is_no_schedule(world: ReconcileWorld) -> None:
+    world.settle(world.take().run_id)
+    assert ReconcileSchedule(world.repositories, Calls(), world.clock, ScheduleOptions(0, 5)).once() == 0
+
+
+class DiesAt(Fuse):
+    """Blows at the first call of this name."""
+
+    name = "cache.push"
+
+    def around(self, name: str) -> _GeneratorContextManager[None, None, None]:
+        self.at = len(self.seen) if name == self.name else None
+        return super().around(name)
+
+
+def test_a_crash_while_a_backfill_pushes_is_healed(world: ReconcileWorld) -> None:
+    service = world.service()
+    for number in range(3):
+        world.tag(f"v0.{number}.0")
+    report = service.one(service.repository_of(MODULE), Order())
+    with pytest.raises(CrashError, match=r"cache\.push"):
+        world.advance(report.runs[0], DiesAt())
+    world.clock.advance(20)
+    world.settle(*report.runs)
+    assert {world.run(run).status for run in report.runs} == {Status.DONE}
