@@ -122,7 +122,7 @@ def test_every_process_ends_soon_after_sigterm_and_leaves_no_child(stage: Stage,
             assert handed_back.active
         stage.start_again(role)
     until(stage.redis_is_up, RECOVERY_SECONDS, "Redis")
-    until(stage.web_is_up, RECOVERY_SECONDS, "the web server")
+    stage.service.wait_ready()
     stage.ends_well(release, run)
 
 
@@ -133,5 +133,5 @@ def test_sigterm_ends_a_process_while_redis_hangs(stage: Stage, role: str) -> No
         stage.first(role).send_signal(signal.SIGTERM)
         until(lambda: all(map(gone, family)), RECOVERY_SECONDS, f"{role} to end")
     stage.start_again(role)
-    until(stage.web_is_up, RECOVERY_SECONDS, "the web server")
+    stage.service.wait_ready()
     stage.ends_well(*stage.release())
