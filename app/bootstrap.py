@@ -37,6 +37,7 @@ from app.adapters.released_content import ReleasedContent
 from app.adapters.scratch import remove_stale
 from app.adapters.static_proxy import StaticProxy
 from app.adapters.system import SystemClock, random_bits, random_secret
+from app.adapters.wake_store import SqlWakeStore
 from app.config_models import Proxy, Settings, Source
 from app.domain.errors import SyncError
 from app.domain.events import Policy
@@ -52,6 +53,7 @@ from app.services.flow import Flow, FlowOptions
 from app.services.gitlab_login import TokenWatch
 from app.services.intake import Intake, SourceOptions, id_maker
 from app.services.moves import AcceptMove
+from app.services.pipeline_hook import PipelineHook
 from app.services.planning import Planner
 from app.services.ports import GoProxy, JobQueue, SourceCopy
 from app.services.replay import Replay
@@ -223,6 +225,12 @@ class Container:
         gitlab = self.settings.gitlab
         host, token = urlsplit(gitlab.url).netloc, gitlab.token.get_secret_value()
         return GitLabLogin(self.engine, self.clock, host, token, gitlab.breaker_seconds)
+
+    @cached_property
+    def pipeline_hook(self) -> PipelineHook:
+        """Takes GitLab's pipeline webhooks."""
+        secrets = [Secret(each.id, each.value.get_secret_value().encode()) for each in self.settings.gitlab.hook_secrets]
+        return PipelineHook(secrets, SqlWakeStore(self.engine), self.enqueuer, self.clock)
 
     @cached_property
     def token_watch(self) -> TokenWatch:

@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("auth", __name__)
 
 # Endpoints that need no credentials: signed by themselves, harmless, or the way in.
-OPEN = frozenset({"webhooks.receive", "health.alive", "health.ready", "auth.login_form", "auth.login", "static"})
+OPEN = frozenset(
+    {"webhooks.receive", "hooks.gitlab", "health.alive", "health.ready", "auth.login_form", "auth.login", "static"}
+)
 METRICS = "metrics.scrape"
 # Endpoints that only an administrator may use; of the others, viewers may read and operators may do.
 ADMIN = frozenset({"api.accept_move", "pages.audit", "pages.accept_move"})

@@ -25,6 +25,9 @@ DELIVERIES = Counter(
     "modsync_deliveries", "Webhook requests by source and what became of them.", ["source", "verdict"], registry=_OWN
 )
 REFUSALS = Counter("modsync_refusals", "Refused webhook requests by reason.", ["source", "reason"], registry=_OWN)
+PIPELINE_EVENTS = Counter(
+    "modsync_pipeline_events", "GitLab's pipeline webhooks by what became of them.", ["outcome"], registry=_OWN
+)
 DISCOVERIES = Counter(
     "modsync_discoveries", "Questions of go for a repository, by outcome.", ["outcome"], registry=_OWN
 )

@@ -17,6 +17,7 @@ from app.web import (
     errors,
     gitlab_api,
     health,
+    hooks,
     metrics,
     pages,
     rq_board,
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 # For everything but webhooks, which have their own setting.
 _LARGEST_FORM = 64 * 1024
-# Asked every few seconds by machines: not worth a line each.
-_OFTEN = frozenset({"health.alive", "health.ready", "metrics.scrape", "static"})
+# Asked every few seconds by machines: not worth a line each. A webhook has its own (delivery_received, delivery_refused).
+_OFTEN = frozenset({"health.alive", "health.ready", "metrics.scrape", "static", "webhooks.receive"})
 
 
 def build(container: Container) -> Flask:
@@ -45,7 +46,7 @@ def build(container: Container) -> Flask:
     errors.register(app)
     discovery.register(app)
     auth.register(app, container.settings)
-    for module in (webhooks, health, metrics, api, delivery_api, gitlab_api, pages):
+    for module in (webhooks, hooks, health, metrics, api, delivery_api, gitlab_api, pages):
         app.register_blueprint(module.blueprint)
     rq_board.register(app, container)
     return app

@@ -18,6 +18,7 @@ OPEN, SIGNED, METRICS, PRIVATE = "open", "signed", "metrics", "private"
 # rule -> (methods besides HEAD and OPTIONS, who may)
 ROUTES: dict[str, tuple[str, str]] = {
     "/webhooks/<source>": ("POST", SIGNED),
+    "/hooks/gitlab": ("POST", SIGNED),
     "/healthz": ("GET", OPEN),
     "/readyz": ("GET", OPEN),
     "/login": ("GET POST", OPEN),
@@ -141,6 +142,10 @@ def test_an_open_route_asks_for_nothing(client: FlaskClient, rule: str, method: 
 
 def test_a_webhook_is_asked_for_its_signature(client: FlaskClient) -> None:
     assert client.post("/webhooks/platform", headers=BEARER).get_json()["error"]["code"] == "bad_signature"
+
+
+def test_a_pipeline_event_is_asked_for_its_signature(client: FlaskClient) -> None:
+    assert client.post("/hooks/gitlab", headers=BEARER).get_json()["error"]["code"] == "bad_signature"
 
 
 def test_metrics_are_for_near_networks(client: FlaskClient) -> None:

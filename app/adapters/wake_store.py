@@ -1,0 +1,41 @@
+"""WakeStore on SQLite or PostgreSQL: a waiting run becomes due, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, or_, select, update
+
+from app.adapters.database import writing
+from app.adapters.rows import next_job
+from app.adapters.tables import runs
+from app.domain.pipeline_event import PipelineEnded
+from app.domain.run import Stage
+
+
+class SqlWakeStore:
+    """See WakeStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str] | None:
+        """See WakeStore. A run that somebody works on, or that is due already, needs no help."""
+        idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
+        waits = runs.c.active & (runs.c.stage == Stage.PIPELINE) & (runs.c.due_at > now) & idle
+        which = (runs.c.id == event.run) & waits
+        with writing(self._engine) as connection:
+            row = connection.execute(select(runs).where(which).with_for_update()).mappings().one_or_none()
+            if row is None or not _meant(row["facts"], event):
+                return None
+            job = next_job(connection, event.run, row["attempt"])
+            connection.execute(update(runs).where(runs.c.id == event.run).values(due_at=now, job=job, job_at=now))
+        return job, str(row["lane"])
+
+
+def _meant(facts: Mapping[str, Any], event: PipelineEnded) -> bool:
+    """True when the run waits for this very pipeline; one whose id is not recorded yet may look, too."""
+    project, pipeline = facts.get("project", {}).get("id"), facts.get("pipeline", {}).get("id")
+    return project == event.project and pipeline in (None, event.pipeline)
