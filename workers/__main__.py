@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     container = Container(load_settings(options.config, os.environ))
     configure_logging(container.settings, role=options.role)
-    migrate.upgrade(container.settings.store.url)
+    migrate.upgrade_when_reachable(container.settings.store.url)
     if options.role == "sweeper":
         sweeper.run(container)
         return

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
 import migrations
 from app.adapters.database import connect, reading
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
 
 
 def _config(url: str) -> Config:
@@ -24,6 +30,16 @@ def _config(url: str) -> Config:
 def upgrade(url: str, revision: str = "head") -> None:
     """Upgrade to `revision`; does nothing when the database is there already, and two at once wait for each other."""
     command.upgrade(_config(url), revision)
+
+
+def upgrade_when_reachable(url: str) -> None:
+    """As upgrade(), but a database that is away is waited for: a start must not depend on who was started first."""
+    while True:
+        try:
+            return upgrade(url)
+        except OperationalError as error:
+            log.warning("database_away", extra={"error": str(error.orig).partition("\n")[0]})
+            time.sleep(_LOOK_SECONDS)
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,6 +18,7 @@ from app.adapters import migrate
 from app.adapters.database import connect
 from app.adapters.tables import metadata
 from app.domain.errors import SyncError
+from tests.integration.databases import wait_until
 
 
 def differences(connection: Connection) -> list[object]:
@@ -72,3 +75,14 @@ def test_processes_that_start_at_once_do_not_disturb_each_other(empty_database_u
 def test_a_database_that_is_away_is_said_to_be_so() -> None:
     with pytest.raises(SyncError, match="store_unavailable"):
         migrate.current("postgresql+psycopg://nobody@/none?host=/nonexistent")
+
+
+def test_a_start_waits_for_a_database_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "modsync.db"
+    path.mkdir()  # not to be opened
+    start = threading.Thread(target=migrate.upgrade_when_reachable, args=(f"sqlite:///{path}",), daemon=True)
+    start.start()
+    wait_until(lambda: "database_away" in caplog.text)
+    path.rmdir()
+    start.join(20)
+    assert migrate.at_head(f"sqlite:///{path}")
