@@ -92,7 +92,7 @@ def _checksums(settings: GoSettings) -> Iterator[Finding]:
     if settings["GOSUMDB"] == "off":
         yield found("gosumdb-off", "GOSUMDB=off", *_private_only(settings), settings.unset_command("GOSUMDB"))
         return
-    if not _readable_sumdb(settings["GOSUMDB"]):
+    if not readable_sumdb(settings["GOSUMDB"]):
         yield found("gosumdb-invalid", f"GOSUMDB={settings['GOSUMDB']!r}", settings.unset_command("GOSUMDB"))
     wide = [pattern for pattern in settings.no_sumdb if is_too_wide(pattern)]
     if wide:
@@ -104,7 +104,7 @@ def _checksums(settings: GoSettings) -> Iterator[Finding]:
         yield found("gonosumdb-missing", seen, settings.set_command("GONOSUMDB", wanted))
 
 
-def _readable_sumdb(gosumdb: str) -> bool:
+def readable_sumdb(gosumdb: str) -> bool:
     """Whether go knows the database: one of its own two names, or `NAME+HASH+KEY`; then at most a URL."""
     words = gosumdb.split()
     known = bool(words) and (words[0] in _KNOWN_DATABASES or bool(_VERIFIER.fullmatch(words[0])))

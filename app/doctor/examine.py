@@ -11,7 +11,7 @@ from pathlib import Path
 from app.doctor.checks_clock import check_clock
 from app.doctor.checks_machine import check_machine
 from app.doctor.checks_network import check_request
-from app.doctor.checks_settings import check_settings, is_direct
+from app.doctor.checks_settings import check_settings, is_direct, readable_sumdb
 from app.doctor.checks_sumdb import check_sumdb, database, goes_on, passes
 from app.doctor.findings import Finding, unique
 from app.doctor.observed import Answer, Observed, Purpose, Request
@@ -122,7 +122,7 @@ def _usable(request: Request) -> bool:
 def _of_database(settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:
     """Ask as go does: each proxy whether it passes the database on, then the first that does, else the database."""
     name, base = database(settings)
-    if not name:
+    if not name or not readable_sumdb(settings["GOSUMDB"]):
         return
     for entry in settings.entries if base == f"https://{name}" else ():  # a URL in GOSUMDB bypasses the proxies
         if not entry.is_url:

@@ -130,10 +130,10 @@ def test_gosumdb_off_and_too_wide_patterns_let_anything_in(world: World) -> None
 
 
 def test_a_gosumdb_that_go_cannot_read(world: World) -> None:
-    machine = world.machine(GOSUMDB="sum.corp.example+nokey", GONOSUMDB="")
+    machine = world.behind_door(GOSUMDB="sum.corp.example+nokey", GONOSUMDB="")
     output = machine.download()
     assert machine.explained(output) == ["gosumdb-invalid"]
-    assert "gosumdb-invalid" in machine.codes("--module", QUERY)
+    assert machine.codes("--module", QUERY) == ["gosumdb-invalid"]
 
 
 def test_goflags_that_change_what_is_downloaded(world: World) -> None:

@@ -1,0 +1,145 @@
+"""Paths through the shipped nginx configuration: exact to the upstream, odd ones refused, private ones never outside."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.nginx_world import PRIVATE, Front, needs_nginx, nginx
+from tests.sandbox.bad_servers import text
+
+pytestmark = needs_nginx
+
+BASE = f"/{PRIVATE}/@v"
+PUBLIC_BASE = "/github.com/!public/lib/@v"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """For tests that leave no state behind but entries of their own in the cache."""
+    with nginx(tmp_path_factory.mktemp("front")) as front:
+        yield front
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Iterator[Front]:
+    with nginx(tmp_path) as front:
+        yield front
+
+
+EXACT = [
+    "/github.com/!public/a!b!c/@v/list",
+    "/github.com/%21public/x/@v/list",
+    "/github.com/public%2Fx/@v/list",
+    "/github.com/public/x/@v/v2.0.0+incompatible.info",
+    "/github.com/public/x/@v/v2.0.0%2Bincompatible.mod",
+    "/github.com/public/~x_y-z/@latest",
+]
+
+
+@pytest.mark.parametrize("path", EXACT)
+def test_paths_reach_the_upstream_byte_for_byte(shared: Front, path: str) -> None:
+    shared.get(path)
+    assert shared.public.asked[-1] == path
+
+
+def test_an_encoded_slash_has_a_cache_entry_of_its_own(front: Front) -> None:
+    front.public.other = text("one\n")
+    assert front.get("/github.com/a/b/@v/list").cache == "MISS"
+    assert front.get("/github.com/a%2Fb/@v/list").cache == "MISS"
+    assert front.get("/github.com/a/b/@v/list").cache == "HIT"
+
+
+def test_both_ways_to_write_an_exclamation_mark_share_one(front: Front) -> None:
+    assert front.get(f"{PUBLIC_BASE}/list").cache == "MISS"
+    assert front.get(f"{PUBLIC_BASE.replace('!', '%21')}/list").cache == "HIT"
+
+
+def test_a_query_neither_passes_nor_makes_another_entry(front: Front) -> None:
+    front.get(f"{PUBLIC_BASE}/list?x=go.corp.example/secret")
+    assert front.public.asked == [f"{PUBLIC_BASE}/list"]
+    assert front.get(f"{PUBLIC_BASE}/list?y=2").cache == "HIT"
+
+
+REFUSED = [
+    ("/a.example//b/@v/list", 400),
+    ("/a.example/../b/@v/list", 400),
+    ("/a.example/%2e%2E/b/@v/list", 400),
+    ("/a.example/..%2Fb/@v/list", 400),
+    ("/a.example/./b/@v/list", 400),
+    ("/a.example/b%252Fc/@v/list", 400),
+    ("/a.example/b%00c/@v/list", 400),
+    ("/a.example/b%0d%0aHost:x/@v/list", 400),
+    ("/a.example/b/@v/v1.0.0.tar", 404),
+    ("/a.example/b/", 404),
+    ("/", 404),
+    ("/sumdb/other.example/latest", 404),
+]
+
+
+@pytest.mark.parametrize(("path", "status"), REFUSED)
+def test_what_is_no_path_of_the_protocol_is_refused(shared: Front, path: str, status: int) -> None:
+    asked = [list(pages.asked) for pages in (shared.private, shared.public, shared.sumdb)]
+    assert shared.get(path).status == status
+    assert [pages.asked for pages in (shared.private, shared.public, shared.sumdb)] == asked
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PURGE"])
+def test_only_reading(shared: Front, method: str) -> None:
+    assert shared.get(f"{BASE}/list", method).status == 405
+
+
+def test_head_is_answered_without_a_body(shared: Front) -> None:
+    reply = shared.get(f"{BASE}/v1.0.0.zip", "HEAD")
+    assert (reply.status, reply.body) == (200, b"")
+    assert int(reply.headers["content-length"]) > 100
+
+
+PRIVATE_FORMS = [
+    "/go.corp.example/secret/@v/list",
+    "/go.corp.example/@v/list",
+    "/Go.Corp.Example/secret/@v/list",
+    "/go.corp.example%2Fsecret/@v/list",
+    "/go.corp.example%2fsecret%2f@v/list",
+    "/%67o.corp.example/secret/@v/list",
+    "/go%2Ecorp.example/secret/@latest",
+    "/go.corp.example/secret/@v/v1.0.0.zip",
+    "//go.corp.example/secret/@v/list",
+    "/./go.corp.example/secret/@v/list",
+    "/x/../go.corp.example/secret/@v/list",
+    "/x/%2e%2e/go.corp.example/secret/@v/list",
+    "/go.corp.example%252Fsecret/@v/list",
+    "/%2567o.corp.example/secret/@v/list",
+    "/go.corp.example/secret@v1/@v/list",
+    "/sumdb/sum.golang.org/lookup/go.corp.example/secret@v1.0.0",
+    "/sumdb/sum.golang.org/lookup/go.corp.example%2Fsecret@v1.0.0",
+    "/sumdb/sum.golang.org/lookup//go.corp.example/secret@v1.0.0",
+    "/sumdb/sum.golang.org/Lookup/go.corp.example/secret@v1.0.0",
+    "/%73umdb/sum.golang.org/lookup/go.corp.example/secret@v1.0.0",
+    "/sumdb/go.corp.example/supported",
+]
+
+
+@pytest.mark.parametrize("path", PRIVATE_FORMS)
+def test_a_private_path_never_leaves(shared: Front, path: str) -> None:
+    before = (list(shared.public.asked), list(shared.sumdb.asked))
+    shared.get(path)
+    assert (shared.public.asked, shared.sumdb.asked) == before
+
+
+def test_a_longer_name_is_not_private(shared: Front) -> None:
+    shared.get("/go.corp.example.org/x/@v/list")
+    assert shared.public.asked[-1] == "/go.corp.example.org/x/@v/list"
+
+
+def test_go_itself_cannot_make_a_private_name_leave(front: Front) -> None:
+    """Even a client that forgot GONOSUMDB: its question for the checksum ends here, with the cure in go's own words."""
+    output = front.machine(GONOSUMDB="").download(f"{PRIVATE}@v1.0.0")
+    assert "set GONOSUMDB to its prefix" in output
+    assert not [path for path in front.public.asked + front.sumdb.asked if "corp" in path]
+    assert front.machine().explained(output) == ["gonosumdb-missing"]
+
+
+def test_the_clients_credentials_stay_inside(shared: Front) -> None:
+    shared.get("/github.com/public/credentials/@v/list", Authorization="Basic c2VjcmV0", Cookie="session=1")
+    assert not {"AUTHORIZATION", "COOKIE"} & shared.public.headers[-1].keys()
