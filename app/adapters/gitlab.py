@@ -109,6 +109,15 @@ class GitLabApi:
         call = Call("read pipeline", f"{pipeline} of project {project}", missing="gitlab_refused")
         return self._door.ask(call, lambda gl: answers.pipeline(_lazy(gl, project).pipelines.get(pipeline).asdict()))
 
+    def retry_pipeline(self, project: int, pipeline: int) -> Pipeline | None:
+        """See ports.GitLab."""
+        look = Call("list failed jobs", f"of pipeline {pipeline} of project {project}", missing="gitlab_refused")
+        if not answers.failed_by_runner(self._door.ask(look, lambda gl: _failed_jobs(gl, project, pipeline))):
+            return None
+        call = Call("retry pipeline", f"{pipeline} of project {project}", refused="pipeline_refused", writes=True)
+        path = f"/projects/{project}/pipelines/{pipeline}/retry"
+        return self._door.ask(call, lambda gl: answers.pipeline(gl.post(path, {})))
+
     def failed_job(self, project: int, pipeline: int) -> tuple[str, str, str] | None:
         """See ports.GitLab. A log that cannot be had is said to be so in its place."""
         call = Call("list failed jobs", f"of pipeline {pipeline} of project {project}", missing="gitlab_refused")

@@ -41,6 +41,7 @@ class JobAnswer:
     status: str
     allow_failure: bool
     web_url: str
+    failure_reason: str = ""
 
 
 def project(raw: Mapping[str, Any]) -> ProjectAnswer:
@@ -85,7 +86,20 @@ def job(raw: Mapping[str, Any]) -> JobAnswer:
         status=_field(raw, "status", str),
         allow_failure=raw.get("allow_failure") is True,
         web_url=_optional(raw, "web_url") or "",
+        failure_reason=_optional(raw, "failure_reason") or "",
     )
+
+
+# GitLab's CommitStatus failure reasons that say nothing of the job's script (its Enums::Ci::CommitStatus).
+_OF_THE_RUNNER = frozenset({
+    "runner_system_failure", "stuck_or_timeout_failure", "scheduler_failure", "api_failure", "data_integrity_failure",
+})  # fmt: skip
+
+
+def failed_by_runner(jobs: Sequence[JobAnswer]) -> bool:
+    """True when every failed job that counts failed for a reason of the runner's."""
+    guilty = [one for one in jobs if one.status == "failed" and not one.allow_failure]
+    return bool(guilty) and all(one.failure_reason in _OF_THE_RUNNER for one in guilty)
 
 
 def guilty_job(jobs: Sequence[JobAnswer]) -> JobAnswer | None:

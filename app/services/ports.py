@@ -136,6 +136,13 @@ class GitLab(Protocol):
         """A pipeline as it is now."""
         ...
 
+    def retry_pipeline(self, project: int, pipeline: int) -> Pipeline | None:
+        """Let GitLab run a failed pipeline's failed jobs again, when all of them failed for reasons of the runner.
+
+        None when not: a job whose script failed would fail again. Repeating this is harmless.
+        """
+        ...
+
     def failed_job(self, project: int, pipeline: int) -> tuple[str, str, str] | None:
         """(name, page, last log lines) of the first failed job, for the run's page; None when there is none."""
         ...

@@ -13,13 +13,17 @@ from app.services.ports import MirrorProject, Pipeline
 
 @dataclass
 class MadePipeline:
-    """A pipeline as it was asked for, and as it is now; `job` is (name, page, last log lines) of the failed one."""
+    """A pipeline as it was asked for, and as it is now; `job` is (name, page, last log lines) of the failed one.
+
+    `by_runner`: it failed because its runner did.
+    """
 
     project: int
     ref: str
     variables: Mapping[str, str]
     now: Pipeline
     job: tuple[str, str, str] | None = None
+    by_runner: bool = False
 
 
 @dataclass
@@ -54,9 +58,10 @@ class FakeGitLab:
         """Put a full ref at a commit."""
         self.refs[project][ref] = sha
 
-    def finish(self, pipeline: int, status: str, log: str = "") -> None:
-        """Show another status; with `failed`, a job `precache` failed with this log."""
+    def finish(self, pipeline: int, status: str, log: str = "", *, by_runner: bool = False) -> None:
+        """Show another status; with `failed`, a job `precache` failed with this log, maybe by the runner's fault."""
         made = self.pipelines[pipeline]
+        made.by_runner = by_runner
         made.now = replace(made.now, status=status)
         made.job = ("precache", f"{made.now.web_url}/job", log) if status == "failed" else None
 
@@ -98,6 +103,14 @@ class FakeGitLab:
     def pipeline(self, project: int, pipeline: int) -> Pipeline:
         self._enter("pipeline")
         return self._pipeline(project, pipeline).now
+
+    def retry_pipeline(self, project: int, pipeline: int) -> Pipeline | None:
+        self._enter("retry_pipeline")
+        made = self._pipeline(project, pipeline)
+        if not made.by_runner:
+            return None
+        made.by_runner, made.now = False, replace(made.now, status="pending")
+        return made.now
 
     def failed_job(self, project: int, pipeline: int) -> tuple[str, str, str] | None:
         self._enter("failed_job")

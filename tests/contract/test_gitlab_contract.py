@@ -39,7 +39,7 @@ class World(Protocol):
         """Put these full refs (the first a branch) at one commit and return its sha."""
         ...
 
-    def finish(self, pipeline: int, status: str, log: str) -> None: ...
+    def finish(self, pipeline: int, status: str, log: str, *, by_runner: bool = False) -> None: ...
 
     def cut_next_creation(self) -> None: ...
 
@@ -61,8 +61,8 @@ class InMemory:
             self.fake.push(project.id, ref, _SHA)
         return _SHA
 
-    def finish(self, pipeline: int, status: str, log: str) -> None:
-        self.fake.finish(pipeline, status, log)
+    def finish(self, pipeline: int, status: str, log: str, *, by_runner: bool = False) -> None:
+        self.fake.finish(pipeline, status, log, by_runner=by_runner)
 
     def cut_next_creation(self) -> None:
         self.fake.cut_next_creation()
@@ -91,11 +91,11 @@ class OverHttp:
             run(["git", "update-ref", ref, sha], env=environment, cwd=repository.path).check_returncode()
         return sha
 
-    def finish(self, pipeline: int, status: str, log: str) -> None:
+    def finish(self, pipeline: int, status: str, log: str, *, by_runner: bool = False) -> None:
         job = self._gitlab.jobs.take(lambda: False)
         assert job is not None
         self._gitlab.jobs.append(job.job_id, log.encode())
-        self._gitlab.jobs.finish(job.job_id, status)
+        self._gitlab.jobs.finish(job.job_id, status, "runner_system_failure" if by_runner else "script_failure")
 
     def cut_next_creation(self) -> None:
         self._gitlab.faults.add("POST .*/pipeline$", accept_then_cut())
@@ -187,6 +187,20 @@ def test_the_failed_job_is_named_with_its_page_and_log(world: World, project: Mi
     name, page, log = found
     assert (name, log) == ("precache", "proxy said 404")
     assert page.startswith("http")
+
+
+def test_a_pipeline_whose_runner_broke_is_run_again_and_one_whose_script_failed_is_not(
+    world: World, project: MirrorProject
+) -> None:
+    world.push(project, "refs/heads/ci-sync")
+    broken = world.api.create_pipeline(project.id, "ci-sync", {})
+    world.finish(broken.id, "failed", "no space on the runner", by_runner=True)
+    again = world.api.retry_pipeline(project.id, broken.id)
+    assert again is not None
+    assert (again.id, again.status) == (broken.id, "pending")
+    world.finish(broken.id, "failed", "exit 1")
+    assert world.api.retry_pipeline(project.id, broken.id) is None
+    assert world.count(project) == 1
 
 
 def test_a_good_pipeline_has_no_failed_job(world: World, project: MirrorProject) -> None:

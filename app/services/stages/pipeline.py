@@ -20,6 +20,9 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "manual": ("pipeline_blocked", "waits for a manual job"),
 }
 
+# How often a pipeline whose runner broke is retried within an attempt; a replay makes a pipeline of its own.
+_RETRIES = 1
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
@@ -94,6 +97,8 @@ class PipelineStage:
     def _judged(self, request: PipelineRequest, state: dict[str, Any], seen: Pipeline) -> Outcome:
         if seen.status == "success":
             return Finished({"pipeline": state}, detail=_facts(seen))
+        if seen.status == "failed" and (again := self._again(request, state, seen)):
+            return again
         if seen.status in _ENDS:
             code, words = _ENDS[seen.status]
             raise SyncError(code, f"pipeline {seen.id} {words}{self._why(request, seen)}")
@@ -103,6 +108,22 @@ class PipelineStage:
         polls = int(state.get("polls", 0)) + 1
         delay = min(self._options.poll_longest, self._options.poll_first * 1.5 ** (polls - 1))
         return Wait(delay, {"pipeline": {**state, "polls": polls}}, note=f"pipeline {seen.id} is {seen.status}")
+
+    def _again(self, request: PipelineRequest, state: dict[str, Any], seen: Pipeline) -> Outcome | None:
+        """A runner that broke says nothing of the release: GitLab's own retry, so that there is no second pipeline."""
+        retries = int(state.get("retries", 0))
+        if retries >= _RETRIES:
+            return None
+        try:
+            again = self._gitlab.retry_pipeline(request.project, seen.id)
+        except SyncError as error:
+            if error.retryable:
+                raise
+            return None  # that GitLab does not let us is no news beside the failure itself
+        if again is None:
+            return None
+        facts = {"pipeline": {**state, **_facts(again), "retries": retries + 1}}
+        return Wait(self._options.poll_first, facts, note=f"pipeline {seen.id} was retried: its runner failed")
 
     def _why(self, request: PipelineRequest, seen: Pipeline) -> str:
         if seen.status != "failed":
