@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 
 from app.adapters.job_queue import JOB_SECONDS
 from workers import jobs
+from workers.life import Life
 from workers.parent import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ _BLOCK_SECONDS = 5
 _ANSWER_SECONDS = 3
 # How long a worker is known after its last sign of life; it gives one at least every _BLOCK_SECONDS.
 _KNOWN_SECONDS = 30
+# How often a worker looks at the job's process.
+_LOOK_SECONDS = 2
 
 
 class SyncWorker(Worker):
@@ -39,9 +42,10 @@ class SyncWorker(Worker):
 
     def __init__(self, queue: str, redis: Redis, tidy: Callable[[], None] = lambda: None) -> None:
         self._tidy = tidy
+        self._life = Life()
         super().__init__(
             [Queue(queue, connection=redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)],
-            connection=redis, serializer=JSONSerializer, worker_ttl=_BLOCK_SECONDS + 15, job_monitoring_interval=5,
+            connection=redis, serializer=JSONSerializer, worker_ttl=_BLOCK_SECONDS + 15, job_monitoring_interval=_LOOK_SECONDS,
             maintenance_interval=10, log_job_description=False,
         )  # fmt: skip
 
@@ -63,8 +67,16 @@ class SyncWorker(Worker):
             if not self.connection.hexists(self.key, "birth"):
                 self.connection.hset(self.key, mapping={**self.serialize(), "state": self._state})
 
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """As RQ does, with a sign of life."""
+        self._life.begin()
+        super().fork_work_horse(job, queue)
+
     def maintain_heartbeats(self, job: Job, execution: Any) -> None:
-        """As RQ does; with Redis away the job goes on, and is still waited for."""
+        """As RQ does; with Redis away the job goes on, and is still waited for. One that stands still is ended."""
+        if self._life.silent:
+            log.warning("silent_job_ended", extra={"job": job.id})
+            _signal(self.horse_pid, signal.SIGKILL)
         try:
             super().maintain_heartbeats(job, execution)
         except RedisError as error:
@@ -96,6 +108,7 @@ class SyncWorker(Worker):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _ask_to_stop)
         end_with_parent(int(self.pid or 0))
+        self._life.beat()
 
 
 def _after(seconds: float, action: Callable[[], None]) -> None:

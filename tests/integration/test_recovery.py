@@ -77,6 +77,16 @@ def test_a_job_that_stands_still_is_overtaken_and_ended_by_its_successor(stage: 
     assert stage.row(run) == ended
 
 
+def test_jobs_that_stand_still_hold_up_no_worker(stage: Stage) -> None:
+    with stage.slow_push(15) as (release, run), stage.slow_push(15) as (other_release, other):
+        horses = [stage.horse(run), stage.horse(other)]
+        with paused(*horses):
+            until(lambda: all(map(gone, horses)), RECOVERY_SECONDS, "the workers to end their silent jobs")
+            stage.ends_well(*stage.release())
+    stage.ends_well(release, run)
+    stage.ends_well(other_release, other)
+
+
 def test_the_web_server_is_back_after_each_of_its_processes_was_killed(stage: Stage) -> None:
     for kill_first in (False, True):
         children = stage.first("web").children()
