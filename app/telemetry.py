@@ -20,6 +20,7 @@ from app.config_models import Settings
 _QUIET = ("urllib3", "git", "alembic", "filelock", "asyncio")
 _OURS = frozenset({"timestamp", "level", "logger", "role"})  # written here, never by a sender
 _SHORT = 120  # characters
+_OWN_ID = re.compile(r"[rd][0-9a-hjkmnp-tv-z]{19}(?:-[0-9]{1,6}-[0-9]{1,6})?")  # runs, deliveries, jobs (domain.ids)
 _SECRET_NAME = re.compile(r"(?i)(token|secret|password|passwd|authorization|cookie|signature|api_?key)$")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -83,6 +84,8 @@ def _redacting(secrets: Collection[str]) -> Processor:
     known = lru_cache(2048)(lambda text: redact(text, secrets))
 
     def text(value: str) -> str:
+        if _OWN_ID.fullmatch(value) and value not in secrets:
+            return value  # new with each request, so the cache does not help
         return known(value) if len(value) <= _SHORT else redact(value, secrets)
 
     def clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 Job = tuple[str, str, str]
 """Job id, run id, lane."""
+_GATHER_SECONDS = 0.005
 
 
 class BackgroundQueue:
@@ -88,5 +89,8 @@ class BackgroundQueue:
         with self._changed:
             while not self._waiting and not self._stop.is_set():
                 self._changed.wait()
+        # Others are about to enqueue, too: together they cost half as much, and nobody waits for this.
+        self._stop.wait(_GATHER_SECONDS)
+        with self._changed:
             jobs, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
         return jobs

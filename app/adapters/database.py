@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from app.domain.errors import SyncError
 
 # How long a writer waits for another one before the caller is told to come back; intake must answer within 10 s.
 BUSY_SECONDS = 5.0
+_LOOK_MS = 8  # SQLite sleeps 1, 2 and 5 ms between its first looks
 
 
 def connect(url: str, *, pool_size: int = 10) -> Engine:
@@ -52,8 +55,31 @@ def _sqlite_settings(connection: Any, _record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     # A transaction that reads first and writes later would fail at once when another writer came between.
-    readonly = connection.get_execution_options().get("readonly")
-    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("readonly"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver = connection.connection.driver_connection
+    _begin_writing(driver.execute)  # type: ignore[union-attr]  # it is connected
+
+
+def _begin_writing(execute: Callable[[str], object]) -> None:
+    """BEGIN IMMEDIATE once no other connection writes; OperationalError after BUSY_SECONDS.
+
+    SQLite itself looks every 100 ms after a while, and so starves next to a writer that commits every few milliseconds.
+    """
+    end = time.monotonic() + BUSY_SECONDS
+    execute(f"PRAGMA busy_timeout={_LOOK_MS}")
+    try:
+        while True:
+            try:
+                execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+            else:
+                return
+    finally:
+        execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
 
 
 @contextmanager
@@ -83,5 +109,7 @@ def _own_errors() -> Iterator[None]:
         # The statement's parameters (bodies, headers) stay out of the message: only the driver's first line.
         text = str(error.orig).splitlines()[0] if error.orig and str(error.orig) else type(error).__name__
         raise SyncError("store_unavailable", f"the database refused: {text}", retry_after=2) from error
+    except sqlite3.Error as error:  # from _begin_writing, which asks the driver itself
+        raise SyncError("store_unavailable", f"the database refused: {error}", retry_after=2) from error
     except SQLAlchemyError as error:
         raise SyncError("store_unavailable", f"the database layer failed: {type(error).__name__}") from error

@@ -16,7 +16,6 @@ from app.adapters.rows import (
     hold_release,
     insert_ignoring,
     next_job,
-    plain,
     restart,
     target_json,
 )
@@ -122,7 +121,7 @@ def run_row(plan: PlannedRun, delivery: str, now: datetime) -> dict[str, Any]:
     return {
         "id": plan.id, "source": plan.source, "delivery": delivery, "module": plan.module, "version": plan.version,
         "ref": plan.ref, "commit": plan.commit, "semantic": plan.semantic, "target": target_json(plan.target),
-        "event": plain(plan.event), "mirror": plan.target.mirror, "status": Status.QUEUED, "stage": Stage.MIRROR,
+        "event": dict(plan.event), "mirror": plan.target.mirror, "status": Status.QUEUED, "stage": Stage.MIRROR,
         "active": True, "lane": plan.lane, "attempt": 1, "fence": 0, "tries": 0, "facts": {}, "due_at": now, "created_at": now,
         "updated_at": now,
     }  # fmt: skip

@@ -28,11 +28,7 @@ class JobId:
 
 
 def _base32(value: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        value, digit = divmod(value, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    return "".join([_ALPHABET[value >> shift & 31] for shift in range(5 * (length - 1), -1, -5)])
 
 
 def make_id(prefix: str, unix_ms: int, randomness: int) -> str:

@@ -19,6 +19,7 @@ from app.web import (
     health,
     hooks,
     metrics,
+    openapi,
     pages,
     rq_board,
     security,
@@ -46,7 +47,7 @@ def build(container: Container) -> Flask:
     errors.register(app)
     discovery.register(app)
     auth.register(app, container.settings)
-    for module in (webhooks, hooks, health, metrics, api, delivery_api, gitlab_api, pages):
+    for module in (webhooks, hooks, health, metrics, api, delivery_api, gitlab_api, openapi, pages):
         app.register_blueprint(module.blueprint)
     rq_board.register(app, container)
     return app
@@ -57,7 +58,10 @@ def _start_clock() -> None:
 
 
 def _log_request(response: Response) -> Response:
+    level = logging.DEBUG if request.endpoint in _OFTEN and response.status_code < 500 else logging.INFO
+    if not log.isEnabledFor(level):
+        return response
     milliseconds = round((time.monotonic() - g.get("started", time.monotonic())) * 1000, 1)
     values = {"route": errors.route(), "method": request.method, "status": response.status_code, "ms": milliseconds}
-    log.log(logging.DEBUG if request.endpoint in _OFTEN else logging.INFO, "request", extra=values)
+    log.log(level, "request", extra=values)
     return response

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,15 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server with the database `migrated`, gone without a trace afterwards."""
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """A PostgreSQL server with the database `migrated`, gone without a trace afterwards.
+
+    `durable`: a commit is on disk, as in production.
+    """
     # Not pytest's directories: nobody may not look into them, and a socket's path has at most 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="modsync-pg-", dir="/tmp"))
     try:
-        with _process(directory) as process:
+        with _process(directory, () if durable else _FAST) as process:
             server = PostgresServer(directory)
             _wait(server, process, directory / "log")
             server.make_template()
@@ -89,7 +92,7 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def _process(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(directory: Path, settings: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     user = _NOBODY if os.geteuid() == 0 else None
     if user:
         os.chown(directory, user, user)
@@ -109,7 +112,7 @@ def _process(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     if user:
         options["extra_groups"] = []
     subprocess.run([*initdb, "--encoding=UTF8"], check=True, capture_output=True, **options)
-    command: list[str | Path] = [binaries / "postgres", "-D", data, "-c", "listen_addresses=", "-k", directory, *_FAST]
+    command: list[str | Path] = [binaries / "postgres", "-D", data, "-c", "listen_addresses=", "-k", directory, *settings]
     with (directory / "log").open("wb") as log:
         process: subprocess.Popen[bytes] = subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, **options

@@ -51,6 +51,7 @@ url = "https://goproxy.corp.example"
 name = "platform"
 scheme = "article"
 secrets = [{{ id = "one", env = "HOOK_SECRET" }}]
+rate_per_minute = 0
 allow = ["https://git.corp.example/**"]
 [[rules]]
 modules = "go.corp.example/{{team}}/{{repo}}"
@@ -198,9 +199,9 @@ class WebWorld:
         until(lambda: _answers(socket_path(self.settings.data_dir)))
         return process
 
-    def start_web(self) -> subprocess.Popen[bytes]:
-        """gunicorn, waited for until it is ready (or only degraded)."""
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_conf"]
+    def start_web(self, *application: str) -> subprocess.Popen[bytes]:
+        """gunicorn, waited for until it is ready (or only degraded); `application` is another one than modsync."""
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_conf", *application]
         process = self._start(command, "web.log")
         until(lambda: process.poll() is not None or self._ready())
         assert process.poll() is None, (self.directory / "web.log").read_text()
@@ -231,19 +232,19 @@ class WebWorld:
                     end_group(process)
 
 
-def make_world(directory: Path, more: str = "") -> WebWorld:
-    """A world whose processes do not run yet; `more` is TOML that comes last."""
+def make_world(directory: Path, more: str = "", **outside: str) -> WebWorld:
+    """A world whose processes do not run yet; `more` is TOML that comes last, `outside` more environment."""
     port = free_port()
-    settings = write_settings(directory, port, more)
+    settings = write_settings(directory, port, more, **outside)
     environment = {**os.environ, **ENVIRONMENT, "MODSYNC_CONFIG": str(directory / "modsync.toml")}
     for name in ("DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR"):
         environment.pop(name, None)
-    return WebWorld(directory, settings, port, environment)
+    return WebWorld(directory, settings, port, environment | outside)
 
 
-def running(directory: Path, more: str = "") -> Iterator[WebWorld]:
+def running(directory: Path, more: str = "", **outside: str) -> Iterator[WebWorld]:
     """A world with Valkey and gunicorn; the body of a fixture."""
-    world = make_world(directory, more)
+    world = make_world(directory, more, **outside)
     try:
         world.start_redis()
         world.start_web()

@@ -49,6 +49,8 @@ ROUTES: dict[str, tuple[str, str]] = {
     "/api/deliveries/<identifier>/redeliver": ("POST", PRIVATE),
     "/api/moves": ("POST", PRIVATE),
     "/api/explain": ("GET", PRIVATE),
+    "/api/docs": ("GET", PRIVATE),
+    "/openapi.json": ("GET", PRIVATE),
     "/api/gitlab": ("GET", PRIVATE),
     "/rq/": ("GET", PRIVATE),
     "/rq/favicon.ico": ("GET", PRIVATE),

@@ -1,0 +1,153 @@
+"""`/openapi.json` (OpenAPI 3.1, out of one table) and `/api/docs`, a page of it that asks no other host for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from flask import Blueprint, render_template
+
+from app.services.deliveries import VERDICTS
+from app.web.context import container
+from app.web.openapi_schemas import SCHEMAS, Schema, ref
+
+blueprint = Blueprint("openapi", __name__)
+
+# An empty value is the same as none.
+_WORDS: Schema = {"type": "string"}
+_TIME: Schema = {
+    "type": "string",
+    "pattern": "^$|^[0-9]{1,4}[smhd]$|^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$",
+}
+_STATUS: Schema = {
+    "type": "string",
+    "pattern": "^$|^(queued|mirror|pipeline|verify|done|failed|rejected|active|ended)$",
+}
+_CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,200}$"}
+_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+_COMMIT: Schema = {"type": "string", "pattern": "^$|^[0-9a-fA-F]{7,64}$"}
+_PAGE = {"limit": _LIMIT, "cursor": _CURSOR}
+_IDENTIFIER: Schema = {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9_-]+$"}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path: what it is for, its parameters, body and answers (status -> schema's name)."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: Mapping[int, str]
+    query: Mapping[str, Schema] | None = None
+    required: Sequence[str] = ()
+    body: str = ""
+    body_required: bool = False
+    open: bool = False
+
+
+_RUN_FILTERS: dict[str, Schema] = {
+    "module": _WORDS, "version": _WORDS, "commit": _COMMIT, "status": _STATUS, "source": _WORDS, "error": _WORDS,
+    "mirror": _WORDS, "since": _TIME, "until": _TIME, "q": _WORDS,
+}  # fmt: skip
+_DELIVERY_FILTERS: dict[str, Schema] = {
+    "source": _WORDS, "verdict": {"type": "string", "enum": ["", *VERDICTS]}, "since": _TIME, "until": _TIME,
+    "failed": {"type": "string", "enum": ["", "true", "false"]},
+}  # fmt: skip
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("post", "/webhooks/{source}", "receive", "Take a signed webhook (docs/webhooks.md).",
+              {200: "Received", 202: "Received"}, body="", open=True),
+    Operation("get", "/api/runs", "listRuns", "Runs, newest first.", {200: "RunPage"}, {**_RUN_FILTERS, **_PAGE}),
+    Operation("get", "/api/runs/{identifier}", "getRun", "All of a run, by its own or a job's id.", {200: "Run"}),
+    Operation("post", "/api/runs/{identifier}/replay", "replayRun", "Begin a new attempt.", {202: "Replayed"},
+              body="Replay"),
+    Operation("get", "/api/deliveries", "listDeliveries", "Authentic webhook requests, newest first.",
+              {200: "DeliveryPage"}, {**_DELIVERY_FILTERS, **_PAGE}),
+    Operation("get", "/api/deliveries/{identifier}", "getDelivery", "All of a delivery.", {200: "DeliveryDetail"}),
+    Operation("post", "/api/deliveries/{identifier}/redeliver", "redeliver", "Take a delivery once more.",
+              {200: "Received", 202: "Received"}),
+    Operation("get", "/api/explain", "explain", "Which rule, mirror, tag and proxy apply to a module.",
+              {200: "Explanation"}, {"module": _WORDS, "version": _WORDS}, ("module",)),
+    Operation("post", "/api/moves", "acceptMove", "Let a released version move to another commit.",
+              {202: "Replayed"}, body="Move", body_required=True),
+    Operation("get", "/api/gitlab", "gitlabLogin", "modsync's login at GitLab.", {200: "GitLabLogin"}),
+    Operation("get", "/healthz", "alive", "This process answers.", {200: "Alive"}, open=True),
+    Operation("get", "/readyz", "ready", "Deliveries can be recorded.", {200: "Ready", 503: "Ready"}, open=True),
+)  # fmt: skip
+
+
+@blueprint.get("/openapi.json")
+def description() -> dict[str, Any]:
+    """The whole API, for machines."""
+    return document(container().settings.web.base_url)
+
+
+@blueprint.get("/api/docs")
+def docs() -> str:
+    """The whole API, for people."""
+    return render_template("api_docs.html", operations=OPERATIONS, schemas=SCHEMAS, known=True)
+
+
+def document(base_url: str) -> dict[str, Any]:
+    """The OpenAPI document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    bearer = {"type": "http", "scheme": "bearer", "description": "The admin token, or an API token."}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "modsync", "version": version("modsync")},
+        "servers": [{"url": base_url}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {"securitySchemes": {"bearer": bearer}, "schemas": SCHEMAS},
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    if parameters := [*_path_parameters(operation), *_query_parameters(operation)]:
+        described["parameters"] = parameters
+    if operation.body:
+        content = {"application/json": {"schema": ref(operation.body)}}
+        described["requestBody"] = {"required": operation.body_required, "content": content}
+    if operation.open:
+        described["security"] = []
+    answers = {str(status): _answer(name) for status, name in operation.answers.items()}
+    described["responses"] = {**_linked(operation, answers), "default": _answer("Error")}
+    return described
+
+
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+    names = [part.strip("{}") for part in operation.path.split("/") if part.startswith("{")]
+    return [{"name": name, "in": "path", "required": True, "schema": _IDENTIFIER} for name in names]
+
+
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    query = operation.query or {}
+    return [
+        {"name": name, "in": "query", "required": name in operation.required, "schema": schema}
+        for name, schema in query.items()
+    ]
+
+
+def _answer(name: str) -> dict[str, Any]:
+    return {"description": name, "content": {"application/json": {"schema": ref(name)}}}
+
+
+# Where a list's items lead: (operation, its answer) -> the operations that take an item's id.
+_LINKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "listRuns": ("$response.body#/runs/0/id", ("getRun", "replayRun")),
+    "listDeliveries": ("$response.body#/deliveries/0/id", ("getDelivery", "redeliver")),
+}
+
+
+def _linked(operation: Operation, answers: dict[str, Any]) -> dict[str, Any]:
+    if operation.name in _LINKS:
+        where, targets = _LINKS[operation.name]
+        links = {name: {"operationId": name, "parameters": {"identifier": where}} for name in targets}
+        answers["200"]["links"] = links
+    return answers

@@ -1,0 +1,80 @@
+"""The shapes of modsync's answers, as JSON Schema 2020-12 (OpenAPI 3.1's own). New fields may be added to any of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.domain.run import Stage, Status
+from app.services.deliveries import VERDICTS
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """A reference to one of SCHEMAS."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listed(item: Schema) -> Schema:
+    """An array of such items."""
+    return {"type": "array", "items": item}
+
+
+def nullable(schema: Schema) -> Schema:
+    """This, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def record(*required: str, **properties: Schema) -> Schema:
+    """An object; all properties are required unless `required` names them."""
+    return {"type": "object", "required": list(required or properties), "properties": properties}
+
+
+TEXT: Schema = {"type": "string"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+NUMBER: Schema = {"type": "integer"}
+ANY: Schema = {"type": "object"}
+_STATUS: Schema = {"type": "string", "enum": [each.value for each in Status]}
+_STAGE: Schema = {"type": "string", "enum": [each.value for each in Stage]}
+_VERDICT: Schema = {"type": "string", "enum": list(VERDICTS)}
+_LINKS = record(self=TEXT, replay=TEXT)
+
+_RUN_SUMMARY: dict[str, Schema] = {
+    "id": TEXT, "module": TEXT, "version": nullable(TEXT), "ref": TEXT, "commit": TEXT, "source": TEXT,
+    "status": _STATUS, "stage": _STAGE, "attempt": NUMBER, "mirror": TEXT, "job": nullable(TEXT),
+    "error": nullable(ref("RunError")), "created_at": TIME, "updated_at": TIME, "ended_at": nullable(TIME),
+    "links": _LINKS,
+}  # fmt: skip
+_DELIVERY: dict[str, Schema] = {
+    "id": TEXT, "source": TEXT, "scheme": TEXT, "secret": TEXT, "verdict": _VERDICT, "reason": TEXT, "message": TEXT,
+    "received_at": TIME, "last_seen_at": TIME, "seen": NUMBER, "skew_seconds": nullable({"type": "number"}),
+    "runs": listed(ANY), "links": record(self=TEXT, redeliver=TEXT),
+}  # fmt: skip
+
+SCHEMAS: dict[str, Schema] = {
+    "Error": record(error=record("code", "message", "retry", code=TEXT, message=TEXT, field=TEXT, advice=TEXT,
+                                 retry={"type": "boolean"})),
+    "RunError": record(code=TEXT, message=TEXT, retry=TEXT, advice=TEXT),
+    "RunSummary": record(**_RUN_SUMMARY),
+    "Run": record(**_RUN_SUMMARY, delivery=TEXT, target=ANY, facts=ANY, attempts=listed(ANY), deliveries=listed(ANY)),
+    "RunPage": record(runs=listed(ref("RunSummary")), next_cursor=nullable(TEXT), links=record(next=nullable(TEXT))),
+    "Replay": record("from", "reason", "force", **{"from": _STAGE, "reason": {"type": "string", "maxLength": 500},
+                                                   "force": {"type": "boolean"}}),
+    "Replayed": record(run=TEXT, status=_STATUS, attempt=nullable(NUMBER), job=nullable(TEXT), links=_LINKS),
+    "Move": record(module=TEXT, version=TEXT, commit=TEXT, reason=TEXT),
+    "Delivery": record(**_DELIVERY),
+    "DeliveryDetail": record(**_DELIVERY, kept={"type": "boolean"}, headers=ANY, body=TEXT,
+                             body_encoding={"type": "string", "enum": ["utf-8", "base64"]}),
+    "DeliveryPage": record(deliveries=listed(ref("Delivery")), next_cursor=nullable(TEXT),
+                           links=record(next=nullable(TEXT))),
+    "Received": record("delivery", "runs", delivery=TEXT, runs=listed(ref("ReceivedRun")), ignored=TEXT, message=TEXT),
+    "ReceivedRun": record("id", "status", "duplicate", "links", id=TEXT, status=_STATUS,
+                          duplicate={"type": "boolean"}, error=TEXT, links=_LINKS),
+    "Explanation": record(module=TEXT, version=nullable(TEXT), routes=listed(ANY), runs=listed(ANY),
+                          releases=listed(ANY), mirrors=listed(ANY)),
+    "GitLabLogin": record("url", "refused", "problems", url=TEXT, refused={"type": "boolean"}, problems=listed(TEXT)),
+    "Alive": record(status={"type": "string", "const": "ok"}),
+    "Ready": record(status={"type": "string", "enum": ["ready", "degraded", "not_ready"]}, checks=ANY),
+}  # fmt: skip
+SCHEMAS["Replay"] |= {"required": [], "additionalProperties": False}
+SCHEMAS["Move"]["additionalProperties"] = False
