@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from app.adapters.access_store import SqlAuditStore, SqlCredentialStore
@@ -56,6 +57,7 @@ from app.services.moves import AcceptMove
 from app.services.pipeline_hook import PipelineHook
 from app.services.planning import Planner
 from app.services.ports import GoProxy, JobQueue, SourceCopy
+from app.services.registry import Registries
 from app.services.replay import Replay
 from app.services.stages.mirror import MirrorStage, Release
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
@@ -162,10 +164,7 @@ class Container:
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
         """The routing rules, in the file's order."""
-        return tuple(
-            Rule(rule.modules, rule.mirror, rule.clone, rule.source, rule.tags, rule.proxy)
-            for rule in self.settings.rules
-        )
+        return self.settings.routing
 
     @cached_property
     def replay(self) -> Replay:
@@ -267,6 +266,22 @@ class Container:
         base = self.settings.path.parent
         return {each.name: StaticProxy(base / each.directory) for each in self.settings.proxies if each.directory}
 
+    @cached_property
+    def registries(self) -> Registries:
+        """The module registries that rules name as sources."""
+        bases = {rule.clone.rstrip("/") for rule in self.settings.rules if rule.content == "goproxy"}
+        return Registries({base: self._registry(base) for base in bases}, zip_sums, self._source_h1)
+
+    def _registry(self, base: str) -> GoProxyClient:
+        settings, login = self.settings, self.credential(base)
+        password = SecretStr(login.password.get_secret_value()) if login else None
+        options = ProxyOptions(
+            name="registry", url=base, username=login.username if login else "", password=password,
+            timeout_seconds=settings.git.timeout_seconds,
+            ca_file=_text(settings.outgoing.ca_file), http_proxy=settings.outgoing.http_proxy,
+        )  # fmt: skip
+        return GoProxyClient(options, self.tmp_dir)
+
     def _proxy(self, proxy: Proxy) -> GoProxyClient:
         outgoing = self.settings.outgoing
         return GoProxyClient(
@@ -281,7 +296,7 @@ class Container:
     @cached_property
     def flow(self) -> Flow:
         """What a worker drives runs with."""
-        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab, self._source_h1)
+        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab, self._source_h1, self.registries)
         lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))
         branches = BranchResolver(
@@ -292,7 +307,7 @@ class Container:
         options = FlowOptions(_owner(), lease, self.settings.retry.policy, waits, refused)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
-        content = ReleasedContent(self.git, self.tmp_dir)
+        content = ReleasedContent(self.git, self.registries, self.tmp_dir)
         verify = VerifyStage(self.proxies, zip_sums, content, kinds)
         publish = PublishStage(self.static_proxies, content.pack, zip_sums)
         addresses = {proxy.name: {"MODSYNC_PROXY_URL": proxy.url} for proxy in self.settings.proxies}

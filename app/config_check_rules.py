@@ -55,11 +55,12 @@ def _mirror(draft: Draft, rule: RuleTable) -> None:
 
 def _clone(draft: Draft, rule: RuleTable) -> None:
     key, problem = f"{_key(rule)}.clone", draft.reader.problem
-    if not rule.clone:
+    if rule.content == "goproxy" and (not rule.clone or placeholders(rule.clone)):
+        problem(key, "is not one registry's address", "Give the GOPROXY base URL, without placeholders.")
+    elif not rule.clone:
         if not any(source.allow for source in _sources(draft, rule)) and _sources(draft, rule):
             problem(key, "is left out, and its source allows no clone URL", "Set clone, and allow in the source.")
-        return
-    if extra := set(placeholders(rule.clone)) - set(placeholders(rule.modules)):
+    elif extra := set(placeholders(rule.clone)) - set(placeholders(rule.modules)):
         problem(key, f"uses {_braced(extra)}, which modules does not have", "Use the placeholders of modules.")
     elif placeholders(rule.clone.partition("://")[2].partition("/")[0]):
         problem(key, "has a placeholder in its host", "Write the host out: a payload never chooses a host.")
@@ -71,7 +72,8 @@ def _clone_sample(draft: Draft, rule: RuleTable) -> None:
     """Try the template with a plain word for each placeholder: its host must be allowed, its path should be."""
     key = f"{_key(rule)}.clone"
     try:
-        url = CloneUrl.parse(PLACEHOLDER.sub("x", rule.clone), sandbox=draft.sandbox)
+        sample = f"{rule.clone.rstrip('/')}/go.corp.example/x" if rule.content == "goproxy" else rule.clone
+        url = CloneUrl.parse(PLACEHOLDER.sub("x", sample), sandbox=draft.sandbox)
     except SyncError as error:
         fix = f"Write it like https://git.corp.example/{{team}}/{{repo}}.git. {'' if draft.sandbox else DEMO_ONLY}"
         draft.reader.problem(key, error.message.removeprefix("the clone URL "), fix.strip())

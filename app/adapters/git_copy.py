@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from app.adapters import git_cache
+from app.adapters.git_commit import make_commit
 from app.adapters.git_errors import from_os
 from app.adapters.git_fetch import fetch_commits, fetch_tags
 from app.adapters.git_objects import ObjectReader
@@ -67,6 +69,10 @@ class Copy:
         made = self._healed(lambda: self._make_tag(name, check_sha(commit)))
         self._made[name] = commit
         return made
+
+    def make_commit(self, files: Iterable[tuple[str, BinaryIO]], message: str, when: datetime) -> str:
+        """See SourceCopy.make_commit. Not healed: `files` can be read only once, and the run is tried again."""
+        return make_commit(self._repo, files, message, when)
 
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
         """See SourceCopy.push."""

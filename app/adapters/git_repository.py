@@ -31,9 +31,9 @@ class Repository:
         self.watch = watch
         self._credentials = credentials
 
-    def local(self, *args: str, stdin: bytes = b"") -> Result:
-        """Run git on the repository alone. Raises SyncError."""
-        result = self._run(args, None, stdin, self._name())
+    def local(self, *args: str, stdin: bytes = b"", more: Mapping[str, str] = _NO_MORE) -> Result:
+        """Run git on the repository alone; `more` is environment. Raises SyncError."""
+        result = self._run(args, None, stdin, self._name(), more)
         if result.code:
             raise classify("source", result.code, result.err, where=self._name())
         return result

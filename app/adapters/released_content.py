@@ -11,7 +11,8 @@ from app.adapters.git_history import GitHistory
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
 from app.services.checksum import SourceUnreadable, module_sums, write_module_zip
-from app.services.ports import Checkpoint, Git
+from app.services.ports import Checkpoint, Git, SourceCopy
+from app.services.registry import Registries
 from app.services.stages.publish import Packed
 from app.services.stages.verify import Released, VerifyRequest
 
@@ -22,8 +23,8 @@ _OURS = ("overtaken", "interrupted")
 class ReleasedContent:
     """Implements stages.verify.LookUp and, by pack(), stages.publish.Pack; `scratch` is where git archive works."""
 
-    def __init__(self, git: Git, scratch: Path) -> None:
-        self._git, self._scratch = git, scratch
+    def __init__(self, git: Git, registries: Registries, scratch: Path) -> None:
+        self._git, self._registries, self._scratch = git, registries, scratch
 
     def __call__(self, request: VerifyRequest, checkpoint: Checkpoint) -> Released | None:
         """The commit's files and tree; None when neither the cache nor the source has it: a verdict must not wait for it.
@@ -41,18 +42,23 @@ class ReleasedContent:
     def pack(self, request: VerifyRequest, target: BinaryIO, checkpoint: Checkpoint) -> Packed:
         """See stages.publish.Pack. Errors: commit_missing, not_a_module, git_failed, and those of the source."""
         with self._git.source(request.clone_url, checkpoint) as cache:
-            if not cache.has_commit(request.commit):
-                cache.fetch([request.tag], [request.commit])
-            if not cache.has_commit(request.commit):
+            if not self._has(cache, request):
                 raise SyncError("commit_missing", f"{request.name}: the source has no commit {request.commit} any more")
             history = GitHistory(Path(cache.path()), scratch=self._scratch)
             return _packed(history, request, target)
 
+    def _has(self, cache: SourceCopy, request: VerifyRequest) -> bool:
+        """True when the commit is in the cache, after a look at the source where it was not: another host mirrored it."""
+        if not cache.has_commit(request.commit):
+            if self._registries.knows(request.clone_url):
+                self._registries.bring(cache, request.clone_url, request.tag)
+            else:
+                cache.fetch([request.tag], [request.commit])
+        return cache.has_commit(request.commit)
+
     def _read(self, request: VerifyRequest, checkpoint: Checkpoint) -> Released | None:
         with self._git.source(request.clone_url, checkpoint) as cache:
-            if not cache.has_commit(request.commit):
-                cache.fetch([], [request.commit])
-            if not cache.has_commit(request.commit):
+            if not self._has(cache, request):
                 return None
             archive = GitArchive(Path(cache.path()), scratch=self._scratch)
             sums = module_sums(archive, request.commit, request.module, request.version, request.directory)

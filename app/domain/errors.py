@@ -69,6 +69,8 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("source_denied", _N, "Check modsync's credentials for the source's git host, then replay the run."),
     ErrorKind("source_missing", _N, "The source repository does not exist: check the rule's clone URL."),
     ErrorKind("source_corrupt", _N, "git refuses the source's objects: run git fsck on the source repository."),
+    ErrorKind("not_in_registry", _P, "The registry does not have the version: publish it there, then replay the run."),
+    ErrorKind("registry_wrong", _N, "The registry's answer is not GOPROXY's, or not whole: check the rule's clone URL."),
     # git and the cache
     ErrorKind("git_timeout", _B, "git took too long: check the network, or raise git.timeout_seconds."),
     ErrorKind("git_failed", _B, "git failed in a way modsync does not know: read the message."),

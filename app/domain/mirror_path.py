@@ -47,6 +47,18 @@ def encode(value: str) -> str:
     return f"{readable}-{mark}" if readable else mark
 
 
+def beside(path: str, beyond: str) -> str:
+    """The mirror of a module that lies `beyond` (`sub`, `v2`, `sub/v2`; "" itself) the one whose mirror is `path`.
+
+    Not below it: one path would be a project and a group. The name has a slash in it before it is encoded, so it
+    always gets a hash: no module's own path can become the same.
+    """
+    if not beyond:
+        return path
+    parent, _, leaf = path.rpartition("/")
+    return f"{parent}/{encode(f'{leaf}/{beyond}')}"
+
+
 def _is_plain(value: str) -> bool:
     """True when GitLab takes the value as it is and nothing else can be meant by it."""
     fits = _PLAIN.fullmatch(value) is not None and len(value) <= 100

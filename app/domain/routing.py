@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import SyncError
-from app.domain.mirror_path import encode, path_fault
+from app.domain.mirror_path import beside, encode, path_fault
+from app.domain.modules import ModulePath
 from app.domain.patterns import fill, match, match_module, placeholders, split_major
 from app.domain.run import Target
 from app.domain.urls import CloneUrl, allowed, refused
@@ -17,7 +18,10 @@ _SUBDIR_ELEMENT = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]+(?<!\.)")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of the configuration. `source` "" stands for any; without `clone` the payload's URL is taken."""
+    """A rule of the configuration. `source` "" stands for any; without `clone` the payload's URL is taken.
+
+    With `content` "goproxy", `clone` is a registry's GOPROXY base URL instead.
+    """
 
     modules: str
     mirror: str
@@ -25,6 +29,7 @@ class Rule:
     source: str = ""
     tags: str = "require"
     proxy: str = "default"
+    content: str = "git"
 
 
 def choose(
@@ -46,6 +51,8 @@ def choose(
     if found is None:
         raise SyncError("no_rule", f"no rule of source {source} matches {module}", field="module_path")
     rule, values, rest = found
+    if rule.content == "goproxy":
+        return _from_registry(rule, values, module, allow, sandbox)
     return Target(
         clone_url=_clone_url(rule, values, payload_repo_url, allow, sandbox),
         mirror=_mirror(rule, values),
@@ -110,6 +117,17 @@ def _clone_url(rule: Rule, values: Mapping[str, str], payload: str | None, allow
     if not allowed(url, allow, sandbox=sandbox):
         raise refused("is not on the source's allow-list")
     return str(url)
+
+
+def _from_registry(
+    rule: Rule, values: Mapping[str, str], module: str, allow: Sequence[str], sandbox: bool
+) -> Target:  # fmt: skip
+    """A registry has no repositories: each module has a mirror of its own, at whose root it lies."""
+    address = f"{rule.clone.rstrip('/')}/{ModulePath.parse(module).escaped}"
+    clone_url = _clone_url(replace(rule, clone=""), values, address, allow, sandbox)
+    beyond = module.removeprefix(fill(rule.modules, values)).strip("/")
+    mirror = beside(_mirror(rule, values), beyond)
+    return Target(clone_url, mirror, proxy=rule.proxy, tags="make", rule=rule.modules, content="goproxy")
 
 
 def _mirror(rule: Rule, values: Mapping[str, str]) -> str:

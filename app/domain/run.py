@@ -76,6 +76,7 @@ class Target:
     proxy: str = "default"
     tags: str = "require"  # or "make": a missing tag is made by us
     rule: str = ""
+    content: str = "git"  # or "goproxy": clone_url is the module's address in a registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,27 @@
-"""git's blob ids of files in a module zip: they say whether a served file is a commit's own, without reading the commit."""
+"""The files of a module zip that module_zip.check_zip found good: their contents, and git's blob ids of them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from hashlib import sha1
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from zipfile import ZipFile, ZipInfo
 
 _CHUNK = 1 << 20
 _UTF8 = 0x800
 
 
+def contents(file: BinaryIO, prefix: str) -> Iterator[tuple[str, BinaryIO]]:
+    """(name without `prefix`, content) of each file, sorted by name; read each before the next is taken."""
+    with ZipFile(file) as archive:
+        found = {_name(info).removeprefix(prefix): info for info in archive.infolist() if not info.is_dir()}
+        for name in sorted(found):
+            with archive.open(found[name]) as content:
+                yield name, cast(BinaryIO, content)
+
+
 def blob_ids(file: BinaryIO, prefix: str, names: Collection[str]) -> dict[str, str]:
-    """name (without `prefix`) -> blob id in hex, of those files of a zip that module_zip.check_zip found good."""
+    """name (without `prefix`) -> blob id in hex, of those files: they say whether a file is a commit's own."""
     wanted = frozenset(names)
     with ZipFile(file) as archive:
         found = {_name(info).removeprefix(prefix): info for info in archive.infolist()}

@@ -55,7 +55,8 @@ class Discovery:
                 continue
             found = first_match(self._routing.rules, route.source, module.text)
             if found is not None:
-                yield route.target.mirror, _root(module.text, found[2])
+                alone = route.target.content == "goproxy"  # each module at the root of a mirror of its own
+                yield route.target.mirror, module.text if alone else _root(module.text, found[2])
 
 
 def _module(path: str) -> ModulePath | None:

@@ -5,7 +5,7 @@ Every method raises :class:`app.domain.errors.SyncError` and nothing else for wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +56,14 @@ class SourceCopy(Protocol):
 
     def make_tag(self, name: str, commit: str) -> TagAt:
         """Make a deterministic annotated tag on `commit` (same name and commit: same object) and return it."""
+        ...
+
+    def make_commit(self, files: Iterable[tuple[str, BinaryIO]], message: str, when: datetime) -> str:
+        """Make a parentless commit of exactly these regular files and return it: the same input makes the same commit.
+
+        Names are slash-separated; each content is read before the next is taken. `when` is the author's and the
+        committer's time. It is an object without a ref. Error: disk_full.
+        """
         ...
 
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:

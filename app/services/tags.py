@@ -26,8 +26,8 @@ class TagResolver:
     def resolve(self, claims: Sequence[Claim], lease: Lease) -> tuple[list[Claim], Refused]:
         """The claims with their commits, and by run id those that cannot go on, with why.
 
-        Errors per run: tag_missing, tag_not_a_commit, version_moved, duplicate_release. SyncError is raised for what
-        concerns all of them (source unreachable).
+        Errors per run: tag_missing, tag_not_a_commit, version_moved, duplicate_release, and a registry's. SyncError is
+        raised for what concerns all of them (source unreachable).
         """
         wanted = {_tag(each.run) for each in claims if not each.run.commit}
         if not wanted:
@@ -44,9 +44,11 @@ class TagResolver:
                 refused[claim.run.id] = (claim, error)
         return known, refused
 
-    def _taken(self, claim: Claim, found: Mapping[str, TagAt]) -> Claim:
+    def _taken(self, claim: Claim, found: Mapping[str, TagAt | SyncError]) -> Claim:
         run, tag = claim.run, _tag(claim.run)
         at = found.get(tag)
+        if isinstance(at, SyncError):
+            raise at
         if at is None:
             raise SyncError("tag_missing", f"the source has no tag {tag}, and the event named no commit")
         if at.commit is None:

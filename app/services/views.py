@@ -154,11 +154,12 @@ class TargetView(View):
     proxy: str
     tags: str
     rule: str
+    content: str = "git"
 
     @classmethod
     def of(cls, target: Target) -> TargetView:
         """From a run's target."""
-        return cls(target.mirror, target.clone_url, target.subdir, target.proxy, target.tags, target.rule)
+        return cls(**{each.name: getattr(target, each.name) for each in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)

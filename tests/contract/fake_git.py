@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import BinaryIO, Literal
 
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
@@ -146,6 +147,13 @@ class FakeCopy:
         made = _sha("made", name, commit)
         self._cache.tag_objects[made] = commit
         return TagAt(made, commit)
+
+    def make_commit(self, files: Iterable[tuple[str, BinaryIO]], message: str, when: datetime) -> str:
+        """See ports.SourceCopy.make_commit."""
+        read = {name: content.read() for name, content in files}
+        made = _sha("made", sorted(read.items()), message, when)
+        self._cache.commits[made] = (read, None)
+        return made
 
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
         """See ports.SourceCopy.push."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +12,7 @@ import pytest
 
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
-from app.services.ports import Git
+from app.services.ports import Git, SourceCopy
 from tests.contract.fake_git import FakeGit, FakeRepository
 from tests.integration.git_world import MIRROR, SOURCE, World, nothing
 
@@ -271,3 +273,37 @@ def test_a_moved_tag_does_not_hold_up_the_others(place: Place) -> None:
     with place.git.source(place.source, nothing) as cache:
         found = cache.fetch(["v1.0.0", "v1.1.0", "v9.9.9"], [])
     assert {tag: at.commit for tag, at in found.items()} == {"v1.0.0": second, "v1.1.0": second}
+
+
+WHEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FILES = {"go.mod": b"module corp.example/lib\n", "a/b/\u00e9.txt": b"\r\n\0", "z.go": b""}
+
+
+def _made(cache: SourceCopy, files: Mapping[str, bytes], message: str = "lib@v1.0.0", when: datetime = WHEN) -> str:
+    return cache.make_commit(((name, io.BytesIO(content)) for name, content in files.items()), message, when)
+
+
+def test_a_made_commit_has_exactly_its_files_and_is_the_same_each_time(place: Place) -> None:
+    with place.git.source(place.source, nothing) as cache:
+        made = _made(cache, FILES)
+        assert _made(cache, FILES) == made
+        assert cache.has_commit(made)
+        for name, content in FILES.items():
+            assert cache.read_file(made, name) == content
+        assert cache.read_file(made, "other") is None
+        others = [
+            _made(cache, {**FILES, "z.go": b"x"}),
+            _made(cache, {"go.mod": FILES["go.mod"]}),
+            _made(cache, FILES, message="lib@v1.0.1"),
+            _made(cache, FILES, when=WHEN + timedelta(seconds=1)),
+        ]
+    assert len({made, *others}) == 5
+
+
+def test_a_made_commit_and_its_tag_can_be_pushed(place: Place) -> None:
+    with place.git.source(place.source, nothing) as cache:
+        made = _made(cache, FILES)
+        tag = cache.make_tag("v1.0.0", made)
+        assert tag.commit == made
+        cache.push(place.mirror, [RefUpdate("refs/tags/v1.0.0", tag.object, None), RefUpdate(BRANCH, made, None)], [])
+    assert place.mirror_refs() == {BRANCH: made, "refs/tags/v1.0.0": tag.object}

@@ -17,6 +17,7 @@ from app.domain.modules import ModulePath, Version
 from app.services.checksum import module_sums, zip_sums
 from app.services.stages.publish import PublishStage
 from app.services.stages.verify import Earlier, VerifyRequest, VerifyStage
+from tests.integration.flow_world import NO_REGISTRIES
 from tests.integration.git_world import SOURCE, World, nothing
 from tests.integration.verify_world import MODULE, VERSION, VerifyWorld
 from tests.sandbox.goclient import GoClient
@@ -30,7 +31,7 @@ class Static(VerifyWorld):
         super().__init__(root / "w")
         self.directory = root / "goproxy"
         self.static = StaticProxy(self.directory)
-        content = ReleasedContent(self.world.door(), root / "scratch")
+        content = ReleasedContent(self.world.door(), NO_REGISTRIES, root / "scratch")
         self.publish = PublishStage({"default": self.static}, content.pack, zip_sums)
         self.verified = VerifyStage({"default": self.static}, zip_sums, content, {"default": "static"})
 

@@ -13,6 +13,7 @@ from app.services.checksum import ModuleSums, write_module_zip, zip_sums
 from app.services.ports import ProxyInfo
 from app.services.stages.verify import Earlier, VerifyRequest, VerifyStage
 from tests.contract.fake_go_proxy import FakeGoProxy
+from tests.integration.flow_world import NO_REGISTRIES
 from tests.integration.git_world import SOURCE, World, nothing
 from tests.sandbox.repositories import Entry
 
@@ -41,7 +42,7 @@ class VerifyWorld:
         self.sums: ModuleSums = write_module_zip(self.archive, self.commit, MODULE, VERSION, "sub", packed)
         self.zip = packed.getvalue()
         self.proxy = FakeGoProxy()
-        look_up = ReleasedContent(self.world.door(), root / "scratch")
+        look_up = ReleasedContent(self.world.door(), NO_REGISTRIES, root / "scratch")
         self.stage = VerifyStage({"default": self.proxy}, zip_sums, look_up, {"default": "athens"})
 
     def request(self, earlier: Earlier | None = None) -> VerifyRequest:

@@ -160,3 +160,48 @@ def test_cookies_follow_the_base_url(here: Path) -> None:
     assert not load(here, GOOD).web.cookies_are_secure
     assert load(here, more("[web]", 'base_url = "https://m.example"')).web.cookies_are_secure
     assert load(here, more("[web]", "secure_cookies = true")).web.cookies_are_secure
+
+
+URL = 'url = "https://goproxy.corp.example"'
+STATIC = "proxies[default]"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "key"),
+    [
+        ('kind = "static"', f"{STATIC}.directory"),
+        (f'{URL}\ndirectory = "/srv/goproxy"', f"{STATIC}.directory"),
+        (f'{URL}\nkind = "athens"\ndirectory = "/srv/goproxy"', f"{STATIC}.directory"),
+        ('kind = "athens"', f"{STATIC}.url"),
+        ("", f"{STATIC}.url"),
+    ],
+)
+def test_where_a_proxy_is_has_to_be_said_in_one_way(here: Path, proxy: str, key: str) -> None:
+    assert list(problems(here, changed(URL, proxy))) == [key]
+
+
+@pytest.mark.parametrize("url", ["", f"\n{URL}"])
+def test_a_static_proxy_needs_no_address(here: Path, url: str) -> None:
+    settings = load(here, changed(URL, f'kind = "static"\ndirectory = "goproxy"{url}'))
+    assert settings.proxies[0].directory == "goproxy"
+
+
+@pytest.mark.parametrize(
+    ("clone", "words"),
+    [
+        ("", "is not one registry's address"),
+        ('\nclone = "https://git.corp.example/{team}"', "is not one registry's address"),
+        ('\nclone = "https://other.corp.example/go"', "is not on the source's allow-list"),
+        ('\nclone = "http://git.corp.example/go"', "https"),
+    ],
+)
+def test_a_registry_is_one_permitted_address(here: Path, clone: str, words: str) -> None:
+    found = problems(here, changed(CLONE, f'content = "goproxy"{clone}'))
+    assert list(found) == [f"{RULE}.clone"]
+    assert words in found[f"{RULE}.clone"]
+
+
+@pytest.mark.parametrize("url", ["https://git.corp.example", "https://git.corp.example/api/go/local"])
+def test_a_good_registry(here: Path, url: str) -> None:
+    settings = load(here, changed(CLONE, f'content = "goproxy"\nclone = "{url}"'))
+    assert settings.routing[0].content == "goproxy"

@@ -5,13 +5,14 @@ One fetch and one atomic push serve them all. The leases are explicit; a refused
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken, Version, parse_go_mod, synthesized_go_mod
 from app.domain.refs import TagAt
 from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
+from app.services.registry import Registries
 from app.services.stages.mirror_push import Push
 from app.services.stages.mirror_values import (
     Content,
@@ -29,13 +30,13 @@ __all__ = ["MirrorRequest", "MirrorResult", "MirrorStage", "Mirrored", "Proof", 
 class MirrorStage:
     """The mirror stage over its two doors, and the rules of module zips."""
 
-    def __init__(self, git: Git, gitlab: GitLab, proof: Proof) -> None:
-        self._git = git
-        self._gitlab = gitlab
-        self._proof = proof
+    def __init__(self, git: Git, gitlab: GitLab, proof: Proof, registries: Registries) -> None:
+        self._git, self._gitlab, self._proof, self._registries = git, gitlab, proof, registries
 
     def versions_at(self, clone_url: str, commit: str, subdir: str, checkpoint: Checkpoint) -> list[Version]:
         """The versions whose tags (below `subdir`) peel to `commit` at the source, lowest first."""
+        if self._registries.knows(clone_url):
+            raise SyncError("no_version", f"{clone_url} is a registry, which has no branches: send the version")
         prefix = f"refs/tags/{subdir}/" if subdir else "refs/tags/"
         found = self._git.remote_refs(clone_url, [f"{prefix}v*"], checkpoint, side="source")
         names = [
@@ -43,8 +44,14 @@ class MirrorStage:
         ]
         return sorted(version for name in names if (version := _version(name)))
 
-    def tags_at(self, clone_url: str, tags: Sequence[str], checkpoint: Checkpoint) -> dict[str, TagAt]:
-        """What these tags (short names) name at the source now; a missing one is missing from the answer."""
+    def tags_at(self, clone_url: str, tags: Sequence[str], checkpoint: Checkpoint) -> Mapping[str, TagAt | SyncError]:
+        """What these tags (short names) name at the source now; a missing one is missing from the answer.
+
+        A registry's versions are fetched and made into commits for that; one that cannot be has its error.
+        """
+        if self._registries.knows(clone_url):
+            with self._git.source(clone_url, checkpoint) as cache:
+                return {tag: self._brought(cache, clone_url, tag) for tag in tags}
         found = self._git.remote_refs(clone_url, [f"refs/tags/{tag}" for tag in tags], checkpoint, side="source")
         return {ref.removeprefix("refs/tags/"): at for ref, at in found.items()}
 
@@ -55,7 +62,7 @@ class MirrorStage:
         raised for what concerns all of them (source or GitLab unreachable, a lost lease).
         """
         with self._git.source(request.clone_url, checkpoint) as cache:
-            prepared = _prepare_all(cache, request.releases, self._proof)
+            prepared = self._prepare_all(cache, request)
             ready = {key: value for key, value in prepared.items() if isinstance(value, Mirrored)}
             if not ready:
                 return MirrorResult(prepared, request.project, request.branch_at)
@@ -74,6 +81,40 @@ class MirrorStage:
                 outcomes, branch_at = push.run(ready, None)
             return MirrorResult({**prepared, **outcomes}, push.project, branch_at)
 
+    def _prepare_all(self, cache: SourceCopy, request: MirrorRequest) -> dict[str, Mirrored | SyncError]:
+        tags = self._tags(cache, request)
+        prepared: dict[str, Mirrored | SyncError] = {}
+        for release in request.releases:
+            try:
+                prepared[release.run_id] = _prepare(cache, release, tags.get(release.tag), self._proof)
+            except SyncError as error:
+                prepared[release.run_id] = error
+        return prepared
+
+    def _tags(self, cache: SourceCopy, request: MirrorRequest) -> Mapping[str, TagAt | SyncError]:
+        """What the releases' tags name, all of it in the cache."""
+        releases, url = request.releases, request.clone_url
+        if not self._registries.knows(url):
+            return cache.fetch([each.tag for each in releases], [each.commit for each in releases if each.make_tag])
+        lacking = (each for each in releases if not cache.has_commit(each.commit))
+        return {each.tag: self._brought_again(cache, url, each) for each in lacking}
+
+    def _brought_again(self, cache: SourceCopy, clone_url: str, release: Release) -> TagAt | SyncError:
+        """A release whose commit was made before, elsewhere or in a cache that is gone: it must become the same."""
+        at = self._brought(cache, clone_url, release.tag)
+        if isinstance(at, SyncError) or at.commit == release.commit:
+            return at
+        old, new = Content(release.commit, None), Content(str(at.commit), None)
+        return version_moved(release, "the registry's content was {old}, is {new} now", old, new)
+
+    def _brought(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt | SyncError:
+        try:
+            return self._registries.bring(cache, clone_url, tag)
+        except SyncError as error:
+            if error.code in ("overtaken", "interrupted"):
+                raise
+            return error
+
 
 def _version(name: str) -> Version | None:
     try:
@@ -83,19 +124,10 @@ def _version(name: str) -> Version | None:
     return None if version.is_pseudo or version.is_incompatible else version
 
 
-def _prepare_all(cache: SourceCopy, releases: Sequence[Release], proof: Proof) -> dict[str, Mirrored | SyncError]:
-    tags = cache.fetch([each.tag for each in releases], [each.commit for each in releases if each.make_tag])
-    prepared: dict[str, Mirrored | SyncError] = {}
-    for release in releases:
-        try:
-            prepared[release.run_id] = _prepare(cache, release, tags.get(release.tag), proof)
-        except SyncError as error:
-            prepared[release.run_id] = error
-    return prepared
-
-
-def _prepare(cache: SourceCopy, release: Release, at: TagAt | None, proof: Proof) -> Mirrored:
+def _prepare(cache: SourceCopy, release: Release, at: TagAt | SyncError | None, proof: Proof) -> Mirrored:
     """Check the release against the source: the tag, its commit, the module line, what `go` would make of it."""
+    if isinstance(at, SyncError):
+        raise at
     if at is None:
         at = _made_tag(cache, release)
     if at.commit is None:

@@ -1,0 +1,113 @@
+"""A module registry as the source: what it serves becomes commits that are the same wherever and whenever they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, RuleBroken, Version
+from app.domain.modzip import zip_prefix
+from app.domain.refs import TagAt
+from app.services.blobs import contents
+from app.services.checksum import ModuleSums
+from app.services.ports import GoProxy, ProxyInfo, SourceCopy
+from app.services.stages.mirror_values import Proof, Release
+
+# What a proxy's errors mean where the proxy is the source.
+_CODES: Mapping[str, str] = {
+    "not_cached_yet": "not_in_registry",
+    "proxy_unreachable": "source_unreachable",
+    "proxy_denied": "source_denied",
+    "proxy_not_goproxy": "registry_wrong",
+    "zip_not_a_module": "not_a_module",
+}
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+ReadZip = Callable[[BinaryIO, ModulePath, Version], ModuleSums]
+
+
+class Registries:
+    """The registries by their base URLs. Such a source's clone URL is `<base>/<escaped module path>`."""
+
+    def __init__(self, registries: Mapping[str, GoProxy], read_zip: ReadZip, proof: Proof) -> None:
+        self._registries, self._read_zip, self._proof = registries, read_zip, proof
+
+    def knows(self, clone_url: str) -> bool:
+        """True when this is a module's address in a registry, not a git repository."""
+        return self._base(clone_url) is not None
+
+    def bring(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt:
+        """Fetch the version of a tag, make its commit and its tag in the cache.
+
+        Errors: not_in_registry, registry_wrong, not_a_module, not_reproducible (a commit of these files has another
+        h1: nothing may be pushed), source_unreachable, source_denied, disk_full.
+        """
+        base = self._base(clone_url) or ""
+        module = ModulePath.unescape(clone_url.removeprefix(f"{base}/"))
+        version = _version(module, tag)
+        if version.is_pseudo:
+            raise SyncError("not_reproducible", f"{module}@{version}: a pseudo-version names a commit of another place")
+        with _as_source():
+            commit, h1 = self._made(cache, self._registries[base], module, version)
+        self._check(cache, Release("", module, version, commit, ""), h1)
+        return cache.make_tag(tag, commit)
+
+    def _base(self, clone_url: str) -> str | None:
+        return max((base for base in self._registries if clone_url.startswith(f"{base}/")), key=len, default=None)
+
+    def _made(self, cache: SourceCopy, registry: GoProxy, module: ModulePath, version: Version) -> tuple[str, str]:
+        """(commit, the registry's h1)."""
+        info, mod = registry.info(module.text, version.text), registry.mod(module.text, version.text)
+        if info.version != version.text:
+            raise SyncError("registry_wrong", f"{module}@{version}: the registry's .info names {info.version!r}")
+        with registry.zip(module.text, version.text) as file:
+            sums = self._sums(file, module, version)
+            if sums.go_mod_bytes != mod:
+                raise SyncError("not_a_module", f"{module}@{version}: the registry's .mod is not its zip's go.mod")
+            files = contents(file, zip_prefix(module, version))
+            message = f"{module}@{version}\n\nModsync-H1: {sums.h1_zip}"
+            return cache.make_commit(files, message, released_at(info)), sums.h1_zip
+
+    def _sums(self, file: BinaryIO, module: ModulePath, version: Version) -> ModuleSums:
+        try:
+            return self._read_zip(file, module, version)
+        except RuleBroken as broken:
+            raise SyncError("not_a_module", f"{module}@{version}: the registry's zip: {broken.message}") from broken
+
+    def _check(self, cache: SourceCopy, release: Release, h1: str) -> None:
+        found = self._proof(cache, release, "")
+        if found != h1:
+            said = f"the registry's zip is {h1}, a commit of its files is {found}"
+            raise SyncError("not_reproducible", f"{release.module}@{release.version}: {said}")
+
+
+def released_at(info: ProxyInfo) -> datetime:
+    """The time of an `.info`, to the second, in UTC; 1970 where it has none, for it must always be the same."""
+    if info.time is None:
+        return _EPOCH
+    try:
+        moment = datetime.fromisoformat(info.time)
+    except ValueError:
+        raise SyncError("registry_wrong", f"the registry's .info has a Time that is none: {info.time[:60]!r}") from None
+    return max((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0), _EPOCH)
+
+
+def _version(module: ModulePath, tag: str) -> Version:
+    """The version of a mirror's tag: a major above 1 that the path does not name is an +incompatible one."""
+    version = Version.parse(tag)
+    above = version.major not in ("v0", "v1")
+    return version.with_incompatible() if above and not module.major_suffix else version
+
+
+@contextmanager
+def _as_source() -> Iterator[None]:
+    try:
+        yield
+    except SyncError as error:
+        code = _CODES.get(error.code)
+        if code is None:
+            raise
+        raise SyncError(code, error.message, retry_after=error.retry_after) from error
