@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore
+from app.adapters.pause_store import SqlPauseStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.bootstrap import Container
 from app.domain.errors import SyncError
 from app.services.observe import Observer
 from app.services.pace import Pace
+from app.services.pausing import Pausing
 from app.services.reconcile import Reconcile
 from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
@@ -27,6 +29,16 @@ def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
     store = SqlIntakeStore(container.engine)
     maker = RunMaker(container.planner, store, replay, container.queue, container.clock, container.new_id)
     return Reconcile(SqlRepositoryStore(container.engine), observer, container.planner, maker, container.clock)
+
+
+def pause_store(container: Container) -> SqlPauseStore:
+    """Pauses in the database."""
+    return SqlPauseStore(container.engine)
+
+
+def pausing(container: Container) -> Pausing:
+    """Pause and resume."""
+    return Pausing(pause_store(container), container.clock)
 
 
 def schedule(container: Container) -> ReconcileSchedule:

@@ -10,10 +10,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, or
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
+from app.adapters.pause_store import read_pauses
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
 from app.adapters.tables import mirrors, releases, runs, steps
 from app.domain.errors import SyncError
+from app.domain.pause import Pause
 from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
 
@@ -38,6 +40,11 @@ class SqlFlowStore:
             ids = connection.execute(query.limit(limit)).scalars().all()
             taken = [_claim(connection, runs.c.id == run_id, claim.owner, now, lease_seconds) for run_id in ids]
         return [each for each in taken if each]
+
+    def pauses(self) -> Sequence[Pause]:
+        """See FlowStore."""
+        with reading(self._engine) as connection:
+            return read_pauses(connection)
 
     def live_waits(self, mirror: str, before: datetime) -> bool:
         """See FlowStore."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
+from app.domain.pause import Pause, covering
 from app.domain.retry import RetryPolicy, TryAgain, decide
 from app.domain.run import ACTIVE, Claim, Run, Stage, Status, next_stage
 from app.services.branches import BranchResolver
@@ -27,6 +28,9 @@ from app.services.stores import Change, FlowStore, StepRecord
 from app.services.turn import MirrorTurn
 
 log = logging.getLogger(__name__)
+
+# `modsync resume` wakes paused runs; this is for a wake that was lost.
+PARKED = timedelta(hours=1)
 
 
 class RunFailedError(Exception):
@@ -96,6 +100,8 @@ class Flow:
             lease.check()
             if self._stop.asked:
                 return self._hand_back(claim, lease)
+            if pause := covering(self._store.pauses(), claim.run):
+                return self._park(claim, lease, pause)
             started = self._clock.now()
             try:
                 outcomes = self._stage(claim, lease)
@@ -111,6 +117,18 @@ class Flow:
             if not going:
                 break
         return claim.run
+
+    def _park(self, claim: Claim, lease: Lease, pause: Pause) -> Run:
+        """Somebody paused it: it waits where it is, and the time that it waits is not held against it."""
+        run, now = claim.run, self._clock.now()
+        lease.drop(claim)
+        change = Change(
+            Status(run.stage.value), run.stage, run.facts, run.tries, None, due_at=now + PARKED, error="paused",
+            error_message=str(pause),
+        )  # fmt: skip
+        self._store.record(claim, None, replace(_healed(change), tries=run.tries), now)
+        log.info("run_paused", extra={"run": run.id, "pause": pause.name})
+        return run
 
     def _hand_back(self, claim: Claim, lease: Lease) -> Run:
         """This process is to end: somebody else goes on, at once."""

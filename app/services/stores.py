@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from app.domain.pause import Pause
 from app.domain.run import Claim, Lane, Run, Stage, Status, Target
 
 
@@ -160,6 +161,10 @@ class FlowStore(Protocol):
 
     def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
         """Take the other runs of the same lane that wait for the mirror stage of the same mirror, oldest first."""
+        ...
+
+    def pauses(self) -> Sequence[Pause]:
+        """What is not worked on now."""
         ...
 
     def live_waits(self, mirror: str, before: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.modzip import hash_go_mod
+from app.domain.pause import covering
 from app.domain.run import Claim, Lane
 from app.services.lease import Lease
 from app.services.ports import Clock, MirrorProject
@@ -47,14 +48,15 @@ class MirrorTurn:
             return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken"))}
         lease.add([], turn)
         result: MirrorResult | None = None
-        claims, refused = [claim], Refused()
+        claims, refused, siblings = [claim], Refused(), list[Claim]()
+        done: dict[str, tuple[Claim, Outcome | SyncError]]
         try:
             siblings = self._store.claim_siblings(claim, self._clock.now(), seconds, self._options.batch - 1)
             lease.add(siblings)
-            claims = [claim, *(each for each in siblings if _same_repository(each, claim))]
+            claims = [claim, *self._fitting(claim, siblings)]
             claims.sort(key=_order)
             claims, refused = self._tags.resolve(claims, lease)
-            done: dict[str, tuple[Claim, Outcome | SyncError]] = {**refused}
+            done = {**refused}
             if claims:
                 result = self._stage.run(self._request(turn, claims), lease.check, lease.fence)
                 done |= {each.run.id: (each, _outcome(result, each)) for each in claims}
@@ -63,7 +65,8 @@ class MirrorTurn:
             if error.code in ("overtaken", "store_unavailable"):
                 raise
             again = Wait(0) if error.code == "interrupted" else error
-            return {**refused, **{each.run.id: (each, again) for each in claims}}
+            done = {**refused, **{each.run.id: (each, again) for each in claims}}
+            return done | _put_back(siblings, done)
         finally:
             lease.drop_mirror()
             self._give_back(turn, result)
@@ -75,6 +78,10 @@ class MirrorTurn:
         if claim.run.lane == Lane.BACKFILL and self._store.live_waits(path, soon):
             return None
         return self._mirrors.lease_mirror(path, claim.owner, now, self._options.lease_seconds)
+
+    def _fitting(self, claim: Claim, siblings: Sequence[Claim]) -> list[Claim]:
+        pauses = self._store.pauses() if siblings else ()
+        return [each for each in siblings if _same_repository(each, claim) and covering(pauses, each.run) is None]
 
     def _request(self, turn: MirrorLease, claims: list[Claim]) -> MirrorRequest:
         project = None
@@ -97,8 +104,8 @@ class MirrorTurn:
 
 
 def _put_back(siblings: list[Claim], done: Mapping[str, object]) -> dict[str, tuple[Claim, Outcome | SyncError]]:
-    """Runs of another source repository with the same mirror: a set-up nobody should have, but they must not hang."""
-    return {each.run.id: (each, Wait(1.0, note="another repository")) for each in siblings if each.run.id not in done}
+    """Runs that are paused, or of another repository with the same mirror (a set-up nobody should have): they must not hang."""
+    return {each.run.id: (each, Wait(1.0, note="not in this turn")) for each in siblings if each.run.id not in done}
 
 
 def _order(claim: Claim) -> tuple[datetime, Version]:

@@ -1,0 +1,73 @@
+"""Pauses on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, delete, func, select, update
+
+from app.adapters.access_store import append
+from app.adapters.database import reading, writing
+from app.adapters.rows import insert_ignoring, run_of_row
+from app.adapters.tables import pauses, runs
+from app.domain.pause import Pause, PauseKind
+from app.domain.run import Run
+
+_PARKED = runs.c.active & (runs.c.error == "paused")
+
+
+class SqlPauseStore:
+    """See PauseStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def pauses(self) -> Sequence[Pause]:
+        """See PauseStore."""
+        with reading(self._engine) as connection:
+            return read_pauses(connection)
+
+    def add(self, pause: Pause) -> bool:
+        """See PauseStore."""
+        values = {name: getattr(pause, name) for name in Pause.__dataclass_fields__}
+        with writing(self._engine) as connection:
+            new = insert_ignoring(connection, pauses, values)
+            if new:
+                append(
+                    connection, pause.actor, "pause", f"pause:{pause.name}"[:700], pause.created_at, reason=pause.reason
+                )  # fmt: skip
+        return new
+
+    def remove(self, kind: PauseKind, value: str, actor: str, now: datetime) -> bool:
+        """See PauseStore."""
+        which = (pauses.c.kind == kind) & (pauses.c.value == value)
+        with writing(self._engine) as connection:
+            there = connection.execute(delete(pauses).where(which)).rowcount == 1
+            if there:
+                append(connection, actor, "resume", f"pause:{kind} {value}".strip()[:700], now)
+        return there
+
+    def parked(self, limit: int) -> Sequence[Run]:
+        """See PauseStore."""
+        query = select(runs).where(_PARKED).order_by(runs.c.updated_at.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [run_of_row(row) for row in connection.execute(query).mappings()]
+
+    def count_parked(self) -> int:
+        """See PauseStore."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(func.count()).where(_PARKED)).scalar_one()
+
+    def wake(self, run_ids: Sequence[str] | None, now: datetime) -> int:
+        """See PauseStore."""
+        which = _PARKED if run_ids is None else _PARKED & runs.c.id.in_(run_ids)
+        free = {"due_at": now, "error": None, "error_message": None}
+        with writing(self._engine) as connection:
+            return connection.execute(update(runs).where(which).values(free)).rowcount
+
+
+def read_pauses(connection: Connection) -> list[Pause]:
+    """All pauses, oldest first."""
+    rows = connection.execute(select(pauses).order_by(pauses.c.created_at)).mappings()
+    return [Pause(**{**row, "kind": PauseKind(row["kind"])}) for row in rows]

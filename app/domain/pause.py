@@ -1,0 +1,74 @@
+"""What is not worked on now: everything, or a source, a module, a host. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from app.domain.errors import SyncError
+from app.domain.run import Run
+
+
+class PauseKind(StrEnum):
+    """What a pause is about."""
+
+    ALL = "all"
+    SOURCE = "source"
+    MODULE = "module"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """`value`: a source's name; a module path, with `*` at its end all that begin so; a host of clone URLs; "" for all."""
+
+    kind: PauseKind
+    value: str
+    actor: str
+    reason: str
+    created_at: datetime
+
+    @property
+    def name(self) -> str:
+        """`module go.corp.example/x`, or `all`."""
+        return f"{self.kind} {self.value}".strip()
+
+    def __str__(self) -> str:
+        return f"paused: {self.name}, by {self.actor}" + (f": {self.reason}" if self.reason else "")
+
+    def covers(self, run: Run) -> bool:
+        """True when the run has to wait."""
+        if self.kind is PauseKind.ALL:
+            return True
+        if self.kind is PauseKind.SOURCE:
+            return run.source == self.value
+        if self.kind is PauseKind.HOST:
+            return self.value in _hosts(run.target.clone_url)
+        beginning = self.value.removesuffix("*")
+        return run.module.startswith(beginning) if self.value.endswith("*") else run.module == self.value
+
+
+def covering(pauses: Iterable[Pause], run: Run) -> Pause | None:
+    """The first pause that the run has to wait for; None when it may go on."""
+    return next((pause for pause in pauses if pause.covers(run)), None)
+
+
+def check_value(kind: PauseKind, value: str) -> str:
+    """The value as it is kept. Error: bad_request when the kind needs one, or has none."""
+    value = value.strip()
+    if (kind is PauseKind.ALL) == bool(value):
+        raise SyncError("bad_request", f"a pause of kind {kind} {'has no' if value else 'needs a'} value", field="value")
+    if len(value) > 500 or not value.isprintable():
+        raise SyncError("bad_request", "the value is too long, or not printable", field="value")
+    return value.lower() if kind is PauseKind.HOST else value
+
+
+def _hosts(url: str) -> tuple[str, ...]:
+    """The host of a clone URL, and with its port where it has one; of `user@host:path`, too."""
+    if "://" not in url:
+        return (url.partition(":")[0].rpartition("@")[2].lower(),)
+    parts = urlsplit(url)
+    return (parts.hostname or "", parts.netloc.rpartition("@")[2].lower())

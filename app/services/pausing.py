@@ -1,0 +1,70 @@
+"""Pause and resume, by an operator's order; and the waking of runs that nothing holds any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from app.domain.errors import SyncError
+from app.domain.pause import Pause, PauseKind, check_value, covering
+from app.domain.run import Run
+from app.services.ports import Clock
+
+_BATCH = 200
+
+
+class PauseStore(Protocol):
+    """Pauses, and the runs that wait for them. Errors: store_unavailable."""
+
+    def pauses(self) -> Sequence[Pause]:
+        """All pauses, oldest first."""
+        ...
+
+    def add(self, pause: Pause) -> bool:
+        """Record a pause, in the audit log, too; False when it is there already."""
+        ...
+
+    def remove(self, kind: PauseKind, value: str, actor: str, now: datetime) -> bool:
+        """End a pause; False when there is none."""
+        ...
+
+    def parked(self, limit: int) -> Sequence[Run]:
+        """Runs that were told to wait for a pause, the last ones first."""
+        ...
+
+    def count_parked(self) -> int:
+        """How many there are."""
+        ...
+
+    def wake(self, run_ids: Sequence[str] | None, now: datetime) -> int:
+        """Let these runs (None: all that are parked) go on; how many did."""
+        ...
+
+
+class Pausing:
+    """The service behind `modsync pause`, `resume` and `pauses`."""
+
+    def __init__(self, store: PauseStore, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+
+    def pause(self, kind: PauseKind, value: str, actor: str, reason: str) -> bool:
+        """Stop working on these from now on; a step in hand ends first. False: it was paused. Error: bad_request."""
+        return self._store.add(Pause(kind, check_value(kind, value), actor, reason, self._clock.now()))
+
+    def resume(self, kind: PauseKind, value: str, actor: str) -> int:
+        """End the pause; how many runs go on. Errors: bad_request, not_found."""
+        now = self._clock.now()
+        if not self._store.remove(kind, check_value(kind, value), actor, now):
+            raise SyncError("not_found", f"there is no pause of {kind} {value}".rstrip())
+        # All of them: whoever has to wait for another pause is parked again by its worker.
+        return self._store.wake(None, now)
+
+    def wake_forgotten(self) -> int:
+        """Wake runs that were parked while their pause was being ended; looked at now and then by the sweeper."""
+        parked = self._store.parked(_BATCH)
+        if not parked:
+            return 0
+        pauses = self._store.pauses()
+        free = [run.id for run in parked if covering(pauses, run) is None]
+        return self._store.wake(free, self._clock.now()) if free else 0

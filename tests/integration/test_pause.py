@@ -1,0 +1,168 @@
+"""Pause and resume: what waits, at what cost, and where it goes on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.adapters.access_store import SqlAuditStore
+from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.pause_store import SqlPauseStore
+from app.domain.errors import SyncError
+from app.domain.pause import Pause, PauseKind, check_value, covering
+from app.domain.run import Status
+from app.services.pausing import Pausing
+from app.services.stores import NewDelivery, PlannedRun
+from tests.integration.flow_world import MODULE, FlowWorld
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FlowWorld:
+    return FlowWorld(tmp_path)
+
+
+def _pausing(world: FlowWorld) -> Pausing:
+    return Pausing(SqlPauseStore(world.engine), world.clock)
+
+
+def _deliver(world: FlowWorld, plan: PlannedRun) -> None:
+    delivery = NewDelivery(
+        id="d-other", source="other", dedupe="other", scheme="article", secret_id="x", received_at=world.clock.now(),
+        headers={}, body=b"{}", verdict="accepted",
+    )  # fmt: skip
+    SqlIntakeStore(world.engine).record(delivery, [plan])
+
+
+def _tick(world: FlowWorld, seconds: int) -> int:
+    """The service works for some seconds; how many jobs it took."""
+    jobs = 0
+    for _ in range(seconds):
+        world.sweep.once()
+        jobs += len(world.queue.jobs)
+        world.work()
+        world.world_goes_on()
+        world.clock.advance(1)
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (PauseKind.ALL, ""), (PauseKind.SOURCE, "platform"), (PauseKind.MODULE, MODULE),
+        (PauseKind.MODULE, "go.example/team/*"), (PauseKind.HOST, "GIT.example"),
+    ],
+)  # fmt: skip
+def test_a_paused_run_waits_at_no_cost_and_goes_on_at_once(world: FlowWorld, kind: PauseKind, value: str) -> None:
+    assert _pausing(world).pause(kind, value, "cli:me", "maintenance")
+    run = world.take().run_id
+    assert _tick(world, 30) == 1  # one look, and no other for the next half minute
+    waiting = world.run(run)
+    assert (waiting.status, waiting.error, waiting.tries, waiting.lease_owner) == (Status.MIRROR, "paused", 0, None)
+    assert waiting.error_message == f"paused: {kind} {value.lower()}".strip() + ", by cli:me: maintenance"
+    assert world.git.calls == []
+
+    assert _pausing(world).resume(kind, value, "cli:me") == 1
+    world.settle(run)
+    assert (world.run(run).status, world.run(run).error) == (Status.DONE, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(PauseKind.SOURCE, "other"), (PauseKind.MODULE, f"{MODULE}/sub"), (PauseKind.HOST, "other.example")],
+)
+def test_what_is_not_paused_goes_on(world: FlowWorld, kind: PauseKind, value: str) -> None:
+    _pausing(world).pause(kind, value, "cli:me", "")
+    run = world.take().run_id
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_a_pause_stops_a_run_between_its_stages(world: FlowWorld) -> None:
+    run = world.take_to_pipeline()
+    _pausing(world).pause(PauseKind.ALL, "", "cli:me", "")
+    _tick(world, 5)
+    assert (world.run(run).status, world.run(run).error) == (Status.PIPELINE, "paused")
+    _pausing(world).resume(PauseKind.ALL, "", "cli:me")
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+    assert len(world.gitlab.pipelines) == 1
+
+
+def test_the_time_of_a_pause_is_not_held_against_a_run(world: FlowWorld) -> None:
+    run = world.take("v1.1.0").run_id
+    world.advance(run)
+    assert world.run(run).error == "tag_missing"
+    _pausing(world).pause(PauseKind.ALL, "", "cli:me", "")
+    _tick(world, 20)
+    world.clock.advance(600)  # far more than the patience for a missing tag
+    _pausing(world).resume(PauseKind.ALL, "", "cli:me")
+    _tick(world, 5)
+    assert (world.run(run).status, world.run(run).error) == (Status.MIRROR, "tag_missing")
+    world.source.tag("v1.1.0", world.commit)
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_a_paused_sibling_is_not_pushed_with_another_source_s_release(world: FlowWorld) -> None:
+    _pausing(world).pause(PauseKind.MODULE, MODULE, "cli:me", "")
+    paused = world.take().run_id
+    plan = replace(world.planned("v1.0.1"), module=f"{MODULE}/other", source="other")
+    _deliver(world, plan)
+    world.advance(plan.id)
+    assert world.git.calls.count("fetch") == 1
+    assert world.mirror.refs == {}
+    _tick(world, 3)
+    assert world.run(paused).error == "paused"
+
+
+def test_of_two_pauses_both_must_end(world: FlowWorld) -> None:
+    for kind, value in ((PauseKind.ALL, ""), (PauseKind.SOURCE, "platform")):
+        _pausing(world).pause(kind, value, "cli:me", "")
+    run = world.take().run_id
+    world.advance(run)
+    _pausing(world).resume(PauseKind.ALL, "", "cli:me")
+    _tick(world, 2)
+    assert world.run(run).error == "paused"
+    assert "source platform" in (world.run(run).error_message or "")
+
+
+def test_a_run_that_was_parked_while_its_pause_ended_is_woken(world: FlowWorld) -> None:
+    _pausing(world).pause(PauseKind.ALL, "", "cli:me", "")
+    run = world.take().run_id
+    world.advance(run)
+    assert _pausing(world).wake_forgotten() == 0
+    SqlPauseStore(world.engine).remove(PauseKind.ALL, "", "cli:me", world.clock.now())
+    assert _pausing(world).wake_forgotten() == 1
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_both_orders_are_in_the_audit_log(world: FlowWorld) -> None:
+    assert _pausing(world).pause(PauseKind.HOST, "git.example", "cli:me", "disks")
+    assert not _pausing(world).pause(PauseKind.HOST, "git.example", "cli:you", "")
+    _pausing(world).resume(PauseKind.HOST, "git.example", "cli:you")
+    log = [(each.actor, each.action, each.object, each.reason) for each in SqlAuditStore(world.engine).entries()]
+    assert log == [
+        ("cli:me", "pause", "pause:host git.example", "disks"),
+        ("cli:you", "resume", "pause:host git.example", ""),
+    ]
+
+
+def test_what_is_not_paused_cannot_be_resumed(world: FlowWorld) -> None:
+    with pytest.raises(SyncError, match="not_found: there is no pause of source platform"):
+        _pausing(world).resume(PauseKind.SOURCE, "platform", "cli:me")
+
+
+@pytest.mark.parametrize(("kind", "value"), [(PauseKind.ALL, "x"), (PauseKind.SOURCE, " "), (PauseKind.HOST, "a\nb")])
+def test_orders_that_mean_nothing_are_refused(kind: PauseKind, value: str) -> None:
+    with pytest.raises(SyncError, match="bad_request"):
+        check_value(kind, value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://git.example/a/b.git", "ssh://git@git.example:22/a", "git@git.example:a/b.git"]
+)
+def test_a_host_is_known_in_every_kind_of_clone_url(world: FlowWorld, url: str) -> None:
+    run = world.run(world.take(clone_url=url).run_id)
+    pause = Pause(PauseKind.HOST, "git.example", "cli:me", "", world.clock.now())
+    assert covering([pause], run) is pause
