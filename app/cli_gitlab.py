@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
+from app.adapters.read_store import SqlReadStore
 from app.bootstrap import Container
 from app.cli_open import json_option, open_container
 from app.cli_output import NO, print_json, printable
 from app.domain.errors import SyncError
+from app.services.drift import MirrorCheck, check_mirror
 from app.services.gitlab_login import LoginState
 
 
@@ -69,4 +71,49 @@ def _tell(problems: Iterable[str]) -> None:
         click.echo(f"problem: {printable(problem)}", err=True)
 
 
-commands: tuple[click.Command, ...] = (gitlab,)
+@click.group("mirrors", short_help="Check that the mirror projects are as modsync set them up.")
+def mirrors() -> None:
+    """Check that the mirror projects are as modsync set them up."""
+
+
+@mirrors.command(
+    "check",
+    short_help="Name what was changed at mirror projects; --fix mends it.",
+    epilog="""\b
+Examples:
+  modsync mirrors check
+  modsync mirrors check go-mirrors/platform/log --fix""",
+)
+@click.argument("paths", metavar="[MIRROR]...", nargs=-1)
+@click.option("--fix", is_flag=True, help="Set up anew what drifted.")
+@json_option
+def check_mirrors(paths: tuple[str, ...], *, fix: bool, as_json: bool) -> None:
+    """Compare the GitLab projects of all mirrors, or of these, with how modsync sets them up.
+
+    Status 1 when something is not as it shall be (and was not mended).
+    """
+    container = open_container()
+    known = paths or SqlReadStore(container.engine).mirror_paths()
+    checks = [check_mirror(container.gitlab.inspector, path, fix=fix) for path in known]
+    if as_json:
+        print_json([each.as_json() for each in checks])
+    else:
+        _print_checks(checks)
+    if not all(each.good for each in checks):
+        raise click.exceptions.Exit(NO)
+
+
+def _print_checks(checks: Sequence[MirrorCheck]) -> None:
+    for each in checks:
+        state = each.error.code if each.error else "drift" if each.drift else "mended" if each.mended else "good"
+        click.echo(f"{printable(each.mirror)}: {state}")
+        for drift in each.drift:
+            by_hand = "" if drift.mendable else " (change it by hand)"
+            click.echo(f"  {drift.what}: {drift.found}, wanted {drift.wanted}{by_hand}")
+        for drift in each.mended:
+            click.echo(f"  mended  {drift.what}: was {drift.found}, is {drift.wanted}")
+        if each.error:
+            click.echo(f"  {printable(each.error.message)}\n  {each.error.advice}")
+
+
+commands: tuple[click.Command, ...] = (gitlab, mirrors)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from app.adapters import gitlab_answers as answers
 from app.adapters.gitlab_client import Client, Door, Failure, Guard
+from app.adapters.gitlab_drift import GitLabInspector
 from app.adapters.gitlab_errors import Call
 from app.adapters.gitlab_project import Projects, Wanted
 from app.adapters.http_session import Transport
@@ -123,6 +124,11 @@ class GitLabApi:
         call = Call("list failed jobs", f"of pipeline {pipeline} of project {project}", missing="gitlab_refused")
         found = answers.guilty_job(self._door.ask(call, lambda gl: _failed_jobs(gl, project, pipeline)))
         return None if found is None else (found.name, found.web_url, self._log(project, found))
+
+    @property
+    def inspector(self) -> GitLabInspector:
+        """Looks whether mirrors are as this object would set them up."""
+        return GitLabInspector(self._door, self._options.wanted())
 
     def token(self) -> TokenInfo:
         """What GitLab says of the token that this object uses; any scope may ask. GitLab: personal_access_tokens/self."""

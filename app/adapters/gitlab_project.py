@@ -17,7 +17,7 @@ from app.domain.errors import SyncError
 
 T = TypeVar("T")
 VERSION_TAGS = ("v*", "*/v*")
-_MAINTAINER = 40
+MAINTAINER = 40
 _PAGE = 100
 
 
@@ -39,7 +39,7 @@ class Projects:
 
     def ensure(self, path: str) -> ProjectAnswer:
         """The project at `path` (group/.../name), set up. Errors: see ports.GitLab; a moved one is `project_missing`."""
-        found = self._find(path)
+        found = self.find(path)
         if found is None:
             found = self._create(path)
             self._change(found, self._wanted.settings)
@@ -56,7 +56,8 @@ class Projects:
         wanted = self._wanted.settings
         return {key: value for key, value in wanted.items() if key in found.raw and found.raw[key] != value}
 
-    def _find(self, path: str) -> ProjectAnswer | None:
+    def find(self, path: str) -> ProjectAnswer | None:
+        """The project, None when there is none or it is hidden; a moved or archived one is a SyncError."""
         found = self._door.find(Call("find project", path), lambda gl: project(gl.projects.get(path).asdict()))
         if found is None:
             return None
@@ -79,7 +80,7 @@ class Projects:
         made = self._door.attempt(call, lambda gl: project(gl.projects.create(body).asdict()))
         if not isinstance(made, Failure):
             return made
-        return self._lost_race(call, made.error, self._find(path) if is_taken(made.error) else None)
+        return self._lost_race(call, made.error, self.find(path) if is_taken(made.error) else None)
 
     def _group(self, path: str) -> int:
         """The id of the group at `path`, made where it is a subgroup that is missing."""
@@ -126,8 +127,8 @@ class Projects:
         """False when it is protected already."""
         body = {
             "name": self._wanted.branch,
-            "push_access_level": _MAINTAINER,
-            "merge_access_level": _MAINTAINER,
+            "push_access_level": MAINTAINER,
+            "merge_access_level": MAINTAINER,
             "allow_force_push": True,
         }
         call = Call("protect branch", f"{self._wanted.branch} of {found.path}", writes=True)
@@ -143,7 +144,7 @@ class Projects:
         )
         names = {rule.asdict().get("name") for rule in rules}
         for name in (tag for tag in VERSION_TAGS if tag not in names):
-            self._add_tag(found, {"name": name, "create_access_level": _MAINTAINER})
+            self._add_tag(found, {"name": name, "create_access_level": MAINTAINER})
 
     def _add_tag(self, found: ProjectAnswer, body: dict[str, Any]) -> None:
         call = Call("protect tags", f"{body['name']} of {found.path}", writes=True)

@@ -41,7 +41,11 @@ class Place:
 
     def check(self, *options: str) -> Result:
         """`modsync gitlab check`."""
-        return CliRunner(env=self.environment).invoke(cli, ["gitlab", "check", *options])
+        return self.run("gitlab", "check", *options)
+
+    def run(self, *arguments: str) -> Result:
+        """A command of modsync, in this process."""
+        return CliRunner(env=self.environment).invoke(cli, list(arguments))
 
     def client(self) -> FlaskClient:
         return create_app(self.settings).test_client()

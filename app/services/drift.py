@@ -1,0 +1,60 @@
+"""Are the mirror projects as modsync set them up? What people changed since is named, and mended where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain.errors import SyncError
+from app.services.views import ErrorView, View
+
+
+@dataclass(frozen=True, slots=True)
+class Drift(View):
+    """One thing of a mirror project that is not as it shall be; `mendable` False: only a person can decide."""
+
+    what: str
+    found: str
+    wanted: str
+    mendable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorCheck(View):
+    """A mirror's result: what drifted and is so still, what was mended, or the error that kept us from looking."""
+
+    mirror: str
+    drift: tuple[Drift, ...] = ()
+    mended: tuple[Drift, ...] = ()
+    error: ErrorView | None = None
+
+    @property
+    def good(self) -> bool:
+        """True when the mirror is as it shall be."""
+        return not self.drift and self.error is None
+
+
+class Inspector(Protocol):
+    """GitLab's side of it."""
+
+    def drift(self, path: str) -> Sequence[Drift]:
+        """What is not as it shall be; a mirror that is missing, moved or archived is a SyncError."""
+        ...
+
+    def mend(self, path: str) -> None:
+        """Set everything mendable up anew; what is right is left alone."""
+        ...
+
+
+def check_mirror(inspector: Inspector, path: str, *, fix: bool) -> MirrorCheck:
+    """Look at a mirror, mend it when asked, and look again: what was mended is what is gone."""
+    try:
+        before = tuple(inspector.drift(path))
+        if not fix or not any(each.mendable for each in before):
+            return MirrorCheck(path, before)
+        inspector.mend(path)
+        after = tuple(inspector.drift(path))
+    except SyncError as error:
+        return MirrorCheck(path, error=ErrorView.of(error.code, error.message))
+    return MirrorCheck(path, after, tuple(each for each in before if each not in after))
