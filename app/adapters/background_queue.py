@@ -34,8 +34,8 @@ class BackgroundQueue:
         self._process: int | None = None
         self._thread: threading.Thread | None = None
 
-    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
-        """See ports.JobQueue."""
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE, *, first: bool = False) -> None:  # noqa: ARG002
+        """See ports.JobQueue; requests bring nothing that was interrupted, so all of it waits its turn."""
         self.enqueue_all([(job_id, run_id)], lane)
 
     def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:

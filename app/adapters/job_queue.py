@@ -44,10 +44,10 @@ def where(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def _prepared(job_id: str, run_id: str) -> EnqueueData:
+def _prepared(job_id: str, run_id: str, *, first: bool = False) -> EnqueueData:
     return Queue.prepare_data(
         JOB, args=(run_id,), job_id=job_id, description=f"advance {run_id}", timeout=JOB_SECONDS,
-        result_ttl=RESULT_SECONDS, failure_ttl=FAILURE_SECONDS,
+        result_ttl=RESULT_SECONDS, failure_ttl=FAILURE_SECONDS, at_front=first,
     )  # fmt: skip
 
 
@@ -61,16 +61,13 @@ class RqJobQueue:
         live = self._made(Lane.LIVE)
         self._queues = {Lane.LIVE: live, Lane.BACKFILL: live if shared else self._made(Lane.BACKFILL)}
 
-    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE, *, first: bool = False) -> None:
         """See ports.JobQueue."""
-        self.enqueue_all([(job_id, run_id)], lane)
+        self._send(lane, [_prepared(job_id, run_id, first=first)])
 
     def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
         """See ports.JobQueue: one pipeline, one round trip."""
-        try:
-            self._queues[Lane(lane)].enqueue_many([_prepared(job_id, run_id) for job_id, run_id in jobs])
-        except RedisError as error:
-            raise self._unavailable(error) from error
+        self._send(lane, [_prepared(job_id, run_id) for job_id, run_id in jobs])
 
     def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
         """Enqueue another of workers.jobs' functions with its one argument. Error: `queue_unavailable`."""
@@ -78,10 +75,7 @@ class RqJobQueue:
             f"workers.jobs.{function}", args=(argument,), job_id=job_id, description=function, timeout=JOB_SECONDS,
             result_ttl=RESULT_SECONDS, failure_ttl=FAILURE_SECONDS,
         )  # fmt: skip
-        try:
-            self._queues[Lane(lane)].enqueue_many([job])
-        except RedisError as error:
-            raise self._unavailable(error) from error
+        self._send(lane, [job])
 
     def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
         """See ports.JobQueue: one read of each queue's list, whatever the number of ids."""
@@ -102,6 +96,12 @@ class RqJobQueue:
         """How many jobs of the lane's queue wait. Error: `queue_unavailable`."""
         try:
             return self._queues[Lane(lane)].count
+        except RedisError as error:
+            raise self._unavailable(error) from error
+
+    def _send(self, lane: str, jobs: list[EnqueueData]) -> None:
+        try:
+            self._queues[Lane(lane)].enqueue_many(jobs)
         except RedisError as error:
             raise self._unavailable(error) from error
 

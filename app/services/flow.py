@@ -137,7 +137,7 @@ class Flow:
         change = Change(Status(run.stage.value), run.stage, run.facts, run.tries, run.stage_since, hand_over=True)
         job = self._store.record(claim, None, change, now)
         if job:
-            self._enqueue(job, run)
+            self._enqueue(job, run, first=True)
         return run
 
     def _stage(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
@@ -182,9 +182,9 @@ class Flow:
         _log_outcome(claim.run, outcome, change)
         return replace(claim, run=_applied(claim.run, change)), going
 
-    def _enqueue(self, job: str, run: Run) -> None:
+    def _enqueue(self, job: str, run: Run, *, first: bool = False) -> None:
         try:
-            self._queue.enqueue(job, run.id, run.lane)
+            self._queue.enqueue(job, run.id, run.lane, first=first)
         except SyncError as error:
             log.warning("enqueue_failed", extra={"run": run.id, "code": error.code})  # the sweeper does it later
 

@@ -206,10 +206,10 @@ class StaticFiles(GoProxy, Protocol):
 class JobQueue(Protocol):
     """RQ, as far as we use it: a hint that there is work; the database is the truth."""
 
-    def enqueue(self, job_id: str, run_id: str, lane: str = "live") -> None:
+    def enqueue(self, job_id: str, run_id: str, lane: str = "live", *, first: bool = False) -> None:
         """Enqueue `advance_run(run_id)` under this id in the queue of that name (see app.domain.run.Lane).
 
-        Error: `queue_unavailable`, within half a second.
+        `first`: before all that wait, for work that was interrupted. Error: `queue_unavailable`, within half a second.
         """
         ...
 

@@ -204,12 +204,16 @@ class MirrorStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DueRun:
-    """A run that should be at work and is not: `job` was enqueued at `job_at` (None: no job since the last worker)."""
+    """A run that should be at work and is not: `job` was enqueued at `job_at` (None: no job since the last worker).
+
+    `interrupted`: its worker died over it.
+    """
 
     id: str
     job: str | None
     job_at: datetime | None
     lane: str = Lane.LIVE
+    interrupted: bool = False
 
 
 class SweepStore(Protocol):

@@ -44,6 +44,6 @@ class Sweep:
         if job is None:
             return False
         # Redis may hang, half a second each time: the rest of the batch is better off with the next look.
-        self._queue.enqueue(job, run.id, run.lane)
+        self._queue.enqueue(job, run.id, run.lane, first=run.interrupted)
         log.info("job_given", extra={"run": run.id, "job": job})
         return True

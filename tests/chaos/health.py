@@ -23,6 +23,7 @@ from app.domain.errors import SyncError
 
 _LOOK_SECONDS = 0.1
 LIMIT_SECONDS = 10.0
+_MOST_ACTIVE = 8
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Health:
         self._lock = threading.Lock()
         self._outages: dict[str, int] = {}
         self._all_up_at = time.monotonic()
+        self._active = 0
         self._waiting: Waiting | None = None
         self._hurt: list[Hurt] = []
         self._stop = threading.Event()
@@ -94,6 +96,10 @@ class Health:
         """True when nothing is down and no recovery is being measured."""
         with self._lock:
             return not self._outages and not self._hurt and self._waiting is None
+
+    def busy(self) -> bool:
+        """True when more runs are in flight than two workers on two cores can follow."""
+        return self._active >= _MOST_ACTIVE
 
     @property
     def outages(self) -> list[str]:
@@ -155,6 +161,7 @@ class Health:
         free: Callable[[Any], bool] = lambda row: row.lease_until is None or row.lease_until < now  # noqa: E731
         due = [row for row in rows if row.active and row.due_at and row.due_at <= now and free(row)]
         ended = sum(not row.active for row in rows)
+        self._active = len(rows) - ended
         return {
             "due": len(due), "progress": (sum(row.fence for row in rows), ended, done),
             "states": {row.id: (row.fence, row.updated_at) for row in rows},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,8 +32,11 @@ class Sent:
 class Releases:
     """Makes and announces releases from a thread, one after a random pause."""
 
-    def __init__(self, world: World, chance: random.Random, pause: tuple[float, float]) -> None:
-        self._world, self._chance, self._pause = world, chance, pause
+    def __init__(
+        self, world: World, chance: random.Random, pause: tuple[float, float], busy: Callable[[], bool]
+    ) -> None:
+        """While `busy`, no new ones are made: two cores have to follow."""
+        self._world, self._chance, self._pause, self._busy = world, chance, pause, busy
         self._modules: dict[str, Module] = {}
         self._foreign: dict[str, set[str]] = {}
         self._senders = ThreadPoolExecutor(_SENDERS, "webhook")
@@ -81,6 +84,9 @@ class Releases:
         for repository in self._order():
             if self._stop.wait(self._chance.uniform(*self._pause)):
                 return
+            while self._busy():
+                if self._stop.wait(_RETRY_SECONDS / 10):
+                    return
             sent = Sent(self._release(repository))
             self.sent.append(sent)
             for delay in self._delays():

@@ -114,7 +114,7 @@ def _session(plan: Plan, world: World, postgres: Postgres | None, result: Result
         service.start()
         health = Health(engine, redis_url, world.url)
         manager = Manager(service, health, random.Random(plan.seed + 1))
-        releases = Releases(world, random.Random(plan.seed + 2), plan.releases_every)
+        releases = Releases(world, random.Random(plan.seed + 2), plan.releases_every, health.busy)
         client = redis.Redis.from_url(redis_url, socket_timeout=1)
         things = Surroundings(world, manager, health, releases, postgres, client, random.Random(plan.seed))
         _break_and_check(plan, things, service, engine, result)

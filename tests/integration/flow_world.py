@@ -71,8 +71,10 @@ class FakeQueue:
     jobs: list[tuple[str, str]] = field(default_factory=list)
     lanes: dict[str, str] = field(default_factory=dict)
 
-    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE, *, first: bool = False) -> None:
         self.enqueue_all([(job_id, run_id)], lane)
+        if first:
+            self.jobs.insert(0, self.jobs.pop())
 
     def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
         self.jobs.extend(jobs)

@@ -67,3 +67,23 @@ def test_the_sweeper_brings_a_run_back_whose_worker_died(tmp_path: Path, after: 
     world.clock.advance(LEASE + 0.1)
     world.settle(run)
     assert world.run(run).status is Status.DONE
+
+
+def test_an_interrupted_run_goes_on_before_all_that_wait(tmp_path: Path) -> None:
+    world = FlowWorld(tmp_path)
+    run = world.take().run_id
+    with pytest.raises(CrashError):
+        world.advance(run, Fuse(at=6))
+    world.queue.jobs[:] = [("another-1-1", "another")]
+    world.clock.advance(LEASE + 0.1)
+    world.sweep.once()
+    assert [each for _, each in world.queue.jobs] == [run, "another"]
+
+
+def test_a_run_that_only_waited_goes_on_in_its_turn(tmp_path: Path) -> None:
+    world = FlowWorld(tmp_path)
+    run = world.take_to_pipeline()
+    world.queue.jobs[:] = [("another-1-1", "another")]
+    world.clock.advance(LEASE + 0.1)
+    world.sweep.once()
+    assert [each for _, each in world.queue.jobs] == ["another", run]

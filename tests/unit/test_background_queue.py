@@ -23,7 +23,7 @@ class Redis:
         self.exchanges = 0
         self.broken = False
 
-    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE) -> None:
+    def enqueue(self, job_id: str, run_id: str, lane: str = Lane.LIVE, *, first: bool = False) -> None:
         raise AssertionError("jobs go together")
 
     def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
