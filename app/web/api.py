@@ -102,7 +102,7 @@ def arguments(known: Collection[str]) -> dict[str, str]:
 
 def page_limit(text: str | None) -> int:
     """The parameter `limit`, the usual number where it is missing. Error: bad_request."""
-    if not text:
+    if text is None:
         return _USUAL_PAGE
     if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= _LONGEST_PAGE):
         raise _wrong("limit", f"must be a number from 1 to {_LONGEST_PAGE}")
