@@ -47,13 +47,16 @@ def current(as_json: bool) -> None:
 def check(ctx: click.Context, as_json: bool) -> None:
     """Say whether the database has the schema that this modsync needs: status 0 or 1."""
     found, needed = migrate.current(open_settings().store.url), migrate.head()
+    fits = found == needed or migrate.is_newer(found)
     if as_json:
-        print_json({"revision": found, "needed": needed, "ok": found == needed})
+        print_json({"revision": found, "needed": needed, "ok": fits})
     elif found == needed:
         click.echo(f"the database is at {needed}, as it should be")
+    elif fits:
+        click.echo(f"the database is at {found}, of a newer modsync; this one needs {needed}, which is fine")
     else:
         click.echo(f"the database is at {found or 'none'}, needed is {needed}: run `modsync db upgrade`")
-    ctx.exit(0 if found == needed else NO)
+    ctx.exit(0 if fits else NO)
 
 
 @click.command("web", short_help="Serve webhooks, API and pages (gunicorn).")

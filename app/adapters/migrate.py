@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError
 
 import migrations
@@ -28,8 +29,17 @@ def _config(url: str) -> Config:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Upgrade to `revision`; does nothing when the database is there already, and two at once wait for each other."""
-    command.upgrade(_config(url), revision)
+    """Upgrade to `revision`; does nothing when the database is there already, and two at once wait for each other.
+
+    A database that a newer modsync has upgraded is left as it is: it works with this one, too (docs/upgrades.md).
+    """
+    try:
+        command.upgrade(_config(url), revision)
+    except CommandError:
+        found = current(url)
+        if not is_newer(found):
+            raise
+        log.warning("database_newer", extra={"revision": found, "known": head()})
 
 
 def upgrade_when_reachable(url: str) -> None:
@@ -57,6 +67,17 @@ def current(url: str) -> str | None:
         engine.dispose()
 
 
+def is_newer(revision: str | None) -> bool:
+    """True for a revision that this code does not know: a newer modsync made it."""
+    if revision is None:
+        return False
+    try:
+        ScriptDirectory.from_config(_config("")).get_revision(revision)
+    except CommandError:
+        return True
+    return False
+
+
 def head() -> str:
     """The newest revision that this code knows."""
     newest = ScriptDirectory.from_config(_config("")).get_current_head()
@@ -66,5 +87,6 @@ def head() -> str:
 
 
 def at_head(url: str) -> bool:
-    """True when the database has the schema that this code needs."""
-    return current(url) == head()
+    """True when the database has the schema that this code needs, or a newer one."""
+    found = current(url)
+    return found == head() or is_newer(found)

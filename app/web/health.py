@@ -42,7 +42,7 @@ def _database() -> dict[str, dict[str, Any]]:
     except SyncError as error:
         log.warning("database_not_ready", extra={"detail": error.message})
         return {"database": {"state": "down"}, "migrations": {"state": "unknown"}}
-    state = "ok" if found == _head() else "behind"
+    state = "ok" if found == _head() or migrate.is_newer(found) else "behind"
     return {"database": {"state": "ok"}, "migrations": {"state": state, "found": found, "needed": _head()}}
 
 
