@@ -44,6 +44,7 @@ from app.domain.errors import SyncError
 from app.domain.events import Policy
 from app.domain.modules import RuleBroken
 from app.domain.routing import Rule
+from app.domain.signature import TrustedKeys
 from app.domain.webhook import Secret
 from app.services.access import Access
 from app.services.branches import BranchResolver
@@ -59,7 +60,7 @@ from app.services.planning import Planner
 from app.services.ports import GoProxy, JobQueue, SourceCopy
 from app.services.registry import Registries
 from app.services.replay import Replay
-from app.services.stages.mirror import MirrorStage, Release
+from app.services.stages.mirror import MirrorStage, Release, Signing
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.publish import PublishStage
 from app.services.stages.verify import VerifyStage
@@ -267,6 +268,14 @@ class Container:
         return {each.name: StaticProxy(base / each.directory) for each in self.settings.proxies if each.directory}
 
     @cached_property
+    def signing(self) -> Mapping[str, Signing]:
+        """What each source's tags have to be."""
+        return {
+            each.name: Signing(each.signatures, TrustedKeys(_text(each.ssh_signers_file), _text(each.gpg_keys_file)))
+            for each in self.settings.sources
+        }
+
+    @cached_property
     def registries(self) -> Registries:
         """The module registries that rules name as sources."""
         bases = {rule.clone.rstrip("/") for rule in self.settings.rules if rule.content == "goproxy"}
@@ -296,7 +305,10 @@ class Container:
     @cached_property
     def flow(self) -> Flow:
         """What a worker drives runs with."""
-        store, stage = SqlFlowStore(self.engine), MirrorStage(self.git, self.gitlab, self._source_h1, self.registries)
+        store, stage = (
+            SqlFlowStore(self.engine),
+            MirrorStage(self.git, self.gitlab, self._source_h1, self.registries, self.signing),
+        )
         lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))
         branches = BranchResolver(

@@ -91,6 +91,10 @@ def _about(run: RunDetail) -> Pairs:
     yield "mirror", f"{run.mirror or '-'} {_url(run.facts.project)}".rstrip()
     if run.facts.pipeline.get("url"):
         yield "pipeline", _url(run.facts.pipeline)
+    if run.facts.signature:
+        yield "signature", printable(" ".join(filter(None, (str(each) for each in run.facts.signature.values()))))
+    for warning in run.facts.warnings:
+        yield "warning", printable(f"{warning.get('code')}: {warning.get('message')}")
     yield "proxy", run.target.proxy
     yield "created", f"{local(run.created_at)}, ended {local(run.ended_at)}"
     if run.due_at:

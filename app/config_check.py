@@ -147,6 +147,9 @@ def _place(draft: Draft, proxy: Proxy, key: str) -> None:
 
 def _source(draft: Draft, source: Source) -> None:
     key = f"sources[{source.name}]"
+    if source.signatures != "off" and not (source.ssh_signers_file or source.gpg_keys_file):
+        fix = "Name the keys in ssh_signers_file or gpg_keys_file."
+        draft.reader.problem(f"{key}.signatures", "looks at signed tags, and no key is known", fix)
     _unique(draft.reader, f"{key}.secrets", [secret.id for secret in source.secrets])
     for secret in source.secrets:
         _long_enough(draft.reader, f"{key}.secrets[{secret.id}]", "value", secret.value.get_secret_value())

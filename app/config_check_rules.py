@@ -55,6 +55,9 @@ def _mirror(draft: Draft, rule: RuleTable) -> None:
 
 def _clone(draft: Draft, rule: RuleTable) -> None:
     key, problem = f"{_key(rule)}.clone", draft.reader.problem
+    if rule.content == "goproxy" and any(each.signatures == "require" for each in _sources(draft, rule)):
+        what = "is a registry, which has no signed tags, and its source requires them"
+        problem(f"{_key(rule)}.content", what, "Let another source report these modules.")
     if rule.content == "goproxy" and (not rule.clone or placeholders(rule.clone)):
         problem(key, "is not one registry's address", "Give the GOPROXY base URL, without placeholders.")
     elif not rule.clone:

@@ -19,6 +19,7 @@ from app.config_types import Count, HttpUrl, Listen, Name, Network, Seconds
 from app.domain.proxies import KINDS
 from app.domain.retry import RetryPolicy
 from app.domain.routing import Rule
+from app.domain.signature import SigningPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,11 @@ class Source(Table):
     allow: tuple[str, ...] = Field(
         default=(), description="List the clone URLs that are allowed: https://git.corp.example/**."
     )
+    signatures: SigningPolicy = Field(
+        default=SigningPolicy.OFF, description='Choose "off", "warn" or "require" for signed tags.'
+    )
+    ssh_signers_file: Path | None = Field(default=None, description="Name an allowed_signers file, as for ssh-keygen.")
+    gpg_keys_file: Path | None = Field(default=None, description="Name a file with OpenPGP public keys.")
     clone_username: str = Field(default="oauth2", min_length=1, description="Give the user name for cloning over HTTP.")
     clone_token: SecretStr | None = Field(default=None, description="The token for cloning over HTTP.")
     prereleases: bool = Field(default=True, description="true or false: bring versions like v1.2.0-rc.1 through.")

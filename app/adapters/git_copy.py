@@ -16,9 +16,11 @@ from app.adapters.git_fetch import fetch_commits, fetch_tags
 from app.adapters.git_objects import ObjectReader
 from app.adapters.git_push import push
 from app.adapters.git_repository import Repository, check_ref, check_sha
+from app.adapters.git_signature import tag_signature
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
+from app.domain.signature import UNSIGNED, Signature, TrustedKeys
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -70,6 +72,10 @@ class Copy:
         self._made[name] = commit
         return made
 
+    def tag_signature(self, tag: str, at: TagAt, trust: TrustedKeys) -> Signature:
+        """See SourceCopy.tag_signature."""
+        return self._healed(lambda: self._signature(tag, at, trust))
+
     def make_commit(self, files: Iterable[tuple[str, BinaryIO]], message: str, when: datetime) -> str:
         """See SourceCopy.make_commit. Not healed: `files` can be read only once, and the run is tried again."""
         return make_commit(self._repo, files, message, when)
@@ -115,6 +121,10 @@ class Copy:
         if found is None:
             raise SyncError("cache_broken", f"{ref} was fetched but is not there")
         return found
+
+    def _signature(self, tag: str, at: TagAt, trust: TrustedKeys) -> Signature:
+        raw = self._objects.contents(at.object) if at.object != at.commit else b""
+        return tag_signature(self._repo, raw or b"", at.object, tag, at.commit or "", trust) if raw else UNSIGNED
 
     def _has_commit(self, sha: str) -> bool:
         return self._objects.is_commit(sha)

@@ -38,6 +38,10 @@ class Repository:
             raise classify("source", result.code, result.err, where=self._name())
         return result
 
+    def attempt(self, *args: str, more: Mapping[str, str] = _NO_MORE) -> Result:
+        """Run git on the repository alone; the caller looks at the exit code. Raises SyncError for timeouts."""
+        return self._run(args, None, b"", self._name(), more)
+
     def remote(
         self,
         side: Side,

@@ -89,7 +89,7 @@ def restart(
 
 # What a stage found out; a new attempt from that stage forgets it.
 FACTS = {
-    Stage.MIRROR: ("project", "push", "proof"),
+    Stage.MIRROR: ("project", "push", "proof", "warnings", "signature", "conflict"),
     Stage.PIPELINE: ("pipeline",),
     Stage.VERIFY: ("verify",),
 }

@@ -64,6 +64,8 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ),
     ErrorKind("go_mod_missing", _N, "There is no go.mod where the module path says: check the subdirectory and path."),
     ErrorKind("not_a_module", _N, "The content breaks a rule of Go modules: correct it and release a new version."),
+    ErrorKind("tag_unsigned", _N, "The source's tags must be signed: sign one with a configured key, new version.", True),
+    ErrorKind("signature_bad", _N, "The tag's signature is not a configured key's for this version: find out why.", True),
     # the source
     ErrorKind("source_unreachable", _B, "Check that the source's git host answers from the worker's machine."),
     ErrorKind("source_denied", _N, "Check modsync's credentials for the source's git host, then replay the run."),

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import BinaryIO, Literal, Protocol
 
 from app.domain.refs import RefUpdate, TagAt
+from app.domain.signature import Signature, TrustedKeys
 
 
 class Clock(Protocol):
@@ -56,6 +57,10 @@ class SourceCopy(Protocol):
 
     def make_tag(self, name: str, commit: str) -> TagAt:
         """Make a deterministic annotated tag on `commit` (same name and commit: same object) and return it."""
+        ...
+
+    def tag_signature(self, tag: str, at: TagAt, trust: TrustedKeys) -> Signature:
+        """Whether a known key signed this tag (short name, as fetched) for this very name and commit."""
         ...
 
     def make_commit(self, files: Iterable[tuple[str, BinaryIO]], message: str, when: datetime) -> str:

@@ -121,7 +121,7 @@ def _release(claim: Claim) -> Release:
     return Release(
         run_id=run.id, module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
         subdir=run.target.subdir, make_tag=run.target.tags == "make",
-        replaces=run.facts.get("moved", {}).get("old_commit"),
+        replaces=run.facts.get("moved", {}).get("old_commit"), source=run.source,
     )  # fmt: skip
 
 
@@ -143,6 +143,8 @@ def _facts(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
             "h1": each.h1,
             "h1_go_mod": hash_go_mod(each.go_mod),
         },
+        **({"signature": asdict(each.signature)} if each.signature else {}),
+        "warnings": [asdict(told) for told in each.warnings],
     }
 
 

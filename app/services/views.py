@@ -133,7 +133,9 @@ class DeliveryView(View):
 class Facts(View):
     """What the stages found out, {} where they have not yet; `go_sum` is the release's two lines, or ().
 
-    `proof` is what the source's content hashes to, `verify` what the proxy served.
+    `proof` is what the source's content hashes to, `verify` what the proxy served. `warnings`: `{"code", "message"}` of
+    what modules and mirrors handle in their own way (submodules, Git LFS). `signature`: the tag's, where the source's
+    policy looks at it (see app.domain.signature.Signature).
     """
 
     project: Mapping[str, Any]
@@ -142,6 +144,8 @@ class Facts(View):
     pipeline: Mapping[str, Any]
     verify: Mapping[str, Any]
     go_sum: tuple[str, ...]
+    warnings: tuple[Mapping[str, str], ...] = ()
+    signature: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

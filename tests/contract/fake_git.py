@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal
 
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
+from app.domain.signature import UNSIGNED, Signature, TrustedKeys
 from app.services.ports import Checkpoint, SourceCopy
 
 
@@ -62,6 +63,7 @@ class FakeGit:
 
     repositories: dict[str, FakeRepository] = field(default_factory=dict)
     caches: dict[str, FakeRepository] = field(default_factory=lambda: defaultdict(FakeRepository))
+    signatures: dict[str, Signature] = field(default_factory=dict)
     moved: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     calls: list[str] = field(default_factory=list)
     pushed_options: list[tuple[str, ...]] = field(default_factory=list)
@@ -147,6 +149,10 @@ class FakeCopy:
         made = _sha("made", name, commit)
         self._cache.tag_objects[made] = commit
         return TagAt(made, commit)
+
+    def tag_signature(self, tag: str, at: TagAt, trust: TrustedKeys) -> Signature:
+        """See ports.SourceCopy.tag_signature."""
+        return self._git.signatures.get(at.object, UNSIGNED)
 
     def make_commit(self, files: Iterable[tuple[str, BinaryIO]], message: str, when: datetime) -> str:
         """See ports.SourceCopy.make_commit."""

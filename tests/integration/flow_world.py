@@ -22,7 +22,7 @@ from app.services.checksum import ModuleSums, zip_sums
 from app.services.flow import Flow, FlowOptions, RunFailedError
 from app.services.ports import Checkpoint, ProxyInfo, SourceCopy
 from app.services.registry import Registries
-from app.services.stages.mirror import MirrorStage, Release
+from app.services.stages.mirror import MirrorStage, Release, Signing
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.publish import Packed, PublishStage
 from app.services.stages.verify import VerifyRequest, VerifyStage
@@ -143,6 +143,7 @@ class FlowWorld:
         self.gitlab, self.proxy = FakeGitLab(), FakeGoProxy()
         self.git = FakeGit({SOURCE: self.source, f"{self.gitlab.url}/{MIRROR}.git": self.mirror})
         self.gitlab.on_remove = lambda _project, ref: self.mirror.refs.pop(ref, None)
+        self.signing: dict[str, Signing] = {}
         self.proxy_keeps = False  # True: what it has once it never fetches again, as Athens
         self.commit = self.source.commit({"go.mod": GO_MOD})
         self.source.tag("v1.0.0", self.commit)
@@ -192,7 +193,7 @@ class FlowWorld:
         store: Any = Fused(SqlFlowStore(self.engine), fuse, "store")
         queue: Any = Fused(self.queue, fuse, "queue")
         gitlab: Any = Fused(self.gitlab, fuse, "gitlab")
-        stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1, NO_REGISTRIES)
+        stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1, NO_REGISTRIES, self.signing)
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(lease_seconds=LEASE))
         branches = BranchResolver(store, SqlIntakeStore(self.engine), queue, stage, self.clock, self._new_run)
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)

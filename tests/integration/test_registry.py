@@ -156,7 +156,7 @@ class Fake:
         self.url = f"{BASE}/{LIB}"
         self.door = self.world.door(protocols=("https", "file"))
         self.gitlab = FakeGitLab(url=f"file://{root}/served")
-        self.stage = MirrorStage(self.door, self.gitlab, proof, self.registries)
+        self.stage = MirrorStage(self.door, self.gitlab, proof, self.registries, {})
         self.world.repositories.make_repository("mirrors/lib")
 
     def hold(self, files: dict[str, bytes], version: str = "v1.0.0", **info: str | None) -> None:

@@ -205,3 +205,18 @@ def test_a_registry_is_one_permitted_address(here: Path, clone: str, words: str)
 def test_a_good_registry(here: Path, url: str) -> None:
     settings = load(here, changed(CLONE, f'content = "goproxy"\nclone = "{url}"'))
     assert settings.routing[0].content == "goproxy"
+
+
+def test_a_policy_on_signed_tags_needs_keys(here: Path) -> None:
+    (here / "signers").write_text("")
+    for policy in ("warn", "require"):
+        text = changed(ALLOW, f'{ALLOW}\nsignatures = "{policy}"')
+        assert list(problems(here, text)) == ["sources[platform].signatures"]
+        assert load(here, text.replace(ALLOW, f'{ALLOW}\nssh_signers_file = "signers"')).sources[0].signatures == policy
+
+
+def test_a_registry_has_no_signed_tags(here: Path) -> None:
+    (here / "signers").write_text("")
+    text = changed(CLONE, 'content = "goproxy"\nclone = "https://git.corp.example/go"')
+    signed = text.replace(ALLOW, f'{ALLOW}\nsignatures = "require"\nssh_signers_file = "signers"')
+    assert list(problems(here, signed)) == [f"{RULE}.content"]

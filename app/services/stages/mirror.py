@@ -6,11 +6,13 @@ One fetch and one atomic push serve them all. The leases are explicit; a refused
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken, Version, parse_go_mod, synthesized_go_mod
 from app.domain.refs import TagAt
+from app.domain.signature import Signature, SigningPolicy
+from app.domain.source_warnings import SourceWarning, source_warnings
 from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
 from app.services.registry import Registries
 from app.services.stages.mirror_push import Push
@@ -21,17 +23,21 @@ from app.services.stages.mirror_values import (
     MirrorResult,
     Proof,
     Release,
+    Signing,
     version_moved,
 )
 
-__all__ = ["MirrorRequest", "MirrorResult", "MirrorStage", "Mirrored", "Proof", "Release"]
+__all__ = ["MirrorRequest", "MirrorResult", "MirrorStage", "Mirrored", "Proof", "Release", "Signing"]
 
 
 class MirrorStage:
     """The mirror stage over its two doors, and the rules of module zips."""
 
-    def __init__(self, git: Git, gitlab: GitLab, proof: Proof, registries: Registries) -> None:
+    def __init__(
+        self, git: Git, gitlab: GitLab, proof: Proof, registries: Registries, signing: Mapping[str, Signing]
+    ) -> None:
         self._git, self._gitlab, self._proof, self._registries = git, gitlab, proof, registries
+        self._signing = signing
 
     def versions_at(self, clone_url: str, commit: str, subdir: str, checkpoint: Checkpoint) -> list[Version]:
         """The versions whose tags (below `subdir`) peel to `commit` at the source, lowest first."""
@@ -86,10 +92,23 @@ class MirrorStage:
         prepared: dict[str, Mirrored | SyncError] = {}
         for release in request.releases:
             try:
-                prepared[release.run_id] = _prepare(cache, release, tags.get(release.tag), self._proof)
+                ready = _prepare(cache, release, tags.get(release.tag), self._proof)
+                prepared[release.run_id] = replace(ready, signature=self._signature(cache, ready))
             except SyncError as error:
                 prepared[release.run_id] = error
         return prepared
+
+    def _signature(self, cache: SourceCopy, ready: Mirrored) -> Signature | None:
+        """None where the source's policy is off. Errors: tag_unsigned, signature_bad where it requires a good one."""
+        release, signing = ready.release, self._signing.get(ready.release.source)
+        if signing is None or signing.policy is SigningPolicy.OFF:
+            return None
+        found = cache.tag_signature(release.tag, TagAt(ready.object, ready.commit), signing.trust)
+        if signing.policy is SigningPolicy.REQUIRE and not found.good:
+            code = "tag_unsigned" if found.state == "unsigned" else "signature_bad"
+            said = f"{release.module}@{release.version}, tag {release.tag}: {found.why}"
+            raise SyncError(code, said, facts={"signature": asdict(found)})
+        return found
 
     def _tags(self, cache: SourceCopy, request: MirrorRequest) -> Mapping[str, TagAt | SyncError]:
         """What the releases' tags name, all of it in the cache."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version, tag_name
+from app.domain.signature import Signature, SigningPolicy, TrustedKeys
+from app.domain.source_warnings import SourceWarning
 from app.services.ports import MirrorProject, SourceCopy
 
 
@@ -25,6 +27,7 @@ class Release:
     subdir: str
     make_tag: bool = False
     replaces: str | None = None
+    source: str = ""
 
     @property
     def tag(self) -> str:
@@ -74,6 +77,8 @@ class Mirrored:
     h1: str
     new: bool
     release: Release
+    warnings: tuple[SourceWarning, ...] = ()
+    signature: Signature | None = None
 
     @property
     def go_mod_sha256(self) -> str:
@@ -88,6 +93,14 @@ class MirrorResult:
     outcomes: Mapping[str, Mirrored | SyncError]
     project: MirrorProject | None
     branch_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """A source's policy on signed tags, and the keys that it knows."""
+
+    policy: SigningPolicy
+    trust: TrustedKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,216 @@
+"""Signed tags with real keys: ssh-keygen and gpg make them, git verifies them through the door, the policy decides."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.adapters.git_signature import keyring
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.domain.signature import Signature, SigningPolicy, TrustedKeys
+from app.services.stages.mirror import Mirrored, MirrorRequest, MirrorStage, Release, Signing
+from tests.contract.fake_gitlab import FakeGitLab
+from tests.integration.flow_world import NO_REGISTRIES
+from tests.integration.git_world import SOURCE, World, nothing
+
+MODULE = ModulePath.parse("corp.example/lib")
+
+
+class Keys:
+    """An ssh key and an OpenPGP key of the release manager's, and another ssh key that nobody knows."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # gpg-agent's socket has to fit into 108 bytes.
+        self.gnupg = Path(tempfile.mkdtemp(prefix="g-"))
+        for name in ("release", "stranger"):
+            self._run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(root / name))
+        self.signers = root / "allowed_signers"
+        self.signers.write_text(f'release@corp.example namespaces="git" {self._public("release")}')
+        self._gpg("--passphrase", "", "--quick-gen-key", "Release Manager <r@corp.example>", "ed25519", "sign", "never")
+        self.gpg_keys = root / "keys.asc"
+        self.gpg_keys.write_bytes(self._gpg("--armor", "--export"))
+        listed = self._gpg("--list-keys", "--with-colons").decode().splitlines()
+        self.fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr"))
+
+    @property
+    def trust(self) -> TrustedKeys:
+        return TrustedKeys(str(self.signers), str(self.gpg_keys))
+
+    def sign(self, world: World, tag: str, commit: str, with_: str) -> None:
+        """Tag at the source: with `gpg`, or the ssh key of this name."""
+        gpg = ["-c", f"user.signingkey={self.fingerprint}"]
+        ssh = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={self.root / with_}"]
+        self._run(
+            "git", "--git-dir", str(world.repositories.path(SOURCE)), "-c", "user.name=R", "-c", "user.email=r@x.y",
+            *(gpg if with_ == "gpg" else ssh), "tag", "-s", "-m", f"Release {tag}", tag, commit,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._run("gpgconf", "--homedir", str(self.gnupg), "--kill", "all")
+        shutil.rmtree(self.gnupg)
+
+    def _public(self, name: str) -> str:
+        return (self.root / f"{name}.pub").read_text()
+
+    def _gpg(self, *words: str) -> bytes:
+        return self._run("gpg", "--homedir", str(self.gnupg), "--batch", "--quiet", *words)
+
+    def _run(self, *words: str) -> bytes:
+        environment = {"PATH": os.environ["PATH"], "GNUPGHOME": str(self.gnupg), "HOME": str(self.root)}
+        return subprocess.run(words, env=environment, capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
+    made = Keys(tmp_path_factory.mktemp("keys"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.repositories.make_repository("mirrors/lib")
+    return world
+
+
+def commit_of(world: World, text: str = "1") -> str:
+    return world.repositories.commit(SOURCE, {"go.mod": f"module {MODULE}\n", "v.txt": text}, text)
+
+
+def mirrored(
+    world: World, trust: TrustedKeys, commit: str, tag: str = "v1.0.0", policy: str = "require", *, make: bool = False
+) -> Mirrored | SyncError:
+    """The mirror stage's outcome for one release of source "platform"."""
+    stage = MirrorStage(
+        world.door(), FakeGitLab(url=f"file://{world.root}/served"), lambda *_: "h1:", NO_REGISTRIES,
+        {"platform": Signing(SigningPolicy(policy), trust)},
+    )  # fmt: skip
+    release = Release("r", MODULE, Version.parse(tag), commit, "", make_tag=make, source="platform")
+    request = MirrorRequest(world.file_url(SOURCE), "mirrors/lib", "ci-sync", (release,))
+    return stage.run(request, nothing, nothing).outcomes["r"]
+
+
+def signature(outcome: Mirrored | SyncError) -> Signature:
+    assert isinstance(outcome, Mirrored), outcome
+    assert outcome.signature is not None
+    return outcome.signature
+
+
+def refused(outcome: Mirrored | SyncError) -> tuple[str, str]:
+    assert isinstance(outcome, SyncError), outcome
+    assert outcome.kind.rejects
+    return outcome.code, outcome.message
+
+
+def test_a_tag_that_a_known_ssh_key_signed(world: World, keys: Keys) -> None:
+    commit = commit_of(world)
+    keys.sign(world, "v1.0.0", commit, "release")
+    found = signature(mirrored(world, keys.trust, commit))
+    assert (found.state, found.kind, found.signer) == ("good", "ssh", "release@corp.example")
+    assert found.key.startswith("SHA256:")
+    assert "refs/tags/v1.0.0" in world.refs("mirrors/lib")
+
+
+def test_a_tag_that_a_known_gpg_key_signed(world: World, keys: Keys) -> None:
+    commit = commit_of(world)
+    keys.sign(world, "v1.0.0", commit, "gpg")
+    found = signature(mirrored(world, keys.trust, commit))
+    assert found == Signature("good", "gpg", "Release Manager <r@corp.example>", keys.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("with_", "trust", "why"),
+    [
+        ("stranger", "both", "No principal matched"),
+        ("release", "gpg", ""),
+        ("gpg", "ssh", "not a configured one"),
+        ("gpg", "none", "not a configured one"),
+    ],
+)
+def test_a_key_that_is_not_configured_is_no_good(world: World, keys: Keys, with_: str, trust: str, why: str) -> None:
+    known = {
+        "both": keys.trust,
+        "ssh": TrustedKeys(ssh_signers=str(keys.signers)),
+        "gpg": TrustedKeys(gpg_keys=str(keys.gpg_keys)),
+        "none": TrustedKeys(),
+    }
+    commit = commit_of(world)
+    keys.sign(world, "v1.0.0", commit, with_)
+    code, message = refused(mirrored(world, known[trust], commit))
+    assert (code, why in message) == ("signature_bad", True)
+    assert world.refs("mirrors/lib") == {}
+
+
+@pytest.mark.parametrize("with_", ["release", "gpg"])
+def test_a_signed_tag_of_another_version_put_at_this_one(world: World, keys: Keys, with_: str) -> None:
+    """It verifies wherever it is."""
+    commit = commit_of(world)
+    keys.sign(world, "v1.0.0", commit, with_)
+    world.git(SOURCE, "update-ref", "refs/tags/v1.9.9", world.git(SOURCE, "rev-parse", "refs/tags/v1.0.0"))
+    code, message = refused(mirrored(world, keys.trust, commit, "v1.9.9"))
+    assert (code, "calls itself 'v1.0.0', not 'v1.9.9'" in message) == ("signature_bad", True)
+
+
+def test_a_signed_tag_of_a_tag_is_not_of_the_commit(world: World, keys: Keys) -> None:
+    commit = commit_of(world)
+    inner = world.repositories.tag(SOURCE, "v0.9.0", commit, annotated=True)
+    keys.sign(world, "v1.0.0", inner, "release")
+    code, message = refused(mirrored(world, keys.trust, commit))
+    assert (code, "is of tag" in message) == ("signature_bad", True)
+
+
+@pytest.mark.parametrize("with_", ["release", "gpg"])
+def test_a_changed_tag_object(world: World, keys: Keys, with_: str) -> None:
+    commit, other = commit_of(world), commit_of(world, "2")
+    keys.sign(world, "v1.0.0", commit, with_)
+    raw = world.git(SOURCE, "cat-file", "tag", "v1.0.0") + "\n"
+    forged = world.git(SOURCE, "hash-object", "-t", "tag", "-w", "--stdin", stdin=raw.replace(commit, other).encode())
+    world.git(SOURCE, "update-ref", "refs/tags/v1.0.0", forged)
+    assert refused(mirrored(world, keys.trust, other))[0] == "signature_bad"
+
+
+@pytest.mark.parametrize("kind", ["lightweight", "annotated", "made"])
+def test_tags_without_a_signature(world: World, keys: Keys, kind: str) -> None:
+    commit = commit_of(world)
+    if kind != "made":
+        world.repositories.tag(SOURCE, "v1.0.0", commit, annotated=kind == "annotated")
+    outcome = mirrored(world, keys.trust, commit, make=kind == "made")
+    assert refused(outcome)[0] == "tag_unsigned"
+    assert world.refs("mirrors/lib") == {}
+
+
+@pytest.mark.parametrize(("with_", "state"), [("stranger", "bad"), ("release", "good"), ("", "unsigned")])
+def test_warn_looks_and_lets_through(world: World, keys: Keys, with_: str, state: str) -> None:
+    commit = commit_of(world)
+    if with_:
+        keys.sign(world, "v1.0.0", commit, with_)
+    else:
+        world.repositories.tag(SOURCE, "v1.0.0", commit)
+    found = signature(mirrored(world, keys.trust, commit, policy="warn"))
+    assert (found.state, bool(found.why)) == (state, state != "good")
+    assert "refs/tags/v1.0.0" in world.refs("mirrors/lib")
+
+
+def test_off_does_not_look(world: World, keys: Keys) -> None:
+    commit = commit_of(world)
+    keys.sign(world, "v1.0.0", commit, "stranger")
+    outcome = mirrored(world, keys.trust, commit, policy="off")
+    assert isinstance(outcome, Mirrored)
+    assert outcome.signature is None
+
+
+def test_keys_in_any_form(keys: Keys) -> None:
+    armoured = keys.gpg_keys.read_bytes()
+    binary = keyring(armoured)
+    assert keyring(binary) == binary
+    assert keyring(armoured + b"\nsome text\n" + armoured.replace(b"\n", b"\r\n")) == binary + binary
+    for bad in (b"", b"no keys", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n%%%\n-----END PGP PUBLIC KEY BLOCK-----\n"):
+        with pytest.raises(ValueError, match=r"key"):
+            keyring(bad)
