@@ -1,0 +1,43 @@
+"""What a released tree holds that modules and mirrors handle in their own way: submodules, Git LFS. Pure.
+
+gitmodules(5), gitattributes(5) (only patterns whose attributes say `filter=lfs`), and golang/go 47308 on LFS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SUBMODULE = re.compile(r'^\s*\[submodule\s+"([^"\n]{1,200})"\]', re.MULTILINE)
+_LFS = re.compile(r"^\s*(\S+)\s.*\bfilter=lfs\b", re.MULTILINE)
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWarning:
+    """A stable code (`submodules` or `lfs`) and a sentence for people."""
+
+    code: str
+    message: str
+
+
+def source_warnings(gitmodules: bytes | None, gitattributes: Sequence[bytes | None]) -> tuple[SourceWarning, ...]:
+    """From the root's .gitmodules and the .gitattributes of the root and of the module's directory (None: no such file)."""
+    found: list[SourceWarning] = []
+    if gitmodules is not None:
+        names = _SUBMODULE.findall(gitmodules.decode("utf-8", "replace"))
+        found.append(
+            SourceWarning("submodules", f"submodules are no part of the module nor of the mirror: {_shown(names)}")
+        )
+    patterns = [each for data in gitattributes if data for each in _LFS.findall(data.decode("utf-8", "replace"))]
+    if patterns:
+        said = "files in Git LFS are mirrored as pointers; a proxy with git-lfs serves other bytes than one without"
+        found.append(SourceWarning("lfs", f"{said}: {_shown(patterns)}"))
+    return tuple(found)
+
+
+def _shown(names: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys("".join(each for each in name if each.isprintable())[:80] for name in names))
+    more = f" and {len(distinct) - _SHOWN} more" if len(distinct) > _SHOWN else ""
+    return (", ".join(distinct[:_SHOWN]) or "(unnamed)") + more
