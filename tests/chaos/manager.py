@@ -25,6 +25,7 @@ class Manager:
         self.service, self._health, self._chance = service, health, chance
         self.ended: list[str] = []
         self._expected: set[str] = set()
+        self._paused: set[psutil.Process] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="manager", daemon=True)
 
@@ -33,9 +34,13 @@ class Manager:
         self._thread.start()
 
     def stop(self) -> None:
-        """Start nothing any more."""
+        """Start nothing any more; nothing stands still any more."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
+        for process in list(self._paused):
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def kill(self, role: str) -> None:
         """kill -9 of the role's first process alone; its children see to themselves."""
@@ -52,6 +57,7 @@ class Manager:
         name = f"paused-{process.pid}"
         with suppress(psutil.NoSuchProcess):
             process.suspend()
+            self._paused.add(process)
             if outage:
                 self._health.down(name)
             timer = threading.Timer(seconds, self._go_on, (process, name))
@@ -84,6 +90,7 @@ class Manager:
     def _go_on(self, process: psutil.Process, name: str) -> None:
         with suppress(psutil.NoSuchProcess):
             process.resume()
+        self._paused.discard(process)
         self._health.up(name)
 
     def _watch(self) -> None:

@@ -110,15 +110,16 @@ def _session(plan: Plan, world: World, postgres: Postgres | None, result: Result
     service = Service(world.url, environment, world.root / "logs", world.admin_token)
     engine = connect(postgres.url if postgres else f"sqlite:///{world.root}/data/modsync.db", pool_size=4)
     redis_url = socket_url(world.root / "data")
+    health = Health(engine, redis_url, world.url)
+    manager = Manager(service, health, random.Random(plan.seed + 1))
     try:
         service.start()
-        health = Health(engine, redis_url, world.url)
-        manager = Manager(service, health, random.Random(plan.seed + 1))
         releases = Releases(world, random.Random(plan.seed + 2), plan.releases_every, health.busy)
         client = redis.Redis.from_url(redis_url, socket_timeout=1)
         things = Surroundings(world, manager, health, releases, postgres, client, random.Random(plan.seed))
         _break_and_check(plan, things, service, engine, result)
     finally:
+        manager.stop()  # or it would start again what is stopped here
         service.stop()
         engine.dispose()
 
