@@ -202,6 +202,7 @@ class Container:
             cache_dir=self.cache_dir, timeout_seconds=settings.git.timeout_seconds, ca_file=outgoing.ca_file,
             http_proxy=outgoing.http_proxy, ssh_key_file=outgoing.ssh_key_file,
             known_hosts_file=outgoing.known_hosts_file,
+            min_free_bytes=gigabytes(settings.limits.min_free_gigabytes),
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
             # Behind an HTTP proxy it is the proxy that looks names up, and often nobody else can.
             resolver=None if settings.sandbox.enabled or outgoing.http_proxy else SystemResolver(),
@@ -229,7 +230,9 @@ class Container:
     @cached_property
     def pipeline_hook(self) -> PipelineHook:
         """Takes GitLab's pipeline webhooks."""
-        secrets = [Secret(each.id, each.value.get_secret_value().encode()) for each in self.settings.gitlab.hook_secrets]
+        secrets = [
+            Secret(each.id, each.value.get_secret_value().encode()) for each in self.settings.gitlab.hook_secrets
+        ]
         return PipelineHook(secrets, SqlWakeStore(self.engine), self.enqueuer, self.clock)
 
     @cached_property
@@ -359,6 +362,11 @@ class Container:
 def _source_options(source: Source) -> SourceOptions:
     secrets = tuple(Secret(each.id, each.value.get_secret_value().encode()) for each in source.secrets)
     return SourceOptions(source.name, source.scheme, secrets, source.allow, Policy(prereleases=source.prereleases))
+
+
+def gigabytes(number: float) -> int:
+    """In bytes."""
+    return int(number * 1_000_000_000)
 
 
 def _owner() -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from app.config_athens import Athens, ClientSetup
 from app.config_gitlab import Discovery, GitLab
 from app.config_table import SourceSecret, Table
 from app.config_types import Count, HttpUrl, Listen, Name, Network, Seconds
@@ -226,6 +227,15 @@ class Limits(Table):
     delivery_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         default=90, description="Give the days for which deliveries are kept with headers and body, 1 to 3650."
     )
+    run_days: Annotated[int, Field(ge=0, le=36500)] = Field(
+        default=730, description="Give the days for which ended runs are kept, 0 for ever; releases always stay."
+    )
+    cache_gigabytes: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        default=50.0, description="Give the gigabytes that a host's git caches may take, 0 for no limit."
+    )
+    min_free_gigabytes: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = Field(
+        default=1.0, description="Give the gigabytes that must be free on the caches' disk, 0 to fetch to the end."
+    )
 
 
 class Log(Table):
@@ -259,6 +269,8 @@ class Settings(Table):
     outgoing: Outgoing
     gitlab: GitLab
     discovery: Discovery
+    athens: Athens
+    setup: ClientSetup
     proxies: tuple[Proxy, ...]
     sources: tuple[Source, ...]
     rules: tuple[RuleTable, ...]

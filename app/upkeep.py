@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
+from app.adapters.cache_budget import Budget, evict
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.pause_store import SqlPauseStore
 from app.adapters.repository_store import SqlRepositoryStore
-from app.bootstrap import Container
+from app.adapters.retention_store import SqlRetentionStore
+from app.bootstrap import Container, gigabytes
 from app.domain.errors import SyncError
 from app.services.observe import Observer
 from app.services.pace import Pace
@@ -15,6 +20,11 @@ from app.services.reconcile import Reconcile
 from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.replay import Replay
+from app.services.retention import RunPruning
+
+log = logging.getLogger(__name__)
+
+CACHES_SECONDS = 60.0
 
 
 def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
@@ -46,6 +56,31 @@ def schedule(container: Container) -> ReconcileSchedule:
     settings = container.settings.reconcile
     options = ScheduleOptions(settings.interval_hours, settings.requests_per_second)
     return ReconcileSchedule(SqlRepositoryStore(container.engine), container.queue, container.clock, options)
+
+
+def run_pruning(container: Container) -> RunPruning:
+    """Forgets old runs."""
+    return RunPruning(SqlRetentionStore(container.engine), container.clock, container.settings.limits.run_days)
+
+
+class HostTidier:
+    """What a host's workers do for it now and then: no processes of the dead, and caches within their budget."""
+
+    def __init__(self, container: Container) -> None:
+        limits = container.settings.limits
+        self._container = container
+        self._budget = Budget(gigabytes(limits.cache_gigabytes), gigabytes(limits.min_free_gigabytes))
+        self._looked_at = float("-inf")
+
+    def __call__(self) -> None:
+        """Errors are logged: tidying can wait."""
+        self._container.tidy_host()
+        if time.monotonic() - self._looked_at > CACHES_SECONDS:
+            self._looked_at = time.monotonic()
+            try:
+                evict(self._container.cache_dir, self._budget)
+            except OSError as error:
+                log.warning("caches_not_looked_at", extra={"error": error.strerror})
 
 
 def _go_on(container: Container) -> None:

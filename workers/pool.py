@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
+from app import upkeep
 from app.adapters.job_queue import redis_for_worker
 from app.bootstrap import Container
 from workers.parent import end_with_parent
@@ -106,7 +107,7 @@ def run(container: Container, queue: str, count: int) -> None:
     """Work on `queue` with `count` processes until SIGTERM."""
     log.info("workers_started", extra={"queue": queue, "processes": count})
     _warm(container)
-    Pool(count, lambda: work(container, queue), container.tidy_host).run()
+    Pool(count, lambda: work(container, queue), upkeep.HostTidier(container)).run()
     log.info("workers_stopped", extra={"queue": queue})
 
 

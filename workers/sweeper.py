@@ -50,7 +50,7 @@ def _stopping() -> threading.Event:
 class _Sweeper:
     def __init__(self, container: Container) -> None:
         self._sweep, self._tidy, self._duty = container.sweep, container.tidy, container.sweep_duty
-        self._pausing = upkeep.pausing(container)
+        self._pausing, self._runs = upkeep.pausing(container), upkeep.run_pruning(container)
         self._pruning, self._reconcile = container.pruning, upkeep.schedule(container)
         self._tidied_at = float("-inf")
 
@@ -82,3 +82,4 @@ class _Sweeper:
             self._pruning.once()
             self._reconcile.once()
             self._pausing.wake_forgotten()
+            self._runs.once()

@@ -84,7 +84,7 @@ class SqlDeliveryStore:
             query = select(deliveries.c.id).where(old).order_by(deliveries.c.received_at).limit(limit)
             ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
             if ids:
-                _forget(connection, ids)
+                forget(connection, ids)
         return len(ids)
 
 
@@ -164,7 +164,8 @@ def _with_skew(connection: Connection, use: SecretUse) -> SecretUse:
     return SecretUse(use.source, use.secret, use.count, use.last_used_at, None if skew is None else skew / 1000)
 
 
-def _forget(connection: Connection, ids: Sequence[str]) -> None:
+def forget(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove these deliveries; one that a run refers to is emptied."""
     chosen = deliveries.c.id.in_(ids)
     referred = exists().where(delivery_runs.c.delivery == deliveries.c.id)
     key = (deliveries.c.source, deliveries.c.secret_id)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from app.adapters import git_cache
+from app.adapters.cache_budget import check_room, used
 from app.adapters.git_copy import Copy
 from app.adapters.git_env import Credential, Credentials, GitOptions, Secret, check_url
 from app.adapters.git_errors import Side, from_os
@@ -30,7 +31,9 @@ class GitDoor:
         check_url(clone_url, self._options.protocols, "clone_url_refused")
         watch = self._watch(checkpoint)
         path = git_cache.directory(self._options.cache_dir.absolute(), clone_url)
+        check_room(self._options.cache_dir, self._options.min_free_bytes)
         with git_cache.locked(path, watch):
+            used(path)
             fresh = git_cache.prepare(path, self._options, watch)
             copy = Copy(Repository(path, self._options, self._credentials, watch), path, clone_url, fresh=fresh)
             try:

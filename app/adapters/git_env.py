@@ -70,6 +70,7 @@ class GitOptions:
     tagger_email: str = "modsync@localhost"
     beat_seconds: float = 1.0  # how often the checkpoint is asked while git runs
     resolver: Resolver | None = None
+    min_free_bytes: int = 0  # less on the caches' disk, and nothing is fetched
 
 
 _SETTINGS: Pairs = [

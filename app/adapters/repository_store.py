@@ -27,13 +27,8 @@ class SqlRepositoryStore:
 
     def learn(self, limit: int) -> int:
         """See RepositoryStore."""
-        known = select(repositories.c.mirror).where(repositories.c.mirror == runs.c.mirror)
-        query = select(func.max(runs.c.id)).where(runs.c.mirror != "", ~known.exists()).group_by(runs.c.mirror)
         with writing(self._engine) as connection:
-            newest = connection.execute(query.limit(limit)).scalars().all()
-            columns = select(runs.c.mirror, runs.c.source, runs.c.target).where(runs.c.id.in_(newest))
-            rows = connection.execute(columns).mappings().all()
-            return sum(insert_ignoring(connection, repositories, _row(_of_run(row))) for row in rows)
+            return learn(connection, limit)
 
     def find(self, mirror: str) -> Repository | None:
         """See RepositoryStore."""
@@ -98,7 +93,7 @@ class SqlRepositoryStore:
         with writing(self._engine) as connection:
             _change(connection, report.mirror, **values, **({} if code else {"reconciled_at": now, "job_at": None}))
 
-    def _list(self, query: Select[tuple[str]]) -> list[str]:
+    def _list(self, query: Select[str]) -> list[str]:
         with reading(self._engine) as connection:
             return [row[0] for row in connection.execute(query)]
 
@@ -112,13 +107,23 @@ class SqlRepositoryStore:
                     yield (row["module"], row["version"]), _known_of(row)
 
 
+def learn(connection: Connection, limit: int) -> int:
+    """RepositoryStore.learn inside a transaction of the caller's."""
+    known = select(repositories.c.mirror).where(repositories.c.mirror == runs.c.mirror)
+    query = select(func.max(runs.c.id)).where(runs.c.mirror != "", ~known.exists()).group_by(runs.c.mirror)
+    newest = connection.execute(query.limit(limit)).scalars().all()
+    columns = select(runs.c.mirror, runs.c.source, runs.c.target).where(runs.c.id.in_(newest))
+    rows = connection.execute(columns).mappings().all()
+    return sum(insert_ignoring(connection, repositories, _row(_of_run(row))) for row in rows)
+
+
 def _adopted(connection: Connection, item: Item, now: datetime) -> bool:
     # No run made it: the release's row alone keeps the version at its commit from now on.
     values = {"module": item.module, "version": item.version, "run_id": "", "commit": item.commit, "pushed_at": now}
     return insert_ignoring(connection, releases, values)
 
 
-def _older_than(before: datetime) -> Select[tuple[str]]:
+def _older_than(before: datetime) -> Select[str]:
     stale = or_(repositories.c.reconciled_at.is_(None), repositories.c.reconciled_at < before)
     query = select(repositories.c.mirror).where(stale)
     return query.order_by(repositories.c.reconciled_at.nulls_first(), repositories.c.mirror)

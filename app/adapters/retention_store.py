@@ -1,0 +1,46 @@
+"""RetentionStore on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, delete, exists, select
+
+from app.adapters.database import writing
+from app.adapters.delivery_store import forget
+from app.adapters.repository_store import learn
+from app.adapters.tables import attempts, deliveries, delivery_runs, runs, steps
+
+
+class SqlRetentionStore:
+    """See RetentionStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def prune_runs(self, ended_before: datetime, limit: int) -> int:
+        """See RetentionStore."""
+        old = runs.c.ended_at.is_not(None) & (runs.c.ended_at < ended_before) & runs.c.active.is_(False)
+        query = select(runs.c.id).where(old).order_by(runs.c.ended_at).limit(limit)
+        with writing(self._engine) as connection:
+            chosen = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
+            if chosen:
+                learn(connection, 1000)  # where their releases came from has to be known without them, too
+                _remove(connection, chosen)
+        return len(chosen)
+
+
+def _remove(connection: Connection, run_ids: Sequence[str]) -> None:
+    told = select(delivery_runs.c.delivery).where(delivery_runs.c.run_id.in_(run_ids)).distinct()
+    delivery_ids = connection.execute(told).scalars().all()
+    for table in (steps, attempts, delivery_runs):
+        connection.execute(delete(table).where(table.c.run_id.in_(run_ids)))
+    connection.execute(delete(runs).where(runs.c.id.in_(run_ids)))
+    # Of webhooks, those whose own days were over were kept only for these runs.
+    over = select(deliveries.c.id).where(deliveries.c.id.in_(delivery_ids), deliveries.c.pruned)
+    if ids := connection.execute(over).scalars().all():
+        forget(connection, ids)
+    made_here = deliveries.c.id.in_(delivery_ids) & (deliveries.c.scheme == "reconcile")
+    linked = exists().where(delivery_runs.c.delivery == deliveries.c.id)
+    connection.execute(delete(deliveries).where(made_here, ~linked))
