@@ -131,3 +131,23 @@ def test_no_secret_is_anywhere(world: World, service: Service) -> None:
             content = path.read_bytes()
             for secret in world.secrets:
                 assert secret.encode() not in content, f"a secret is in {path.relative_to(world.root)}"
+
+
+def test_after_an_accepted_move_a_proxy_that_keeps_the_old_content_is_named(world: World, service: Service) -> None:
+    """The stand-in keeps what it has, as Athens does: modsync can only say how to purge it."""
+    repository = world.mirrored("moved/kept")
+    module = make_plain(world.platform, repository, "v1.0.0")
+    old = module.releases["v1.0.0"]
+    first = service.wait_for(_run(_send(world, old)), "done", "failed")
+    commit = world.platform.commit(repository, {"more.go": "package kept\n"}, "Another content")
+    world.platform.move_tag(repository, "v1.0.0", commit)
+
+    order = {"module": module.path, "version": "v1.0.0", "commit": commit, "reason": "the wrong branch was tagged"}
+    accepted = requests.post(f"{world.url}/api/moves", json=order, headers=service.authorization, timeout=10)
+    assert accepted.status_code == 202, accepted.text
+    run = service.wait_for(accepted.json()["run"], "done", "failed", "rejected")
+
+    assert run["error"]["code"] == "proxy_holds_old"
+    for part in (old.commit, commit, first["facts"]["proof"]["h1"], run["facts"]["proof"]["h1"], "@v/v1.0.0.{info,mod"):
+        assert part in run["error"]["message"]
+    assert world.gitlab.refs(f"{MIRRORS}/{repository}")["refs/tags/v1.0.0"] == commit
