@@ -29,6 +29,7 @@ from app.services.views import Page, RunSummary
 # A list needs few of a run's columns, and none of its JSON.
 _SUMMARY = [runs.c[name] for name in RunSummary.__dataclass_fields__ if name in runs.c] + [runs.c.error_message]
 _FAILED_FOR = timedelta(days=1)
+_OVERDUE = timedelta(seconds=10)
 # How many steps are looked at for a word about GitLab and the proxies: a bound, for this is asked every two seconds.
 _STEPS = 200
 
@@ -42,15 +43,18 @@ class SqlBoardStore:
     def now(self, limit: int) -> Now:
         """See BoardStore."""
         moment = self._clock.now()
-        held = runs.c.active & (runs.c.lease_until >= moment)
-        idle = runs.c.active & (runs.c.lease_until.is_(None) | (runs.c.lease_until < moment))
+        held, idle = _worked_on(moment)
+        # Between two looks at its pipeline no worker holds a run, and still it runs, but for one that is overdue.
+        overdue = runs.c.due_at.is_(None) | (runs.c.due_at <= moment - _OVERDUE)
+        waits = (runs.c.status == Status.QUEUED) | overdue
+        well = idle & runs.c.error.is_(None)
         failed = (runs.c.status == Status.FAILED) & (runs.c.ended_at >= moment - _FAILED_FOR)
         counts = SqlReadStore(self._engine, self._clock).counts()
         with reading(self._engine) as connection:
             return Now(
                 counts,
-                _summaries(connection, held, runs.c.updated_at.desc(), limit),
-                _summaries(connection, idle & runs.c.error.is_(None), runs.c.due_at, limit),
+                _summaries(connection, held | (well & ~waits), runs.c.updated_at.desc(), limit),
+                _summaries(connection, well & waits, runs.c.due_at, limit),
                 _summaries(connection, idle & runs.c.error.is_not(None), runs.c.due_at, limit),
                 _summaries(connection, failed, runs.c.ended_at.desc(), limit),
                 _seen(connection),
@@ -97,6 +101,12 @@ class SqlBoardStore:
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(runs.c.ended_at, runs.c.id).limit(limit)).mappings().all()
         return [summary(row) for row in rows]
+
+
+def _worked_on(moment: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Runs in flight that a worker holds, and those that none holds."""
+    held = runs.c.active & (runs.c.lease_until >= moment)
+    return held, runs.c.active & (runs.c.lease_until.is_(None) | (runs.c.lease_until < moment))
 
 
 def _ended_failed(since: datetime) -> list[ColumnElement[bool]]:

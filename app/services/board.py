@@ -23,7 +23,10 @@ class Seen(View):
 
 @dataclass(frozen=True, slots=True)
 class Now(View):
-    """How things stand. `blocked`: in flight, failed at least once, tried again by itself; `failed`: since yesterday."""
+    """How things stand. `running`: a worker holds it, or its pipeline goes on; `waiting`: for a worker.
+
+    `blocked`: in flight, failed at least once, tried again by itself; `failed`: since yesterday.
+    """
 
     counts: Counts
     running: tuple[RunSummary, ...]

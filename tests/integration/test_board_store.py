@@ -39,16 +39,18 @@ def test_now_tells_running_from_waiting_blocked_and_failed(stored: Stored, board
     stored.fail(broken)
     claim = stored.claim(ids["blocked"])
     stored.record(claim, Status.MIRROR, error="source_unreachable", due_at=stored.now + timedelta(minutes=1))
+    polled = stored.push(stored.claim(stored.release(version="v1.0.8").run_id))
+    stored.record(polled, Status.PIPELINE, stage=Stage.PIPELINE, due_at=stored.now + timedelta(minutes=1))
     stored.claim(ids["running"])
     now = board.now(10)
-    assert [run.id for run in now.running] == [ids["running"]]
+    assert {run.id for run in now.running} == {ids["running"], polled.run.id}
     assert [run.id for run in now.waiting] == [ids["waiting"]]
     assert [run.id for run in now.blocked] == [ids["blocked"]]
     assert [run.id for run in now.failed] == [broken]
     stored.later(86_401)
     assert board.now(10).failed == ()
     # Whose worker died waits for another one.
-    assert {run.id for run in board.now(10).waiting} == {ids["running"], ids["waiting"]}
+    assert {run.id for run in board.now(10).waiting} == {ids["running"], ids["waiting"], polled.run.id}
 
 
 def test_the_newest_word_about_gitlab_and_each_proxy(stored: Stored, board: SqlBoardStore) -> None:
