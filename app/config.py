@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.config_athens import Athens, ClientSetup
 from app.config_check import Draft, check_admin_token, check_tables
 from app.config_check_rules import check_rules
 from app.config_gitlab import Discovery, GitLab
@@ -45,6 +46,8 @@ TABLES: dict[str, type[Table]] = {
     "outgoing": Outgoing,
     "gitlab": GitLab,
     "discovery": Discovery,
+    "athens": Athens,
+    "setup": ClientSetup,
     "retry": Retries,
     "reconcile": Reconcile,
     "limits": Limits,

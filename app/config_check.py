@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.config_athens import Athens, ClientSetup, certificates
 from app.config_gitlab import Discovery, GitLab
 from app.config_models import Outgoing, Proxy, Retries, RuleTable, Source, Web
 from app.config_read import Reader, secret_keys
@@ -26,6 +28,8 @@ class Draft:
     web: Web | None
     gitlab: GitLab | None
     discovery: Discovery | None
+    athens: Athens | None
+    setup: ClientSetup | None
     outgoing: Outgoing | None
     retry: Retries | None
     proxies: tuple[Proxy, ...]
@@ -40,7 +44,18 @@ class Draft:
         """Gather the read tables (None or left out where broken) and the names as they are written."""
         same = {
             name: values[name]
-            for name in ("web", "gitlab", "discovery", "outgoing", "retry", "proxies", "sources", "rules")
+            for name in (
+                "web",
+                "gitlab",
+                "discovery",
+                "athens",
+                "setup",
+                "outgoing",
+                "retry",
+                "proxies",
+                "sources",
+                "rules",
+            )
         }
         return cls(
             reader=reader,
@@ -63,6 +78,8 @@ def check_tables(draft: Draft) -> None:
     _web(draft)
     _gitlab(draft)
     _discovery(draft)
+    _athens(draft)
+    _setup(draft)
     _times(draft)
     _ssh_key(draft)
     for proxy in draft.proxies:
@@ -106,6 +123,22 @@ def _discovery(draft: Draft) -> None:
         problem("discovery.networks", "is empty, and mode is networks", "List at least one, like 10.0.0.0/8.")
     if found.token is not None:
         _long_enough(draft.reader, "discovery", "token", found.token.get_secret_value())
+
+
+def _athens(draft: Draft) -> None:
+    """The secret is a part of an address, so it has to be one that an address can hold."""
+    if draft.athens is None or draft.athens.secret is None:
+        return
+    value = draft.athens.secret.get_secret_value()
+    _long_enough(draft.reader, "athens", "secret", value)
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
+        fix = "Use letters, digits, - and _ only, for example by: openssl rand -hex 32"
+        draft.reader.problem("athens.secret_env", "has characters that do not fit into an address", fix)
+
+
+def _setup(draft: Draft) -> None:
+    if draft.setup and draft.setup.ca_file and not certificates(draft.setup.ca_file):
+        draft.reader.problem("setup.ca_file", "has no certificate that can be read", "Name a PEM file.")
 
 
 def _times(draft: Draft) -> None:

@@ -28,8 +28,11 @@ blueprint = Blueprint("auth", __name__)
 
 # Endpoints that need no credentials: signed by themselves, harmless, or the way in.
 OPEN = frozenset(
-    {"webhooks.receive", "hooks.gitlab", "health.alive", "health.ready", "auth.login_form", "auth.login", "static"}
-)
+    {
+        "webhooks.receive", "hooks.gitlab", "athens.validate", "health.alive", "health.ready", "auth.login_form",
+        "auth.login", "setup.page", "setup.script", "static",
+    }
+)  # fmt: skip
 METRICS = "metrics.scrape"
 # Endpoints that only an administrator may use; of the others, viewers may read and operators may do.
 ADMIN = frozenset({"api.accept_move", "pages.audit", "pages.accept_move"})

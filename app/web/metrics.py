@@ -31,6 +31,9 @@ PIPELINE_EVENTS = Counter(
 DISCOVERIES = Counter(
     "modsync_discoveries", "Questions of go for a repository, by outcome.", ["outcome"], registry=_OWN
 )
+VALIDATIONS = Counter(
+    "modsync_athens_validations", "Athens' questions by answer and reason.", ["answer", "reason"], registry=_OWN
+)
 SKEW = Gauge(
     "modsync_clock_skew_seconds", "The sender's clock minus ours, in the last request that signed a time.", ["source"],
     registry=_OWN, multiprocess_mode="mostrecent",

@@ -27,6 +27,8 @@ _CSP_RQ = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# The same for everybody, with or without a session.
+_SHARED = frozenset({"setup.page", "setup.script"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,7 +40,7 @@ def nonce() -> str:
 
 
 def add_headers(response: Response) -> Response:
-    """The headers of every answer; only static files may be kept by caches."""
+    """The headers of every answer; only static files, and for minutes what is the same for all, may be kept by caches."""
     headers = response.headers
     headers["Content-Security-Policy"] = _CSP_RQ.format(nonce=nonce()) if request.blueprint == "rq_dashboard" else _CSP
     headers["X-Content-Type-Options"] = "nosniff"
@@ -47,7 +49,9 @@ def add_headers(response: Response) -> Response:
     headers["Referrer-Policy"] = "same-origin"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    if not (request.endpoint or "").endswith("static"):
+    if request.endpoint in _SHARED and response.status_code == 200:
+        headers["Cache-Control"] = "public, max-age=300"
+    elif not (request.endpoint or "").endswith("static"):
         headers["Cache-Control"] = "no-store"
     return response
 

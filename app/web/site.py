@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from app.bootstrap import Container
 from app.web import (
     api,
+    athens,
     auth,
     delivery_api,
     discovery,
@@ -23,6 +24,7 @@ from app.web import (
     pages,
     rq_board,
     security,
+    setup,
     webhooks,
 )
 from app.web.context import EXTENSION
@@ -32,7 +34,7 @@ _HERE = Path(__file__).parent
 # For everything but webhooks, which have their own setting.
 _LARGEST_FORM = 64 * 1024
 # Asked every few seconds by machines: not worth a line each. A webhook has its own (delivery_received, delivery_refused).
-_OFTEN = frozenset({"health.alive", "health.ready", "metrics.scrape", "static", "webhooks.receive"})
+_OFTEN = frozenset({"health.alive", "health.ready", "metrics.scrape", "static", "webhooks.receive", "athens.validate"})
 
 
 def build(container: Container) -> Flask:
@@ -47,8 +49,9 @@ def build(container: Container) -> Flask:
     errors.register(app)
     discovery.register(app)
     auth.register(app, container.settings)
-    for module in (webhooks, hooks, health, metrics, api, delivery_api, gitlab_api, openapi, pages):
+    for module in (webhooks, hooks, health, metrics, api, delivery_api, gitlab_api, openapi, pages, setup):
         app.register_blueprint(module.blueprint)
+    athens.register(app, container)
     rq_board.register(app, container)
     return app
 

@@ -19,6 +19,9 @@ OPEN, SIGNED, METRICS, PRIVATE = "open", "signed", "metrics", "private"
 ROUTES: dict[str, tuple[str, str]] = {
     "/webhooks/<source>": ("POST", SIGNED),
     "/hooks/gitlab": ("POST", SIGNED),
+    "/athens/validate/<secret>": ("POST", SIGNED),
+    "/setup": ("GET", OPEN),
+    "/setup.sh": ("GET", OPEN),
     "/healthz": ("GET", OPEN),
     "/readyz": ("GET", OPEN),
     "/login": ("GET POST", OPEN),
@@ -148,6 +151,10 @@ def test_a_webhook_is_asked_for_its_signature(client: FlaskClient) -> None:
 
 def test_a_pipeline_event_is_asked_for_its_signature(client: FlaskClient) -> None:
     assert client.post("/hooks/gitlab", headers=BEARER).get_json()["error"]["code"] == "bad_signature"
+
+
+def test_athens_is_asked_for_the_secret_in_its_address(client: FlaskClient) -> None:
+    assert client.post("/athens/validate/wrong", headers=BEARER, json={}).status_code == 403
 
 
 def test_metrics_are_for_near_networks(client: FlaskClient) -> None:

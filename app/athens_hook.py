@@ -1,0 +1,65 @@
+"""Builds what answers Athens' questions. Part of the composition root."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+
+from app import upkeep
+from app.adapters.access_audit import AccessAudit
+from app.adapters.read_store import SqlReadStore
+from app.adapters.repository_store import SqlRepositoryStore
+from app.bootstrap import Container
+from app.domain.admission import Admission
+from app.domain.modules import ModulePath, RuleBroken
+from app.services.reconcile_values import Repository
+from app.services.validation import Validation
+from app.services.wanted import Wanted
+
+AUDIT_FILE = "access-audit.jsonl"
+
+
+class AthensHook:
+    """One for each process: it remembers what was asked for. Nothing is built, and no thread runs, before its first use."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+
+    @cached_property
+    def audit(self) -> AccessAudit:
+        """The access audit in the data directory."""
+        return AccessAudit(self._container.settings.data_dir / AUDIT_FILE)
+
+    @cached_property
+    def validation(self) -> Validation:
+        """The service behind the hook."""
+        parts, athens = self._container, self._container.settings.athens
+        records = SqlReadStore(parts.engine, parts.clock)
+        return Validation(
+            Admission(athens.allow, athens.block), records, self._is_private, self._unknown,
+            block_moved=athens.block_moved,
+        )  # fmt: skip
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """Begins reconciles of private modules without a record."""
+        parts = self._container
+        return Wanted(self._repository_of, SqlRepositoryStore(parts.engine), parts.queue, parts.clock)
+
+    @cached_property
+    def _behind(self) -> ThreadPoolExecutor:
+        # Athens' client does not wait for Redis; what is handed over is bounded by Wanted.
+        return ThreadPoolExecutor(1, thread_name_prefix="wanted")
+
+    def _unknown(self, module: str) -> None:
+        if self.wanted.take(module):
+            self._behind.submit(self.wanted.begin, module)
+
+    def _repository_of(self, module: str) -> Repository:
+        return upkeep.reconcile(self._container).repository_of(module)
+
+    def _is_private(self, module: str) -> bool:
+        try:
+            return bool(self._container.planner.sources_of(ModulePath.parse(module).text))
+        except RuleBroken:
+            return False

@@ -1,0 +1,81 @@
+"""Answers Athens' question whether it may hand out a module version: by the configuration and the database, never GitLab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain.admission import Admission
+from app.domain.errors import SyncError
+from app.domain.run import Status
+from app.services.views import Known, RunSummary
+
+_NEWEST = 20
+_ON_ITS_WAY = frozenset({Status.PIPELINE, Status.VERIFY})
+
+
+class Records(Protocol):
+    """What the database says of a module; see queries.ReadStore. Error: store_unavailable."""
+
+    def known(self, module: str, version: str | None, limit: int) -> Known:
+        """The newest `limit` runs, and the releases."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reason`: one word for the audit. `run`: the run that decided, "" for none."""
+
+    allowed: bool
+    reason: str
+    run: str = ""
+
+
+class Validation:
+    """`is_private`: whether a rule names the module; `unknown` is told of private modules without any record."""
+
+    def __init__(
+        self, admission: Admission, records: Records, is_private: Callable[[str], bool], unknown: Callable[[str], None],
+        *, block_moved: bool = True,
+    ) -> None:  # fmt: skip
+        self._admission, self._records, self._block_moved = admission, records, block_moved
+        self._is_private, self._unknown = is_private, unknown
+
+    def ask(self, module: str, version: str) -> Verdict:
+        """The answer. No error: without the database the configuration alone decides (`unchecked`)."""
+        if refusal := self._admission.refusal(module, version):
+            return Verdict(False, refusal)
+        if not self._is_private(module):
+            return Verdict(True, "public")
+        try:
+            return self._of_private(module, version)
+        except SyncError as error:
+            if error.code != "store_unavailable":
+                raise
+            return Verdict(True, "unchecked")
+
+    def _of_private(self, module: str, version: str) -> Verdict:
+        found = self._records.known(module, version, _NEWEST)
+        runs = [run for run in found.runs if run.version == version]
+        if verdict := _by_runs(runs, self._block_moved):
+            return verdict
+        if runs or found.releases:
+            return Verdict(True, "released" if found.releases else "known", runs[0].id if runs else "")
+        other = self._records.known(module, None, 1)
+        if other.runs or other.releases:
+            return Verdict(True, "unknown_version")
+        self._unknown(module)
+        return Verdict(True, "unknown_module")
+
+
+def _by_runs(runs: Sequence[RunSummary], block_moved: bool) -> Verdict | None:
+    """What the version's runs decide; None: nothing."""
+    for run in runs:
+        if run.status in _ON_ITS_WAY:  # its own pipeline asks the proxy for it now
+            return Verdict(True, run.status.value, run.id)
+    # Not the newest run: a replay of the rightful one, after the tag was put back, has the last word.
+    last = max(runs, key=lambda run: run.updated_at, default=None)
+    if block_moved and last and last.error and last.error.code == "version_moved":
+        return Verdict(False, "moved", last.id)
+    return None
