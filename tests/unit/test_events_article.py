@@ -200,3 +200,38 @@ def test_prereleases_by_policy() -> None:
     assert isinstance(ignored, Ignored)
     assert ignored.reason == "prerelease"
     assert one(Policy(prereleases=False)).version == "v1.2.3"
+
+
+def many(**fields: Any) -> tuple[ReleaseEvent, ...]:
+    parsed = parse("article", {}, fields, Policy())
+    assert isinstance(parsed, tuple)
+    return parsed
+
+
+def test_several_releases_share_what_stands_around_the_list() -> None:
+    items = [{"module_path": f"{MODULE}/{name}", "ref": f"{name}/v1.2.3"} for name in ("sdk", "log")]
+    found = many(commit_id=SHA, repo_url="https://git.corp.example/x.git", releases=items)
+    assert [(each.module, each.ref, each.commit) for each in found] == [
+        (f"{MODULE}/sdk", "sdk/v1.2.3", SHA), (f"{MODULE}/log", "log/v1.2.3", SHA),
+    ]  # fmt: skip
+    assert {each.repo_url for each in found} == {"https://git.corp.example/x.git"}
+
+
+def test_a_release_that_stands_twice_counts_once() -> None:
+    assert len(many(releases=[BODY, BODY])) == 1
+
+
+@pytest.mark.parametrize(
+    ("releases", "field"),
+    [
+        ([], "releases"),
+        ("x", "releases"),
+        ([BODY] * 101, "releases"),
+        ([BODY, 7], "releases[1]"),
+        ([BODY, {"ref": "v1.2.3", "module_path": MODULE}], "releases[1].commit_id"),
+    ],
+)
+def test_a_list_that_is_wrong_is_refused_as_a_whole(releases: Any, field: str) -> None:
+    with pytest.raises(SyncError) as caught:
+        many(releases=releases)
+    assert (caught.value.code, caught.value.field) == ("invalid_payload", field)
