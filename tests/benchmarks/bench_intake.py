@@ -83,7 +83,9 @@ def _seconds(load: Load, what: str) -> float:
 
 
 @contextmanager
-def serving(directory: Path, environment: Mapping[str, str], *application: str, redis: bool = True) -> Iterator[WebWorld]:
+def serving(
+    directory: Path, environment: Mapping[str, str], *application: str, redis: bool = True
+) -> Iterator[WebWorld]:
     """gunicorn with modsync's own settings, with modsync or another application."""
     directory.mkdir()
     world = make_world(directory, **environment)
