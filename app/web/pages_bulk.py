@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from flask import render_template, request
 
@@ -12,7 +13,7 @@ from app.services.bulk import BATCH, Done, plan, replay_all
 from app.services.run_filter import parse_time
 from app.services.stores import ReplayOrder
 from app.web.context import container, principal, queries
-from app.web.orders import LONGEST_REASON, reason_of
+from app.web.orders import LONGEST_REASON, reason_of, wrong
 from app.web.page import blueprint, board, given
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,20 @@ def replays() -> str:
     Error: bad_request (field since).
     """
     asked = {"since": _USUAL, **given(["code", "since"])}
-    since = parse_time("since", asked["since"], container().clock.now())
+    since = _since(asked["since"])
     store = board()
     planned = plan(store, asked["code"], since) if "code" in asked else None
     return render_template(
         "replays.html", asked=asked, since=since, failures=store.failures(since), plan=planned, batch=BATCH,
         longest_reason=LONGEST_REASON,
     )  # fmt: skip
+
+
+def _since(text: str) -> datetime:
+    moment = parse_time("since", text, container().clock.now())
+    if moment is None:
+        raise wrong("since", "must be a time or an age like 24h")
+    return moment
 
 
 @blueprint.post("/replays")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tests.sandbox.modules import Release, make_plain
 from tests.sandbox.service import Service
@@ -20,7 +21,7 @@ class Told:
     delivery: str
 
 
-def send(world: World, release: Release, **fields: object) -> Delivered:
+def send(world: World, release: Release, **fields: Any) -> Delivered:
     """A rightly signed webhook."""
     return world.platform.webhook(f"{world.url}/webhooks/platform", world.secret, release, **fields)
 
