@@ -1,7 +1,7 @@
 """Reading a CI file: where it comes from, its workflow, its jobs. Only what the pre-cache template needs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,21 @@ class CiConfig:
     jobs: tuple[JobSpec, ...]
 
 
+def _no_file(_path: str) -> str | None:
+    return None
+
+
+def local_reader(world: World, project: Project, sha: str) -> Callable[[str], str | None]:
+    """Reads files beside the project's CI file, in the project that it is in."""
+    _, _, other = str(project.settings["ci_config_path"] or _DEFAULT_PATH).partition("@")
+    where = world.project(other.partition(":")[0]) if other else project
+    if where is None:
+        return _no_file
+    tip = world.repository(where).ref(f"refs/heads/{where.default_branch}") if other else None
+    commit = tip.commit if tip else sha
+    return lambda name: world.repository(where).read(commit, name.lstrip("/"))
+
+
 def ci_text(world: World, user: User, project: Project, sha: str) -> str | None:
     """The text of the CI file that applies to this commit; None when there is none.
 
@@ -39,16 +54,23 @@ def ci_text(world: World, user: User, project: Project, sha: str) -> str | None:
     return fallback.read_text() if text is None and fallback else text
 
 
-def parse(text: str, variables: Mapping[str, str], inputs: Mapping[str, Any]) -> CiConfig:
-    """The pipeline that this file makes. Raises ApiError 400 with GitLab's texts where it makes none."""
+def parse(
+    text: str, variables: Mapping[str, str], inputs: Mapping[str, Any], local: Callable[[str], str | None] = _no_file
+) -> CiConfig:
+    """The pipeline that this file makes. Raises ApiError 400 with GitLab's texts where it makes none.
+
+    `local` reads the files that it includes by `include: local`.
+    """
     try:
-        return _parse(text, variables, inputs)
+        return _parse(text, variables, inputs, local)
     except ValueError as error:
         raise base_error(str(error)) from error
 
 
-def _parse(text: str, variables: Mapping[str, str], inputs: Mapping[str, Any]) -> CiConfig:
-    document = _document(text, inputs)
+def _parse(
+    text: str, variables: Mapping[str, str], inputs: Mapping[str, Any], local: Callable[[str], str | None]
+) -> CiConfig:
+    document = _included(_document(text, inputs), local)
     workflow = document.get("workflow") or {}
     known = {**_texts(document.get("variables")), **variables}
     rule = chosen_rule(workflow.get("rules"), known)
@@ -98,6 +120,19 @@ def _document(text: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         raise base_error("Invalid configuration format")
     filled: dict[str, Any] = _interpolated(documents[0], values)
     return filled
+
+
+def _included(document: dict[str, Any], local: Callable[[str], str | None]) -> dict[str, Any]:
+    """What `include: - local:` names lies below the file's own keys; variables are merged one by one."""
+    merged: dict[str, Any] = {}
+    for entry in document.get("include") or []:
+        path = str(entry["local"])
+        text = local(path)
+        if text is None:
+            raise base_error(f"Local file `{path}` does not exist!")
+        merged |= _document(text, {})
+    variables = {**(merged.get("variables") or {}), **(document.get("variables") or {})}
+    return {**merged, **document, "variables": variables}
 
 
 def _input(name: str, spec: dict[str, Any], inputs: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.sandbox.gitlab.ci_file import CiConfig, ci_text, parse
+from tests.sandbox.gitlab.ci_file import CiConfig, ci_text, local_reader, parse
 from tests.sandbox.gitlab.ci_variables import rule_variables
 from tests.sandbox.gitlab.errors import ApiError, base_error
 from tests.sandbox.gitlab.model import Job, JobSpec, Level, Pipeline, Project, User, Variable
@@ -39,7 +39,8 @@ def create(world: World, project: Project, order: Order) -> Pipeline:
     text = ci_text(world, order.user, project, ref.commit)
     if text is None:
         raise base_error("Missing CI config file")
-    config = parse(text, rule_variables(world, project, pipeline), order.inputs)
+    local = local_reader(world, project, ref.commit)
+    config = parse(text, rule_variables(world, project, pipeline), order.inputs, local)
     _populate(world, project, pipeline, config)
     return pipeline
 
