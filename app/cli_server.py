@@ -8,11 +8,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from sqlalchemy.exc import DBAPIError
 
 from app.adapters import migrate
+from app.adapters.backup import backup
 from app.adapters.embedded_redis import server_command
 from app.adapters.job_queue import where
 from app.cli_open import json_option, open_settings
@@ -57,6 +59,14 @@ def check(ctx: click.Context, as_json: bool) -> None:
     else:
         click.echo(f"the database is at {found or 'none'}, needed is {needed}: run `modsync db upgrade`")
     ctx.exit(0 if fits else NO)
+
+
+@db.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup_command(file: Path) -> None:
+    """Copy the SQLite database to FILE while modsync works; for PostgreSQL use pg_dump."""
+    backup(open_settings().store.url, file)
+    click.echo(f"{file}: {file.stat().st_size} bytes, checked")
 
 
 @click.command("web", short_help="Serve webhooks, API and pages (gunicorn).")

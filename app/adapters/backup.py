@@ -1,0 +1,45 @@
+"""A copy of the SQLite database while it is in use; PostgreSQL has pg_dump for that."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from app.domain.errors import SyncError
+
+_PAGES = 1000  # at a time: writers get their turn in between
+
+
+def backup(url: str, target: Path) -> None:
+    """Write a checked copy of the database at `url` to `target`, which appears whole or not at all.
+
+    Errors: bad_request (PostgreSQL, or the file is there already), not_found (no database yet), store_unavailable.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise SyncError("bad_request", "this copies SQLite only: back PostgreSQL up by pg_dump --format=custom")
+    source = Path(parsed.database or "")
+    if not source.is_file():
+        raise SyncError("not_found", f"there is no database {source}")
+    if target.exists():
+        raise SyncError("bad_request", f"{target} is there already")
+    half = target.with_name(f"{target.name}.part")
+    try:
+        _copied(source, half)
+        half.rename(target)
+    except (sqlite3.Error, OSError) as error:
+        raise SyncError("store_unavailable", f"the copy failed: {error}") from error
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def _copied(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new, pages=_PAGES)
+        verdict = new.execute("PRAGMA integrity_check").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(f"the copy is not sound: {verdict}")
+        new.execute("PRAGMA journal_mode=DELETE")  # one file, without companions
