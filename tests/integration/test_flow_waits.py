@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.read_store import SqlReadStore
 from app.domain.errors import SyncError
 from app.domain.run import Status
 from tests.integration.flow_world import FlowWorld
@@ -44,3 +45,19 @@ def test_the_other_sides_wish_is_the_runs_next_time(world: FlowWorld, method: st
     assert len(world.gitlab.calls) == before  # nobody is asked before the time
     world.settle(run)
     assert world.run(run).status is Status.DONE
+
+
+def test_submodules_and_lfs_are_named_on_the_run(world: FlowWorld) -> None:
+    files = {
+        "go.mod": b"module go.example/team/thing\n", ".gitmodules": b'[submodule "x"]\n',
+        ".gitattributes": b"*.bin filter=lfs\n",
+    }  # fmt: skip
+    commit = world.source.commit(files)
+    world.source.tag("v1.1.0", commit)
+    run = world.take("v1.1.0", commit).run_id
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+    assert [each["code"] for each in world.run(run).facts["warnings"]] == ["submodules", "lfs"]
+    shown = SqlReadStore(world.engine).run(run)
+    assert shown is not None
+    assert [each["code"] for each in shown.facts.warnings] == ["submodules", "lfs"]

@@ -155,7 +155,14 @@ def _prepare(cache: SourceCopy, release: Release, at: TagAt | SyncError | None, 
         raise _other_commit(cache, release, at.commit, proof)
     directory, go_mod = _go_mod(cache, release)
     h1 = proof(cache, release, directory)
-    return Mirrored(release.tag, at.object, at.commit, directory, go_mod, h1, new=True, release=release)
+    told = _warnings(cache, release, directory)
+    return Mirrored(release.tag, at.object, at.commit, directory, go_mod, h1, new=True, release=release, warnings=told)
+
+
+def _warnings(cache: SourceCopy, release: Release, directory: str) -> tuple[SourceWarning, ...]:
+    places = dict.fromkeys([".gitattributes", f"{directory}/.gitattributes".lstrip("/")])
+    attributes = [cache.read_file(release.commit, place) for place in places]
+    return source_warnings(cache.read_file(release.commit, ".gitmodules"), attributes)
 
 
 def _other_commit(cache: SourceCopy, release: Release, found: str, proof: Proof) -> SyncError:
