@@ -25,7 +25,7 @@ Fault = Callable[[], bool]
 
 @dataclass
 class Surroundings:
-    """All that faults can be done to. `counts` says what was done how often."""
+    """All that faults can be done to. `counts` says what was done how often, `damaged` to which repositories' caches."""
 
     world: World
     manager: Manager
@@ -35,6 +35,7 @@ class Surroundings:
     redis: redis.Redis
     chance: random.Random
     counts: dict[str, int] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
 
     @property
     def kills(self) -> int:
@@ -214,8 +215,10 @@ def _damage(things: Surroundings, pattern: str, harm: Callable[[Path], None]) ->
     found = sorted((things.world.root / "data" / "cache").glob(f"*.git/{pattern}"))
     if not found:
         return False
+    path = things.chance.choice(found)
+    things.damaged |= {each for each in things.releases.repositories if f"{each.replace('/', '-')}-" in str(path)}
     with suppress(OSError):  # the cache is in use, and the file gone
-        harm(things.chance.choice(found))
+        harm(path)
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,6 +74,11 @@ class Releases:
         self._stop.set()
         self._thread.join()
 
+    def one_more(self, repositories: Iterable[str]) -> None:
+        """A last release of each of these repositories."""
+        for repository in sorted(repositories):
+            self._announce(repository, [0.0])
+
     def finish(self) -> None:
         """Wait until every webhook was accepted or given up."""
         for future in self._under_way:
@@ -87,10 +92,12 @@ class Releases:
             while self._busy():
                 if self._stop.wait(_RETRY_SECONDS / 10):
                     return
-            sent = Sent(self._release(repository))
-            self.sent.append(sent)
-            for delay in self._delays():
-                self._under_way.append(self._senders.submit(self._deliver, sent, delay))
+            self._announce(repository, self._delays())
+
+    def _announce(self, repository: str, delays: Sequence[float]) -> None:
+        sent = Sent(self._release(repository))
+        self.sent.append(sent)
+        self._under_way += [self._senders.submit(self._deliver, sent, delay) for delay in delays]
 
     def _order(self) -> Iterator[str]:
         while True:

@@ -131,6 +131,7 @@ def _break_and_check(plan: Plan, things: Surroundings, service: Service, engine:
     _break(plan, things)
     things.releases.stop()
     _heal(things)
+    things.releases.one_more(things.damaged)  # the next use of a damaged cache heals it
     things.releases.finish()
     _judge(things, service, engine, result)
     known = list(things.manager.all())
