@@ -85,9 +85,9 @@ def _facts(row: RowMapping) -> Facts:
     facts: Mapping[str, Any] = row["facts"]
     pipeline = {name: value for name, value in facts.get("pipeline", {}).items() if name not in _INTERNAL}
     verify = facts.get("verify", {})
-    found = (facts.get(name, {}) for name in ("project", "push", "proof"))
+    project, push, proof = (facts.get(name, {}) for name in ("project", "push", "proof"))
     warned, signature = tuple(facts.get("warnings", ())), facts.get("signature", {})
-    return Facts(*found, pipeline, verify, _go_sum(row, verify), warned, signature)
+    return Facts(project, push, proof, pipeline, verify, _go_sum(row, verify), warned, signature)
 
 
 def _go_sum(row: RowMapping, verify: Mapping[str, Any]) -> tuple[str, ...]:
