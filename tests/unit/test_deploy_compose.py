@@ -1,0 +1,141 @@
+"""deploy/compose.yaml and what it mounts: the Compose specification's schema, and what hardening and health ask for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.config import load_settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+NAMES = sorted(SERVICES)
+ONCE = {"owners"}
+MADE_BY_WHOEVER_INSTALLS = ("./secrets/", "./tls")
+
+
+def test_it_follows_the_compose_specification() -> None:
+    found = importlib.util.find_spec("check_jsonschema")
+    if found is None or found.origin is None:
+        pytest.skip("check-jsonschema, which carries the Compose specification's schema, is not installed")
+    import jsonschema_rs
+
+    path = Path(found.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    validator = jsonschema_rs.validator_for(json.loads(path.read_text()))
+    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    assert not validator.is_valid({"services": {"web": {"imagee": "x"}}})
+
+
+def test_all_parts_are_there() -> None:
+    parts = {"web", "worker", "backfill", "sweeper", "redis", "postgres", "athens", "nginx", "prometheus", "grafana"}
+    assert set(NAMES) - ONCE == parts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_may_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert name in ONCE or int(str(service["user"]).partition(":")[0]) > 0
+    assert re.fullmatch(r"modsync|[a-z/-]+:v?[0-9][\w.-]*", service["image"]), "an image of a version, not latest"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ONCE])
+def test_a_service_tells_its_health(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert {"interval", "timeout", "retries"} <= set(check)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_service_waits_for_is_there(name: str) -> None:
+    for other, condition in SERVICES[name].get("depends_on", {}).items():
+        needed = "service_completed_successfully" if other in ONCE else "service_healthy"
+        assert (other in SERVICES, condition["condition"]) == (True, needed)
+    assert set(SERVICES[name].get("networks", [])) <= set(COMPOSE["networks"])
+    assert set(SERVICES[name].get("secrets", [])) <= set(COMPOSE["secrets"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_service_mounts_is_there_and_only_named_volumes_are_written(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        source, _, rest = volume.partition(":")
+        if not source.startswith("."):
+            assert source in COMPOSE["volumes"]
+            continue
+        assert rest.endswith(":ro"), volume
+        assert source.startswith(MADE_BY_WHOEVER_INSTALLS) or (DEPLOY / source).exists(), volume
+
+
+def test_no_secret_is_in_a_file() -> None:
+    assert all(secret["file"].startswith("./secrets/") for secret in COMPOSE["secrets"].values())
+    for service in SERVICES.values():
+        for key, value in service.get("environment", {}).items():
+            assert not re.search("PASSWORD|SECRET|TOKEN", key) or str(value).startswith("/run/secrets/"), key
+    for path in (DEPLOY / "athens" / "athens.env", DEPLOY / "compose.yaml"):
+        assert not re.search(r"(?i)(password|token|secret)\w*=\S|://[^/\s:]+:[^@\s]+@|VALIDATOR=", path.read_text())
+
+
+def test_only_nginx_is_open_to_others() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert ports.pop("nginx") == ["443:443"]
+    assert all(port.startswith("127.0.0.1:") for each in ports.values() for port in each)
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    assert {name for name in NAMES if SERVICES[name].get("networks") == ["inside"]} == {
+        "redis",
+        "postgres",
+        "prometheus",
+    }
+
+
+def test_redis_keeps_what_it_was_given() -> None:
+    assert " ".join(SERVICES["redis"]["command"]).startswith("redis-server --appendonly yes --appendfsync everysec")
+
+
+def test_the_processes_are_the_procfiles() -> None:
+    lines = dict(line.split(": exec .venv/bin/modsync ") for line in (ROOT / "Procfile").read_text().splitlines())
+    lines.pop("redis")  # a server of its own here
+    assert {name: " ".join(SERVICES[name]["command"]) for name in lines} == lines
+
+
+def test_its_configuration_is_good(tmp_path: Path) -> None:
+    raw = (DEPLOY / "compose" / "modsync.toml").read_text()
+    for name in re.findall(r'"/run/secrets/([\w-]+)"', raw):
+        assert name in SERVICES["web"]["secrets"]
+        (tmp_path / name).write_text("a-secret-for-the-tests-of-compose")
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "modsync.toml").write_text(raw.replace("/run/secrets", str(tmp_path)))
+    settings = load_settings(tmp_path / "modsync.toml", {})
+    assert settings.warnings == ()
+    assert str(settings.data_dir) == "/var/lib/modsync"
+    assert COMPOSE["networks"]["inside"]["ipam"]["config"][0]["subnet"] in map(str, settings.access.metrics_networks)
+
+
+def test_prometheus_asks_services_that_are_there() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    targets = [
+        target for job in config["scrape_configs"] for each in job["static_configs"] for target in each["targets"]
+    ]
+    assert {target.partition(":")[0] for target in targets} == {"web", "athens", "127.0.0.1"}
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())
+    assert source["datasources"][0]["url"] == "http://prometheus:9090"
+
+
+def test_athens_writes_where_volumes_are() -> None:
+    lines = [line for line in (DEPLOY / "athens/athens.env").read_text().splitlines() if line and line[0] != "#"]
+    values = dict(line.split("=", 1) for line in lines)
+    mounted = [volume.split(":")[1] for volume in SERVICES["athens"]["volumes"]]
+    for key in ("ATHENS_DISK_STORAGE_ROOT", "ATHENS_GOGET_DIR", "HOME"):
+        assert values[key] in mounted
+    assert values["ATHENS_DOWNLOAD_MODE"].removeprefix("file:") in mounted
+    assert Path(SERVICES["athens"]["environment"]["ATHENS_NETRC_PATH"]).name in SERVICES["athens"]["secrets"]
