@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -78,7 +78,7 @@ def is_weblink(value: object) -> bool:
 
 
 @blueprint.app_context_processor
-def shared() -> Mapping[str, Any]:
+def shared() -> dict[str, Any]:
     """What each template may use."""
     role = principal().role if "principal" in g else None
     return {

@@ -1,0 +1,165 @@
+"""The pages without a browser: what they say when something is away, whom they show buttons, what they never do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import update
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.adapters import migrate
+from app.adapters.database import writing
+from app.adapters.tables import runs
+from app.bootstrap import Container
+from app.domain.access import Role
+from tests.integration.web_world import BEARER, BROWSER, release, signed, write_settings
+
+PAGES = ("/", "/releases", "/modules", "/mirrors", "/deliveries", "/sources", "/replays")
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    """Without Redis: nothing here needs a queue."""
+    settings = write_settings(tmp_path)
+    migrate.upgrade(settings.store.url)
+    return Container(settings)
+
+
+@pytest.fixture
+def app(container: Container) -> Flask:
+    return create_app(container)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def page(client: FlaskClient, path: str, token: str = "") -> TestResponse:
+    headers = {"Authorization": f"Bearer {token}"} if token else BEARER
+    return client.get(path, headers={**BROWSER, **headers})
+
+
+def a_run(client: FlaskClient, **body: str) -> tuple[str, str]:
+    """(run, delivery) of a release that waits for ever."""
+    raw = release(**body)
+    answer = client.post("/webhooks/platform", data=raw, headers=signed(raw)).get_json()
+    return answer["runs"][0]["id"], answer["delivery"]
+
+
+def change(container: Container, run: str, **values: object) -> None:
+    """Change a run behind the application's back."""
+    with writing(container.engine) as connection:
+        connection.execute(update(runs).where(runs.c.id == run).values(values))
+
+
+def test_without_redis_all_is_shown_and_redis_is_said_to_be_away(client: FlaskClient) -> None:
+    run, _ = a_run(client)
+    text = page(client, "/").text
+    assert re.search(r'<li class="bad"><strong>Redis</strong>', text)
+    assert f'href="/runs/{run}"' in text
+    assert re.search(r'<li class="unknown"><strong>GitLab</strong>.*?not checked yet', text, re.DOTALL)
+
+
+def test_without_the_database_the_first_page_says_what_to_do(client: FlaskClient, container: Container) -> None:
+    database = Path(container.settings.store.url.removeprefix("sqlite:///"))
+    container.engine.dispose()
+    for each in database.parent.glob(f"{database.name}*"):
+        each.unlink()
+    database.write_bytes(b"this is no database, and it is longer than a header" * 10)
+    answer = page(client, "/")
+    assert answer.status_code == 200
+    assert "Check the database" in answer.text
+    assert re.search(r'<li class="bad"><strong>Database</strong>', answer.text)
+    other = page(client, "/releases")
+    assert (other.status_code, "Check the database" in other.text) == (503, True)
+
+
+def test_a_viewer_sees_all_and_no_button_that_would_be_refused(client: FlaskClient, container: Container) -> None:
+    viewer, _ = container.access.create_token("looks", Role.VIEWER, 1, "test")
+    operator, _ = container.access.create_token("does", Role.OPERATOR, 1, "test")
+    run, delivery = a_run(client)
+    for path, action in ((f"/runs/{run}", f"/runs/{run}/cancel"), (f"/deliveries/{delivery}", "/redeliver")):
+        shown = page(client, path, viewer)
+        assert shown.status_code == 200
+        assert action not in shown.text
+        assert action in page(client, path, operator).text
+    assert "Your role is viewer" in page(client, f"/runs/{run}", viewer).text
+
+
+def test_only_an_administrator_is_offered_a_move(client: FlaskClient, container: Container) -> None:
+    operator, _ = container.access.create_token("does", Role.OPERATOR, 1, "test")
+    run, _ = a_run(client)
+    change(container, run, status="rejected", active=False, error="version_moved")
+    assert "accept-move" in page(client, f"/runs/{run}").text
+    refused = page(client, f"/runs/{run}", operator).text
+    assert "/accept-move" not in refused
+    assert "Only an administrator can accept" in refused
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_anything_inline_or_from_elsewhere(client: FlaskClient, path: str) -> None:
+    a_run(client)
+    text = page(client, path).text
+    assert not re.search(r"<script(?! src=\"/static/)", text)
+    assert not re.search(r"\s(?:style|on[a-z]+)=", text)
+    assert not re.search(r"""(?:src|href|action)=["'](?:https?:)?//""", text)
+
+
+def test_what_a_source_was_warned_of_is_said(client: FlaskClient, container: Container) -> None:
+    run, _ = a_run(client)
+    change(container, run, facts={"warnings": [{"code": "submodules", "message": "go leaves <them> out"}]})
+    assert "<code>submodules</code> go leaves &lt;them&gt; out" in page(client, f"/runs/{run}").text
+
+
+def test_a_link_that_is_no_web_address_is_only_text(client: FlaskClient, container: Container) -> None:
+    run, _ = a_run(client)
+    facts = {
+        "project": {"url": "javascript:alert(1)", "path": "x"},
+        "pipeline": {"id": 1, "url": "javascript:alert(2)"},
+    }
+    change(container, run, facts=facts)
+    assert "javascript:" not in re.sub(r"<code>.*?</code>", "", page(client, f"/runs/{run}").text)
+
+
+def test_a_search_by_id_goes_to_the_run_and_a_wrong_field_is_422(client: FlaskClient) -> None:
+    run, _ = a_run(client)
+    found = page(client, f"/releases?q={run}-1-1")
+    assert (found.status_code, found.location) == (303, f"/runs/{run}-1-1")
+    wrong = page(client, "/releases?status=lost")
+    assert (wrong.status_code, "none of queued" in wrong.text) == (422, True)
+
+
+def test_pages_of_a_list_follow_each_other_and_keep_the_filter(client: FlaskClient) -> None:
+    for patch in range(52):
+        a_run(client, version=f"v1.0.{patch}")
+    first = page(client, "/releases?source=platform").text
+    following = re.search(r'href="(/releases\?[^"]*)" rel="next"', first)
+    assert following
+    second = page(client, following[1].replace("&amp;", "&")).text
+    rows = [re.findall(r'class="row" href="/runs/(\w+)"', text) for text in (first, second)]
+    assert [len(each) for each in rows] == [50, 2]
+    assert len(set(rows[0]) | set(rows[1])) == 52
+    assert "source=platform" in following[1]
+    assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({}, "run"),
+        ({"run": "nonsense"}, "run"),
+        ({"run": ["r" + "0" * 19] * 51}, "run"),
+        ({"reason": "x" * 501}, "run"),
+    ],
+)
+def test_a_bulk_replay_that_names_nothing_or_too_much_is_refused(
+    client: FlaskClient, form: dict[str, str], field: str
+) -> None:
+    answer = client.post("/replays", data=form, headers=BEARER)
+    assert (answer.status_code, answer.get_json()["error"]["field"]) == (422, field)
