@@ -50,10 +50,7 @@ class Reconcile:
         if not sources:
             raise SyncError("no_rule", f"no rule matches {module}")
         target = self._planner.target(sources[0], module, None, None)
-        noted = self._store.find(target.mirror)
-        found = noted or Repository(target.mirror, sources[0], target.clone_url)
-        self._store.note(found)
-        return found
+        return self._store.find(target.mirror) or Repository(target.mirror, sources[0], target.clone_url)
 
     def by_mirror(self, mirror: str, order: Order) -> Report:
         """Reconcile a known repository. Error: not_found."""
@@ -71,6 +68,7 @@ class Reconcile:
                 raise
             report = Report(repository.mirror, repository.clone_url, error=(error.code, error.message))
         if not order.dry_run:
+            self._store.note(repository)  # not before: the schedule would compare it at the same time
             self._store.finish(report, self._clock.now())
         told = {"mirror": report.mirror, "tags": report.tags, "runs": len(report.runs), **report.counts}
         log.info("reconciled", extra={**told, "error": report.error[0] if report.error else ""})
