@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
@@ -15,6 +16,8 @@ from app.domain.modules import ModulePath, RuleBroken
 from app.services.reconcile_values import Repository
 from app.services.validation import Validation
 from app.services.wanted import Wanted
+
+log = logging.getLogger(__name__)
 
 AUDIT_FILE = "access-audit.jsonl"
 
@@ -53,7 +56,13 @@ class AthensHook:
 
     def _unknown(self, module: str) -> None:
         if self.wanted.take(module):
-            self._behind.submit(self.wanted.begin, module)
+            self._behind.submit(self._begin, module)
+
+    def _begin(self, module: str) -> None:
+        try:
+            self.wanted.begin(module)
+        except Exception:
+            log.exception("wanted_defect")  # a pool's thread would keep it to itself
 
     def _repository_of(self, module: str) -> Repository:
         return upkeep.reconcile(self._container).repository_of(module)

@@ -25,13 +25,17 @@ _MINUTE = timedelta(minutes=1)
 class Noted(Protocol):
     """The repositories; see reconcile_values.RepositoryStore. Error: store_unavailable."""
 
+    def note(self, repository: Repository) -> None:
+        """Add it to the list, or correct it there."""
+        ...
+
     def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
         """Mark that a job was enqueued; False when somebody else was faster."""
         ...
 
 
 class Wanted:
-    """`repository_of` finds and notes a module's repository (errors: no_rule, clone_url_refused); threads may share it.
+    """`repository_of` finds a module's repository (errors: no_rule, clone_url_refused); threads may share it.
 
     `remember`: asked modules are remembered for an hour, at most so many; `a_minute`: jobs that this process may start.
     """
@@ -75,8 +79,11 @@ class Wanted:
     def _begin(self, module: str, now: datetime) -> bool:
         found = self._repository_of(module)
         fresh = found.reconciled_at is not None and now - found.reconciled_at < _AGAIN
+        if fresh:
+            return False
+        self._store.note(found)
         # The row decides between processes and hosts.
-        if fresh or not self._store.give_job(found.mirror, now - _AGAIN, now):
+        if not self._store.give_job(found.mirror, now - _AGAIN, now):
             return False
         digest = hashlib.sha256(found.mirror.encode()).hexdigest()[:16]
         self._queue.call(JOB, found.mirror, f"reconcile-{digest}-{int(now.timestamp())}", Lane.BACKFILL)

@@ -59,10 +59,14 @@ class World:
         self.clock, self.jobs = Clock(), list[str]()
         self.reconciled: datetime | None = None
         self.given: set[str] = set()
+        self.noted = ""
         self.wanted = Wanted(self.repository, self, self, self.clock, remember=5, a_minute=3)
 
     def repository(self, module: str) -> Repository:
         return Repository(f"mirrors/{module}", "platform", "https://git.example/x.git", reconciled_at=self.reconciled)
+
+    def note(self, repository: Repository) -> None:
+        self.noted = repository.mirror
 
     def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
         new = mirror not in self.given
