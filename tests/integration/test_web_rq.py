@@ -13,7 +13,7 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from tests.integration.web_world import BEARER, BROWSER, Answer, WebWorld, redis_url, release, running
+from tests.integration.web_world import BEARER, BROWSER, Answer, WebWorld, redis_url, release, running, until
 
 BOARD = "/rq/0"
 
@@ -28,6 +28,13 @@ def redis(web: WebWorld) -> Redis:
     return Redis.from_url(redis_url(web))
 
 
+def queued(web: WebWorld, redis: Redis, version: str) -> str:
+    """A run whose job is in Redis: the request itself does not wait for that."""
+    run = str(web.deliver(release(version=version)).json["runs"][0]["id"])
+    until(lambda: redis.lpos("rq:queue:live", f"{run}-1-1") is not None)
+    return run
+
+
 def post(web: WebWorld, path: str) -> Answer:
     return web.ask("POST", f"/rq{path}", b"", {**web.cookie(), "Sec-Fetch-Site": "same-origin"})
 
@@ -39,8 +46,8 @@ def test_its_pages_work_behind_the_login_only(web: WebWorld, path: str) -> None:
     assert web.ask("GET", f"/rq{path}", headers=web.cookie()).status == 200
 
 
-def test_a_release_is_a_job_with_the_same_id(web: WebWorld) -> None:
-    run = web.deliver(release(version="v1.0.1")).json["runs"][0]["id"]
+def test_a_release_is_a_job_with_the_same_id(web: WebWorld, redis: Redis) -> None:
+    run = queued(web, redis, "v1.0.1")
     jobs = web.get(f"{BOARD}/data/jobs/live/queued/200/asc/1.json").json["jobs"]
     assert f"{run}-1-1" in {job["id"] for job in jobs}
     assert web.get(f"{BOARD}/data/job/{run}-1-1.json").json["status"] == "queued"
@@ -117,7 +124,7 @@ def test_a_job_that_is_not_ours_is_not_requeued(web: WebWorld, redis: Redis) -> 
 
 @pytest.mark.parametrize("path", ["/requeue/live", "/queue/live/failed/empty", "/queue/live/queued/empty"])
 def test_what_goes_past_the_database_is_off(web: WebWorld, redis: Redis, path: str) -> None:
-    web.deliver(release(version="v1.2.0"))
+    queued(web, redis, "v1.2.0")
     before = redis.llen("rq:queue:live")
     answer = post(web, path)
     assert (answer.status, answer.json["error"]["code"]) == (422, "bad_request")
@@ -126,7 +133,7 @@ def test_what_goes_past_the_database_is_off(web: WebWorld, redis: Redis, path: s
 
 
 def test_deleting_a_job_is_off(web: WebWorld, redis: Redis) -> None:
-    run = web.deliver(release(version="v1.3.0")).json["runs"][0]["id"]
+    run = queued(web, redis, "v1.3.0")
     assert post(web, f"/job/{run}-1-1/delete").status == 422
     assert redis.exists(f"rq:job:{run}-1-1")
 
@@ -150,7 +157,7 @@ class Evil:
 
 
 def test_nothing_from_redis_is_unpickled(web: WebWorld, redis: Redis, tmp_path: Path) -> None:
-    run = web.deliver(release(version="v1.5.0")).json["runs"][0]["id"]
+    run = queued(web, redis, "v1.5.0")
     mark = tmp_path / "unpickled"
     for name in ("meta", "data", "result"):
         redis.hset(f"rq:job:{run}-1-1", name, pickle.dumps(Evil(mark)))
