@@ -33,7 +33,8 @@ def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
     gitlab = settings.gitlab.url.rstrip("/")
     pace = Pace(settings.reconcile.requests_per_second / max(1, workers))
     observer = Observer(
-        container.git, container.proxies, pace, lambda mirror: f"{gitlab}/{mirror}.git", lambda: _go_on(container)
+        container.git, container.registries, container.proxies, pace, lambda mirror: f"{gitlab}/{mirror}.git",
+        lambda: _go_on(container),
     )  # fmt: skip
     replay = Replay(SqlReplayStore(container.engine), container.queue, container.clock, container.planner.today)
     store = SqlIntakeStore(container.engine)

@@ -101,9 +101,13 @@ class SqlRepositoryStore:
         columns = (releases, runs.c.status, runs.c.error, runs.c.id.label("run"))
         query = select(*columns).join(runs, runs.c.id == releases.c.run_id, isouter=True)
         for start in range(0, len(modules), _CHUNK):
+            some = modules[start : start + _CHUNK]
             with reading(self._engine) as connection:
-                some = query.where(releases.c.module.in_(modules[start : start + _CHUNK]))
-                for row in connection.execute(some).mappings():
+                # A run whose event named no commit holds its release only once a worker knows it.
+                waiting = select(runs).where(runs.c.active, runs.c.version.is_not(None), runs.c.module.in_(some))
+                for run in connection.execute(waiting).mappings():
+                    yield (run["module"], run["version"]), Known(run["commit"], run["id"], Status(run["status"]))
+                for row in connection.execute(query.where(releases.c.module.in_(some))).mappings():
                     yield (row["module"], row["version"]), _known_of(row)
 
 

@@ -82,19 +82,23 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One repository. `served` holds the versions of each module that the proxy lists; a module not in it was not asked for."""
+    """One repository. `served` holds the versions of each module that the proxy lists; a module not in it was not asked for.
+
+    A commit "" of `source` is not known without a download: a registry's. `listed`: its versions, as it names them.
+    """
 
     source: Mapping[str, TagAt]
     mirror: Mapping[str, TagAt]
     served: Mapping[str, frozenset[str]]
     known: Mapping[tuple[str, str], Known]
+    listed: frozenset[str] = frozenset()
 
 
 ModuleOf = Callable[[str, Version], str | None]
 """(directory, version) -> the module path, None when no rule gives one."""
 
 
-def named(tag: str, module_of: ModuleOf, known: Mapping[tuple[str, str], Known], *, prereleases: bool) -> Named | None:
+def named(tag: str, module_of: ModuleOf, observed: Observed, *, prereleases: bool) -> Named | None:
     """The version that a tag names; None for one that is no version, or a prerelease that nobody wants."""
     try:
         subdir, version = split_tag(tag)
@@ -105,7 +109,7 @@ def named(tag: str, module_of: ModuleOf, known: Mapping[tuple[str, str], Known],
     major = int(version.major[1:])
     old = module_of(subdir, Version.parse("v1.0.0")) if major >= 2 and not subdir else None
     incompatible = version.text + INCOMPATIBLE
-    if old and _calls_incompatible(old, version.major, known):
+    if old and (incompatible in observed.listed or _calls_incompatible(old, version.major, observed.known)):
         return Named(tag, subdir, old, incompatible)
     return Named(tag, subdir, module_of(subdir, version) or "", version.text)
 
@@ -124,7 +128,7 @@ def compare(
     `makes_tags`: the source need not have the tags of what was released, for modsync makes them.
     """
     tags = sorted({*observed.source, *observed.mirror})
-    names = [each for tag in tags if (each := named(tag, module_of, observed.known, prereleases=prereleases))]
+    names = [each for tag in tags if (each := named(tag, module_of, observed, prereleases=prereleases))]
     items = [item for each in names if (item := _judged(each, observed, makes_tags))]
     found = {(each.module, each.version) for each in names}
     items += [*_vanished(observed, found, makes_tags), *_extra_in_proxy(observed, found)]
@@ -143,7 +147,7 @@ def _judged(name: Named, observed: Observed, makes_tags: bool) -> Item | None:
         return _item(Finding.NOT_A_COMMIT, name, "", f"the source's tag names {at.object}", known)
     if not name.module:
         return _item(Finding.NO_MODULE, name, at.commit, "no rule gives this tag a module path", known)
-    if known and known.is_released and known.commit and known.commit != at.commit:
+    if known and known.is_released and known.commit and at.commit not in ("", known.commit):
         return _item(
             Finding.MOVED, name, at.commit, f"released at {known.commit}, the source's tag is at {at.commit}", known
         )
@@ -162,7 +166,7 @@ def _without_source(name: Named, observed: Observed, known: Known | None, makes_
 
 def _against_mirror(name: Named, commit: str, observed: Observed, known: Known | None) -> Item | None:
     there = observed.mirror.get(name.tag)
-    if there is not None and there.commit != commit:
+    if there is not None and commit not in ("", there.commit):
         said = f"the source's tag is at {commit}, the mirror's at {there.commit or there.object}"
         return _item(Finding.DIFFERS, name, commit, said, known)
     if known and known.status in ACTIVE:
@@ -180,7 +184,13 @@ def _against_proxy(name: Named, commit: str, observed: Observed, known: Known | 
         return _item(Finding.MISSING_IN_PROXY, name, commit, "", known)
     if known and known.status is not None and known.status is not Status.DONE:
         return _item(Finding.MISSING_IN_PROXY, name, commit, f"run {known.run} ended with {known.error}", known)
-    return None if known and known.is_released else _item(Finding.ADOPTED, name, commit, "", known)
+    if known and known.is_released:
+        return None
+    if not commit:
+        return _item(
+            Finding.MISSING_IN_PROXY, name, commit, "its content has to be compared with the registry's", known
+        )
+    return _item(Finding.ADOPTED, name, commit, "", known)
 
 
 def _vanished(observed: Observed, names: set[tuple[str, str]], makes_tags: bool) -> Iterator[Item]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from app.domain.errors import SyncError
+from app.domain.modules import Version
 from app.domain.refs import TagAt
 from app.services.pace import Pace
 from app.services.ports import Checkpoint, Git, GoProxy
 from app.services.reconcile_values import Repository
+from app.services.registry import Registries
 
 Tags = dict[str, TagAt]
 
@@ -17,15 +19,20 @@ class Observer:
     """`mirror_url` makes the push URL of a mirror that was never seen; `checkpoint` breaks off when we have to end."""
 
     def __init__(
-        self, git: Git, proxies: Mapping[str, GoProxy], pace: Pace, mirror_url: Callable[[str], str],
-        checkpoint: Checkpoint = lambda: None,
+        self, git: Git, registries: Registries, proxies: Mapping[str, GoProxy], pace: Pace,
+        mirror_url: Callable[[str], str], checkpoint: Checkpoint = lambda: None,
     ) -> None:  # fmt: skip
+        self._registries = registries
         self._git, self._proxies, self._pace = git, proxies, pace
         self._mirror_url, self._checkpoint = mirror_url, checkpoint
 
     def tags(self, repository: Repository) -> tuple[Tags, Tags]:
-        """The tags (short names) at the source and in the mirror; a mirror that does not exist has none."""
-        source = self._tags(repository.clone_url, mirror=False)
+        """The tags (short names) at the source and in the mirror; a mirror that does not exist has none.
+
+        Of a registry the object is the version as it names it, and the commit is "".
+        """
+        url = repository.clone_url
+        source = self._listed(url) if self._registries.knows(url) else self._tags(url, mirror=False)
         try:
             mirror = self._tags(repository.mirror_url or self._mirror_url(repository.mirror), mirror=True)
         except SyncError as error:
@@ -43,6 +50,17 @@ class Observer:
                 self._ready()
                 found[module] = frozenset(proxy.list(module))
         return found
+
+    def registry_module(self, repository: Repository) -> str | None:
+        """The one module of a registry's address; None for a git repository."""
+        url = repository.clone_url
+        return self._registries.module(url).text if self._registries.knows(url) else None
+
+    def _listed(self, url: str) -> Tags:
+        """By the tags that their versions have in the mirror; their commits are not known before they are made."""
+        self._ready()
+        versions = [Version.parse(text) for text in self._registries.versions(url)]
+        return {version.tag_part: TagAt(version.text, "") for version in versions if not version.is_pseudo}
 
     def _tags(self, url: str, *, mirror: bool) -> Tags:
         self._ready()

@@ -94,12 +94,15 @@ class Reconcile:
         known = self._store.known(sorted(modules))
         served = self._observer.served(self._proxies(repository, modules))
         items = compare(
-            Observed(source, mirror, served, known), module_of, prereleases=self._planner.wants_prereleases(repository.source),
+            Observed(source, mirror, served, known, frozenset(at.object for at in source.values())), module_of,
+            prereleases=self._planner.wants_prereleases(repository.source),
             makes_tags=self._makes_tags(repository, modules),
         )  # fmt: skip
         return [item for item in items if _asked(item, order)], len(source)
 
     def _module(self, repository: Repository, places: Places, subdir: str, version: Version) -> str | None:
+        if only := self._observer.registry_module(repository):
+            return None if subdir else only
         major = int(version.major[1:])
         if prefix := places.prefixes.get(subdir):
             return f"{prefix}/v{major}" if major >= 2 else prefix

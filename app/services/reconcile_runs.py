@@ -60,7 +60,7 @@ class RunMaker:
 
     def _planned(self, repository: Repository, item: Item, actor: str) -> PlannedRun | None:
         event = ReleaseEvent(
-            module=item.module, ref=item.tag, is_tag=True, commit=item.commit, version=item.version,
+            module=item.module, ref=item.tag, is_tag=True, commit=item.commit or None, version=item.version,
             repo_url=repository.clone_url, subdir=item.subdir,
         )  # fmt: skip
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -39,6 +39,15 @@ class Registries:
         """True when this is a module's address in a registry, not a git repository."""
         return self._base(clone_url) is not None
 
+    def module(self, clone_url: str) -> ModulePath:
+        """The module whose address in a registry this is."""
+        return ModulePath.unescape(clone_url.removeprefix(f"{self._base(clone_url) or ''}/"))
+
+    def versions(self, clone_url: str) -> Sequence[str]:
+        """The versions that the registry lists. Errors: registry_wrong, source_unreachable, source_denied."""
+        with _as_source():
+            return self._registries[self._base(clone_url) or ""].list(self.module(clone_url).text)
+
     def bring(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt:
         """Fetch the version of a tag, make its commit and its tag in the cache.
 
@@ -46,7 +55,7 @@ class Registries:
         h1: nothing may be pushed), source_unreachable, source_denied, disk_full.
         """
         base = self._base(clone_url) or ""
-        module = ModulePath.unescape(clone_url.removeprefix(f"{base}/"))
+        module = self.module(clone_url)
         version = _version(module, tag)
         if version.is_pseudo:
             raise SyncError("not_reproducible", f"{module}@{version}: a pseudo-version names a commit of another place")

@@ -9,12 +9,15 @@ from app.adapters.repository_store import SqlRepositoryStore
 from app.domain.ids import make_id
 from app.domain.routing import Rule
 from app.domain.run import Run
+from app.services.checksum import zip_sums
 from app.services.observe import Observer
 from app.services.pace import Pace
 from app.services.planning import Planner, SourceOptions
+from app.services.ports import GoProxy
 from app.services.reconcile import Order, Reconcile
 from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_values import Report
+from app.services.registry import Registries
 from app.services.replay import Replay
 from app.services.run_filter import RunFilter
 from app.services.stores import IntakeStore
@@ -32,6 +35,7 @@ class ReconcileWorld(FlowWorld):
         super().__init__(directory, url)
         sources = {"platform": SourceOptions("platform", "article", (), allow=("https://git.example/**",))}
         self.planner = Planner(sources, rules, self.new_id)
+        self.registries: dict[str, GoProxy] = {}
         self.repositories = SqlRepositoryStore(self.engine)
 
     def new_id(self, prefix: str) -> str:
@@ -41,7 +45,10 @@ class ReconcileWorld(FlowWorld):
 
     def service(self, store: IntakeStore | None = None) -> Reconcile:
         """Reconcile over this world's doubles."""
-        observer = Observer(self.git, {"default": self.proxy}, Pace(0), lambda path: f"{self.gitlab.url}/{path}.git")
+        registries = Registries(self.registries, zip_sums, lambda *_: "")
+        observer = Observer(
+            self.git, registries, {"default": self.proxy}, Pace(0), lambda path: f"{self.gitlab.url}/{path}.git"
+        )
         replay = Replay(self.replays, self.queue, self.clock, self.planner.today)
         maker = RunMaker(
             self.planner, store or SqlIntakeStore(self.engine), replay, self.queue, self.clock, self.new_id

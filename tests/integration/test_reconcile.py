@@ -10,9 +10,11 @@ from app.adapters.intake_store import SqlIntakeStore
 from app.domain.errors import SyncError
 from app.domain.routing import Rule
 from app.domain.run import Lane, Status
+from app.services.ports import ProxyInfo
 from app.services.reconcile import Order
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.stores import NewDelivery, PlannedRun, Receipt
+from tests.contract.fake_go_proxy import FakeGoProxy
 from tests.integration.flow_world import MIRROR, MODULE, SOURCE, CrashError, Fuse
 from tests.integration.reconcile_world import ReconcileWorld
 
@@ -201,6 +203,34 @@ class DyingStore(SqlIntakeStore):
         if self.batches == 2:
             raise CrashError("between two batches")
         return super().record(delivery, planned)
+
+
+def test_a_registry_s_list_is_its_tags(tmp_path: Path) -> None:
+    rules = [
+        Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone="https://git.example/go", content="goproxy")
+    ]
+    world = ReconcileWorld(tmp_path, rules=rules)
+    registry = FakeGoProxy()
+    world.registries["https://git.example/go"] = registry
+    for version in ("v1.0.0", "v1.1.0", "v2.0.0+incompatible"):
+        registry.hold(MODULE, ProxyInfo(version, None, None), b"", b"")
+    world.mirror.commits = dict(world.source.commits)
+    world.mirror.refs["refs/tags/v1.0.0"] = world.commit
+    world.cache("v1.0.0")
+
+    report = world.reconcile(dry_run=True)
+    assert {(item.module, item.version, str(item.finding)) for item in report.items} == {
+        (MODULE, "v1.0.0", "missing_in_proxy"),  # nobody knows yet whether the mirror's content is the registry's
+        (MODULE, "v1.1.0", "missing_in_mirror"),
+        (MODULE, "v2.0.0+incompatible", "missing_in_mirror"),
+    }
+    service = world.service()
+    begun = [world.run(run) for run in service.one(service.repository_of(MODULE), Order()).runs]
+    assert {(run.version, run.commit, run.target.content) for run in begun} == {
+        ("v1.0.0", "", "goproxy"), ("v1.1.0", "", "goproxy"), ("v2.0.0+incompatible", "", "goproxy"),
+    }  # fmt: skip
+    assert world.found(world.reconcile(dry_run=True)).keys() == {run.version for run in begun}
+    assert {item.finding for item in world.reconcile(dry_run=True).items} == {"waiting"}
 
 
 def test_killed_between_two_batches_nothing_is_lost_or_done_twice(world: ReconcileWorld) -> None:
