@@ -103,7 +103,7 @@ class Stage:
 
     def working_processes(self) -> set[int]:
         """The process ids of the workers that there are."""
-        return {child.pid for child in self.first("worker").children()}
+        return {child.pid for role in ("worker", "backfill") for child in self.first(role).children()}
 
     def jobs_taken(self) -> list[str]:
         """What RQ takes for running, or for about to run."""
