@@ -11,7 +11,8 @@ from app.adapters.ops_store import SqlReplayStore
 from app.adapters.pause_store import SqlPauseStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.retention_store import SqlRetentionStore
-from app.bootstrap import Container, gigabytes
+from app.bootstrap import Container
+from app.bootstrap_doors import gigabytes
 from app.domain.errors import SyncError
 from app.services.observe import Observer
 from app.services.pace import Pace

@@ -1,0 +1,208 @@
+"""The doors to the outside, built from the settings: database, queue, git, GitLab, proxies, registries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from app.adapters.database import connect
+from app.adapters.embedded_redis import socket_url
+from app.adapters.git import Credential, GitDoor, GitOptions
+from app.adapters.git_archive import GitArchive
+from app.adapters.git_resolve import SystemResolver
+from app.adapters.gitlab import GitLabApi, GitLabOptions
+from app.adapters.gitlab_login import GitLabLogin
+from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+from app.adapters.job_queue import RqJobQueue
+from app.adapters.static_proxy import StaticProxy
+from app.adapters.system import SystemClock
+from app.config_models import Proxy, Settings
+from app.domain.errors import SyncError
+from app.domain.modules import RuleBroken
+from app.domain.signature import TrustedKeys
+from app.services.checksum import SourceUnreadable, module_sums, zip_sums
+from app.services.gitlab_login import TokenWatch
+from app.services.ports import GoProxy, SourceCopy
+from app.services.registry import Registries
+from app.services.stages.mirror import Release, Signing
+from app.services.stopping import Stop
+
+log = logging.getLogger(__name__)
+
+
+class Doors:
+    """What a process needs of the outside, built at first use; nothing connects before it is used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.stop = Stop()
+
+    @property
+    def redis_url(self) -> str:
+        """Redis as configured, or the embedded server's socket."""
+        return self.settings.queue.url or socket_url(self.settings.data_dir)
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where this host keeps the bare caches."""
+        return self.settings.data_dir / "cache"
+
+    @cached_property
+    def tmp_dir(self) -> Path:
+        """Where downloads are kept while they are looked at; on the data's disk, not in a small /tmp."""
+        directory = self.settings.data_dir / "tmp"
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return directory
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database."""
+        return connect(self.settings.store.url, pool_size=self.settings.web.threads)
+
+    @cached_property
+    def queue(self) -> RqJobQueue:
+        """RQ's queues, one for each lane."""
+        return RqJobQueue(self.redis_url, shared=self.settings.worker.backfill == 0)
+
+    @cached_property
+    def git(self) -> GitDoor:
+        """The door to git."""
+        settings = self.settings
+        outgoing = settings.outgoing
+        options = GitOptions(
+            cache_dir=self.cache_dir, timeout_seconds=settings.git.timeout_seconds, ca_file=outgoing.ca_file,
+            http_proxy=outgoing.http_proxy, ssh_key_file=outgoing.ssh_key_file,
+            known_hosts_file=outgoing.known_hosts_file,
+            min_free_bytes=gigabytes(settings.limits.min_free_gigabytes),
+            protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
+            # Behind an HTTP proxy it is the proxy that looks names up, and often nobody else can.
+            resolver=None if settings.sandbox.enabled or outgoing.http_proxy else SystemResolver(),
+        )  # fmt: skip
+        return GitDoor(options, self.credential)
+
+    def credential(self, url: str) -> Credential | None:
+        """The credentials for a git URL: GitLab's for GitLab, a source's for what its allow-list names."""
+        settings = self.settings
+        if _host(url) == _host(settings.gitlab.url):
+            self.gitlab_login.check()
+            return Credential(settings.gitlab.username, settings.gitlab.token)
+        for source in settings.sources:
+            if source.clone_token and any(_host(pattern) == _host(url) for pattern in source.allow):
+                return Credential(source.clone_username, source.clone_token)
+        return None
+
+    @cached_property
+    def gitlab_login(self) -> GitLabLogin:
+        """What is known of modsync's login at GitLab, shared by all processes."""
+        gitlab = self.settings.gitlab
+        host, token = urlsplit(gitlab.url).netloc, gitlab.token.get_secret_value()
+        return GitLabLogin(self.engine, self.clock, host, token, gitlab.breaker_seconds)
+
+    @cached_property
+    def token_watch(self) -> TokenWatch:
+        """Looks when GitLab's token ends."""
+        return TokenWatch(self.gitlab_login, self.gitlab.token, self.clock)
+
+    @cached_property
+    def gitlab(self) -> GitLabApi:
+        """The door to GitLab's API."""
+        return GitLabApi(self._gitlab_options(), self.gitlab_login)
+
+    @cached_property
+    def gitlab_unguarded(self) -> GitLabApi:
+        """The same for a person's single question, also while modsync itself leaves GitLab alone."""
+        return GitLabApi(self._gitlab_options())
+
+    def _gitlab_options(self) -> GitLabOptions:
+        gitlab, outgoing = self.settings.gitlab, self.settings.outgoing
+        return GitLabOptions(
+            url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
+            visibility=gitlab.visibility, pipeline_parameters=gitlab.pipeline_parameters,
+            trigger_token=gitlab.trigger_token, timeout_seconds=gitlab.timeout_seconds,
+            ca_file=_text(outgoing.ca_file), http_proxy=outgoing.http_proxy,
+        )  # fmt: skip
+
+    @cached_property
+    def proxies(self) -> Mapping[str, GoProxy]:
+        """The private proxies by name; a static one without an address is read where modsync writes it."""
+        return {**self.static_proxies, **{each.name: self._proxy(each) for each in self.settings.proxies if each.url}}
+
+    @cached_property
+    def static_proxies(self) -> Mapping[str, StaticProxy]:
+        """The proxies that modsync writes itself, by name."""
+        base = self.settings.path.parent
+        return {each.name: StaticProxy(base / each.directory) for each in self.settings.proxies if each.directory}
+
+    @cached_property
+    def signing(self) -> Mapping[str, Signing]:
+        """What each source's tags have to be."""
+        return {
+            each.name: Signing(each.signatures, TrustedKeys(_text(each.ssh_signers_file), _text(each.gpg_keys_file)))
+            for each in self.settings.sources
+        }
+
+    @cached_property
+    def registries(self) -> Registries:
+        """The module registries that rules name as sources."""
+        bases = {rule.clone.rstrip("/") for rule in self.settings.rules if rule.content == "goproxy"}
+        return Registries({base: self._registry(base) for base in bases}, zip_sums, self._source_h1)
+
+    def _registry(self, base: str) -> GoProxyClient:
+        settings, login = self.settings, self.credential(base)
+        password = SecretStr(login.password.get_secret_value()) if login else None
+        options = ProxyOptions(
+            name="registry", url=base, username=login.username if login else "", password=password,
+            timeout_seconds=settings.git.timeout_seconds,
+            ca_file=_text(settings.outgoing.ca_file), http_proxy=settings.outgoing.http_proxy,
+        )  # fmt: skip
+        return GoProxyClient(options, self.tmp_dir)
+
+    def _proxy(self, proxy: Proxy) -> GoProxyClient:
+        outgoing = self.settings.outgoing
+        return GoProxyClient(
+            ProxyOptions(
+                name=proxy.name, url=proxy.url, kind=proxy.kind, token=proxy.token, username=proxy.username,
+                password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
+                http_proxy=outgoing.http_proxy,
+            ),
+            self.tmp_dir,
+        )  # fmt: skip
+
+    def _source_h1(self, cache: SourceCopy, release: Release, directory: str) -> str:
+        try:
+            archive = GitArchive(Path(cache.path()), scratch=self.tmp_dir)
+            return module_sums(archive, release.commit, release.module, release.version, directory).h1_zip
+        except RuleBroken as error:
+            raise SyncError(
+                "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"
+            ) from error
+        except SourceUnreadable as error:
+            raise SyncError("git_failed", f"the source's cache cannot be read: {error}") from error
+
+
+def gigabytes(number: float) -> int:
+    """In bytes."""
+    return int(number * 1_000_000_000)
+
+
+def owner() -> str:
+    """Who holds a lease, for people: the host and the process; the fence, not the name, decides."""
+    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+
+
+def _host(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
