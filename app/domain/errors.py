@@ -64,15 +64,21 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ),
     ErrorKind("go_mod_missing", _N, "There is no go.mod where the module path says: check the subdirectory and path."),
     ErrorKind("not_a_module", _N, "The content breaks a rule of Go modules: correct it and release a new version."),
-    ErrorKind("tag_unsigned", _N, "The source's tags must be signed: sign one with a configured key, new version.", True),
-    ErrorKind("signature_bad", _N, "The tag's signature is not a configured key's for this version: find out why.", True),
+    ErrorKind(
+        "tag_unsigned", _N, "The source's tags must be signed: sign one with a configured key, new version.", True
+    ),
+    ErrorKind(
+        "signature_bad", _N, "The tag's signature is not a configured key's for this version: find out why.", True
+    ),
     # the source
     ErrorKind("source_unreachable", _B, "Check that the source's git host answers from the worker's machine."),
     ErrorKind("source_denied", _N, "Check modsync's credentials for the source's git host, then replay the run."),
     ErrorKind("source_missing", _N, "The source repository does not exist: check the rule's clone URL."),
     ErrorKind("source_corrupt", _N, "git refuses the source's objects: run git fsck on the source repository."),
     ErrorKind("not_in_registry", _P, "The registry does not have the version: publish it there, then replay the run."),
-    ErrorKind("registry_wrong", _N, "The registry's answer is not GOPROXY's, or not whole: check the rule's clone URL."),
+    ErrorKind(
+        "registry_wrong", _N, "The registry's answer is not GOPROXY's, or not whole: check the rule's clone URL."
+    ),
     # git and the cache
     ErrorKind("git_timeout", _B, "git took too long: check the network, or raise git.timeout_seconds."),
     ErrorKind("git_failed", _B, "git failed in a way modsync does not know: read the message."),

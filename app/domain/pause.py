@@ -60,7 +60,9 @@ def check_value(kind: PauseKind, value: str) -> str:
     """The value as it is kept. Error: bad_request when the kind needs one, or has none."""
     value = value.strip()
     if (kind is PauseKind.ALL) == bool(value):
-        raise SyncError("bad_request", f"a pause of kind {kind} {'has no' if value else 'needs a'} value", field="value")
+        raise SyncError(
+            "bad_request", f"a pause of kind {kind} {'has no' if value else 'needs a'} value", field="value"
+        )
     if len(value) > 500 or not value.isprintable():
         raise SyncError("bad_request", "the value is too long, or not printable", field="value")
     return value.lower() if kind is PauseKind.HOST else value
