@@ -112,7 +112,16 @@ def _process(directory: Path, settings: Sequence[str]) -> Iterator[subprocess.Po
     if user:
         options["extra_groups"] = []
     subprocess.run([*initdb, "--encoding=UTF8"], check=True, capture_output=True, **options)
-    command: list[str | Path] = [binaries / "postgres", "-D", data, "-c", "listen_addresses=", "-k", directory, *settings]
+    command: list[str | Path] = [
+        binaries / "postgres",
+        "-D",
+        data,
+        "-c",
+        "listen_addresses=",
+        "-k",
+        directory,
+        *settings,
+    ]
     with (directory / "log").open("wb") as log:
         process: subprocess.Popen[bytes] = subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, **options
