@@ -82,6 +82,14 @@ class SyncWorker(Worker):
         except RedisError as error:
             log.warning("heartbeat_failed", extra={"job": job.id, "error": type(error).__name__})
 
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        """As RQ does; a connection that was closed under it ends the thread without a traceback."""
+        try:
+            super()._pubsub_exception_handler(exc, pubsub, pubsub_thread)
+        except (OSError, ValueError, RedisError) as error:
+            log.warning("pubsub_ended", extra={"error": type(error).__name__})
+            pubsub_thread.stop()
+
     def handle_work_horse_killed(self, job: Job, *_how: Any) -> None:
         """The job's process died: what it had started must not go on."""
         log.warning("job_killed", extra={"job": job.id})
