@@ -71,8 +71,11 @@ def backup_command(file: Path) -> None:
 
 @click.command("web", short_help="Serve webhooks, API and pages (gunicorn).")
 def web() -> None:
-    """Serve webhooks, the API and the pages until SIGTERM; the database is brought to the newest schema first."""
-    _migrate(open_settings().store.url)
+    """Serve webhooks, the API and the pages until SIGTERM; the database is brought to the newest schema first.
+
+    With the database away it starts all the same: /readyz says so, and webhooks are answered 503.
+    """
+    open_settings()  # problems of the configuration are told here, in words, not by gunicorn
     arguments = ["-m", "gunicorn", "-c", "python:app.gunicorn_conf", "app.wsgi:create()"]
     _become([sys.executable, *arguments])
 
