@@ -74,6 +74,10 @@ test: $(STAMP) ## all tests that run without root, with coverage; REQUIRE_ALL=1 
 unit: $(STAMP) ## the unit tests only, without coverage: a few seconds
 	$(BIN)/pytest tests/unit -q $(ARGS)
 
+.PHONY: athens
+athens: $(STAMP) ## the tests that need a real Athens: built by go install, where the Go module proxy gives it out
+	$(BIN)/pytest -m athens $(ARGS)
+
 SEED ?=
 MINUTES ?= 3
 DATABASE ?= sqlite

@@ -22,7 +22,7 @@ from tests.sandbox.world import MIRRORS, PIPELINE
 FAR_AWAY = "60"
 
 
-@pytest.fixture(scope="module", params=["stand-in", "athens"])
+@pytest.fixture(scope="module", params=["stand-in", pytest.param("athens", marks=pytest.mark.athens)])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyWorld]:
     with make_world(tmp_path_factory.mktemp("world"), request.param) as world:
         world.gitlab.set_variable("MODSYNC_WAIT", "2")

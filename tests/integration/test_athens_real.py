@@ -1,4 +1,4 @@
-"""A real Athens asks modsync's hook. Skipped where the registry does not give Athens out (docs/unproven.md)."""
+"""A real Athens asks modsync's hook. Run by `make athens`, where Athens can be had (docs/unproven.md)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.integration.web_world import WebWorld, free_port, running
 from tests.sandbox.athens import Athens
 from tests.sandbox.tools import NotToBeHadError, athens_binary
 
+pytestmark = pytest.mark.athens
 SECRET = "a-secret-in-the-address-of-athens"
 TABLE = '[athens]\nsecret_env = "ATHENS_SECRET"\nblock = ["example.com/blocked@v1.0.0"]\n'
 
