@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from redis.exceptions import RedisError
 from rq import Queue
@@ -74,12 +75,11 @@ class RqJobRegistry:
         return found
 
     def _delete(self, job_id: str) -> None:
+        with suppress(NoSuchJobError):
+            Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer).delete()
+        # Last: whoever does not find it in the lists any more may rely on its being gone.
         self._queue.intermediate_queue.remove(job_id)
         self._queue.failed_job_registry.remove(job_id)
-        try:
-            Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer).delete()
-        except NoSuchJobError:
-            return
 
     def _unavailable(self, error: RedisError) -> SyncError:
         return SyncError("queue_unavailable", f"Redis at {where(self._url)} does not answer: {type(error).__name__}")
