@@ -61,7 +61,7 @@ run: $(STAMP) ## start redis, web, worker and sweeper with ./modsync.toml (honch
 # REQUIRE_ALL=1 forbids skips; ARGS goes to pytest: make test ARGS="tests/unit -k refs"
 REQUIRE_ALL ?= 0
 ARGS ?=
-WORKERS ?= 4
+WORKERS ?= 3
 
 .PHONY: test
 test: $(STAMP) ## all tests that run without root, with coverage; REQUIRE_ALL=1 forbids skips
