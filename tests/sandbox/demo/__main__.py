@@ -51,7 +51,7 @@ def _demo(root: Path, *, once: bool, stop: threading.Event) -> int:
     screen.console.print(
         "[bold]modsync demo[/]: a module platform, a GitLab, a runner and a private Go proxy on this machine"
     )
-    screen.tell("starting them, and modsync's own processes (redis, web, worker, sweeper) ...")
+    screen.tell("starting them, and modsync's own processes (redis, web, worker, backfill, sweeper) ...")
     try:
         with World(root, give_up=15, patience=15) as world:
             world.gitlab.set_variable("MODSYNC_WAIT", "2")
