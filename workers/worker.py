@@ -119,6 +119,21 @@ class SyncWorker(Worker):
         self._life.beat()
 
 
+class _RedisAway(logging.Filter):
+    """RQ logs a lost Redis as a defect, with its traceback, and ends its loop; the pool begins it anew. One line is enough."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true: the record stays, told in one line."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, RedisError):
+            record.msg, record.args, record.exc_info = f"redis_away: {type(error).__name__}", (), None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+logging.getLogger("rq.worker").addFilter(_RedisAway())
+
+
 def _after(seconds: float, action: Callable[[], None]) -> None:
     timer = threading.Timer(seconds, action)
     timer.daemon = True
