@@ -169,6 +169,10 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("interrupted", _B, "Nothing to do: the worker was stopped, and another one goes on."),
     ErrorKind("paused", _B, "`modsync pauses` says who paused this and why; `modsync resume` lets it go on."),
     ErrorKind("cancelled", _N, "Somebody cancelled the run: replay it when ready."),
+    # notifications
+    ErrorKind("receiver_unreachable", _B, "Check that the [[notify]] receiver answers from the sweeper's machine."),
+    ErrorKind("receiver_refused", _B, "Check the receiver's address, its secret, and what it says of the message."),
+    ErrorKind("receiver_gone", _N, "The receiver wants no more messages: remove its [[notify]] table."),
     ErrorKind("internal", _B, "A defect in modsync: report the message with the run's id."),
 )
 
