@@ -52,12 +52,14 @@ class Fault:
     what: str
 
 
-def verify(entries: Iterable[Entry]) -> tuple[int, str, Fault | None]:
+def verify(
+    entries: Iterable[Entry], count: int = 0, previous: str = GENESIS
+) -> tuple[int, str, Fault | None]:  # fmt: skip
     """Go through all entries in order of number; (how many were right, the last hash, the first fault).
 
-    The last hash, kept elsewhere, also shows that entries were cut off at the end.
+    The last hash, kept elsewhere, also shows that entries were cut off at the end. `count` and `previous` of an earlier
+    call go on behind the entries that it found right.
     """
-    count, previous = 0, GENESIS
     for entry in entries:
         if entry.number != count + 1:
             return count, previous, Fault(count + 1, f"entry {count + 1} is missing; the next one is {entry.number}")
