@@ -17,7 +17,7 @@ def install_ca(url: str, egress: str | None) -> str:
     """How to make this machine, and so go, trust the CA that is met on the way to `url`."""
     parts = urlsplit(url)
     via = f"-proxy {urlsplit(egress).netloc.rpartition('@')[2]} " if egress else ""
-    return _INSTALL_CA.format(via=via, host=parts.hostname, port=parts.port or 443)
+    return _INSTALL_CA.format(via=via, host=parts.hostname, port=port_of(url))
 
 
 def look(url: str) -> str:
@@ -43,3 +43,9 @@ def machine_of(url: str) -> str:
 def host_of(url: str) -> str:
     """The host's name, without port."""
     return urlsplit(url).hostname or url
+
+
+def port_of(url: str) -> int:
+    """The port the URL leads to."""
+    parts = urlsplit(url)
+    return parts.port or (80 if parts.scheme == "http" else 443)

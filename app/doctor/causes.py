@@ -12,7 +12,8 @@ _SETTINGS = {
     "the module's name told outside, and it fails where git has no access.",
     "goproxy-leaks-private": "The names of private modules are sent to a public proxy, and whoever publishes a module of the "
     "same name there gets it into your build.",
-    "goproxy-plain-http": "Without TLS anyone on the way can read and change what comes, go.mod files and credentials too.",
+    "goproxy-plain-http": "Without TLS anyone on the way can read and change what comes, unnoticed for modules without "
+    "public checksums. go sends no credentials that way: a proxy that wants them refuses.",
     "goproxy-password": "go prints GOPROXY in errors and build logs, and the password with it.",
     "goprivate-bypass": "GOPRIVATE also sets GONOPROXY: private modules come past the private proxy, straight from git, which "
     "needs credentials on every machine and uses neither cache nor proof.",

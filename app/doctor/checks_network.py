@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 
-from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy
+from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.checks_clock import clock_of_failure
 from app.doctor.findings import Finding, found
 from app.doctor.observed import Answer, Failure, Observed, Request
@@ -67,7 +67,8 @@ def _wrong_name(request: Request, failure: Failure) -> Finding:
         "tls-wrong-name",
         _seen(failure) + subject + where,
         f"getent ahosts {host}   # is this the proxy's address? If not: mend the DNS entry, or the address in GOPROXY",
-        f"openssl s_client -connect {host}:443 -servername {host} </dev/null | openssl x509 -noout -subject -ext subjectAltName",
+        f"openssl s_client -connect {host}:{port_of(failure.url)} -servername {host} </dev/null "
+        "| openssl x509 -noout -subject -ext subjectAltName",
     )
 
 
@@ -89,10 +90,11 @@ def _egress(failure: Failure) -> Finding:
 
 
 def _plain(code: str, *fix: str) -> Callable[[Request, Failure], Finding]:
-    """A rule whose advice is the same shell commands for every request; `{host}` and `{url}` are filled in."""
+    """A rule whose advice is the same shell commands for every request; `{host}`, `{port}` and `{url}` are filled in."""
 
     def rule(_: Request, failure: Failure) -> Finding:
-        lines = (line.format(host=host_of(failure.url), url=shown(failure.url)) for line in fix)
+        names = {"host": host_of(failure.url), "port": port_of(failure.url), "url": shown(failure.url)}
+        lines = (line.format(**names) for line in fix)
         return found(code, _seen(failure), *lines)
 
     return rule
@@ -109,7 +111,7 @@ _FAILURES: Mapping[str, Callable[[Request, Failure], Finding]] = {
     "tls-name": _wrong_name,
     "tls-plain": _plain("tls-not-tls", "curl -sSI {url}   # the port is wrong, or the entry needs http://"),
     "tls-client-certificate": _plain("client-certificate", _FORWARDER),
-    "tls-other": _plain("tls-failed", "openssl s_client -connect {host}:443 -servername {host} </dev/null"),
+    "tls-other": _plain("tls-failed", "openssl s_client -connect {host}:{port} -servername {host} </dev/null"),
     "egress-down": _plain("egress-down", "env | grep -i _proxy   # mend the address, or: unset HTTPS_PROXY HTTP_PROXY"),
     "other": _plain("connection-cut", "curl -sSIv {url}"),
 }

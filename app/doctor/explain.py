@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy
+from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.explain_modules import MODULE_RULES
 from app.doctor.explain_rule import Rule, lines_of, rule
 from app.doctor.findings import Finding, unique
@@ -92,6 +92,15 @@ def _database(found: re.Match[str]) -> tuple[str, ...]:
     return (f"curl -sSi {_url(found)}", _CONTINUED, "# private modules: go env -w GONOSUMDB=PATTERN; never GOSUMDB=off")
 
 
+def _handshake(found: re.Match[str]) -> tuple[str, ...]:
+    url = _url(found)
+    look_closer = f"openssl s_client -connect {host_of(url)}:{port_of(url)} -servername {host_of(url)} </dev/null"
+    return (
+        look_closer,
+        "modsync doctor   # tells a client certificate that is wanted from a version or cipher not shared",
+    )
+
+
 _FORWARDER = _with("# put a forwarder that holds the certificate before go: docs/nginx.md#mutual-tls")
 _RULES: tuple[Rule, ...] = (
     rule("sumdb-proxy-error", r"reading (?P<url>\S+/sumdb/(?P<name>[\w.]+)/supported): \d{3}", _supported),
@@ -119,7 +128,7 @@ _RULES: tuple[Rule, ...] = (
         rf"{_GET}.*x509: certificate has expired or is not yet valid",
         _with("timedatectl   # is the clock right? If it is, the server {host} needs a new certificate"),
     ),
-    rule("client-certificate", rf"{_GET}.*tls: (?:certificate required|handshake failure)", _FORWARDER),
+    rule("client-certificate", rf"{_GET}.*tls: certificate required", _FORWARDER),
     rule(
         "tls-not-tls",
         rf"{_GET}.*(?:server gave HTTP response to HTTPS client|first record does not look like a TLS)",
@@ -145,6 +154,7 @@ _RULES: tuple[Rule, ...] = (
         rf"{_GET}: dial tcp \S+: connect: connection refused",
         _with("curl -sSI {url}   # start the proxy, or mend the port in GOPROXY"),
     ),
+    rule("tls-failed", rf"{_GET}.*\btls: ", _handshake),
     rule("sumdb-blocked", rf"(?:verifying .*)?{_SUMDB_DIRECT}", _database),
     rule(
         "egress-refused",

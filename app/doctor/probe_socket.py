@@ -45,11 +45,14 @@ def connect(url: str, egress: str | None, context: ssl.SSLContext, timeout: floa
     sock = _tcp(url, egress, timeout)
     if urlsplit(url).scheme != "https":
         return sock
+    secure = context.wrap_socket(sock, server_hostname=urlsplit(url).hostname, do_handshake_on_connect=False)
     try:
-        return context.wrap_socket(sock, server_hostname=urlsplit(url).hostname)
+        secure.do_handshake()
     except (ssl.SSLError, OSError) as error:
-        sock.close()
-        raise Unreached(_tls_failure(url, egress, error)) from error
+        failure = _tls_failure(url, egress, error, greeted=secure.cipher() is not None)
+        secure.close()
+        raise Unreached(failure) from error
+    return secure
 
 
 def read_failure(url: str, error: Exception) -> Failure:
@@ -140,7 +143,10 @@ def credential_lines(url: str, header: str) -> list[str]:
     return [f"{header}: Basic {base64.b64encode(pair.encode()).decode()}"]
 
 
-def _tls_failure(url: str, egress: str | None, error: OSError) -> Failure:
+def _tls_failure(url: str, egress: str | None, error: OSError, *, greeted: bool) -> Failure:
+    """`greeted`: both sides had agreed on a cipher. A refusal after that, up to TLS 1.2, is for want of a certificate."""
+    if greeted and "HANDSHAKE_FAILURE" in str(error):
+        return Failure(url, "tls-client-certificate", "the server asked for a client certificate")
     if isinstance(error, ssl.SSLCertVerificationError):
         trouble = _VERIFY.get(error.verify_code, "tls-other")
         certificate, clock = _look(url, egress)

@@ -139,10 +139,18 @@ def answering(answer: str) -> Handler:
     return handle
 
 
-def tls_front(pem: Path, backend: int, *, client_ca: Path | None = None) -> Handler:
-    """TLS with the certificate in `pem` before the plain server on the port `backend`; may want a client certificate."""
+def tls_front(
+    pem: Path, backend: int, *, client_ca: Path | None = None, newest: ssl.TLSVersion | None = None
+) -> Handler:
+    """TLS with the certificate in `pem` before the plain server on the port `backend`; may want a client certificate.
+
+    `newest`: the last version of TLS that it knows; one before 1.2 takes the old signatures, too.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
+    if newest:
+        context.set_ciphers("DEFAULT@SECLEVEL=0")
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, newest
     if client_ca:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(client_ca)
