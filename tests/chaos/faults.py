@@ -16,6 +16,7 @@ from tests.chaos.health import Health
 from tests.chaos.manager import Manager
 from tests.chaos.postgres import Postgres
 from tests.chaos.releases import Releases
+from tests.chaos.untold import Bringer
 from tests.sandbox.gitlab import faults
 from tests.sandbox.world import MIRRORS, World
 
@@ -31,6 +32,7 @@ class Surroundings:
     manager: Manager
     health: Health
     releases: Releases
+    bringer: Bringer
     postgres: Postgres | None
     redis: redis.Redis
     chance: random.Random
@@ -67,8 +69,12 @@ def _kills(things: Surroundings) -> dict[str, tuple[int, Fault]]:
         "kill web": (1, lambda: _kill_role(things, "web")),
         "kill web child": (2, lambda: _kill_one(things, things.manager.children("web"))),
         "kill worker": (2, lambda: _kill_role(things, "worker")),
-        "kill worker child": (3, lambda: _kill_one(things, things.manager.workers())),
-        "kill job": (6, lambda: _kill_one(things, things.manager.horses())),
+        "kill worker child": (3, lambda: _kill_one(things, things.manager.children("worker"))),
+        "kill job": (6, lambda: _kill_one(things, things.manager.horses("worker"))),
+        "kill backfill": (2, lambda: _kill_role(things, "backfill")),
+        "kill backfill child": (2, lambda: _kill_one(things, things.manager.children("backfill"))),
+        "kill backfill job": (5, lambda: _kill_one(things, things.manager.horses("backfill"))),
+        "kill backfill command": (3, lambda: _kill_one(things, things.bringer.process())),
         "kill sweeper": (2, lambda: _kill_role(things, "sweeper")),
         "kill redis": (2, lambda: _kill_role(things, "redis")),
     }
@@ -81,8 +87,11 @@ def _pauses(things: Surroundings) -> dict[str, tuple[int, Fault]]:
     return {
         "pause web": (1, role("web", 3)),
         "pause worker": (1, role("worker", 4)),
-        "pause worker child": (2, lambda: _pause(things, things.manager.workers(), 6)),
-        "pause job": (4, lambda: _pause_job(things)),
+        "pause worker child": (2, lambda: _pause(things, things.manager.children("worker"), 6)),
+        "pause job": (4, lambda: _pause_job(things, "worker")),
+        "pause backfill": (1, role("backfill", 4)),
+        "pause backfill child": (2, lambda: _pause(things, things.manager.children("backfill"), 6)),
+        "pause backfill job": (3, lambda: _pause_job(things, "backfill")),
         "pause sweeper": (2, role("sweeper", 8)),
         "pause redis": (2, role("redis", 5)),
     }
@@ -122,7 +131,7 @@ def _others(things: Surroundings) -> dict[str, tuple[int, Fault]]:
 
 
 def _kill_role(things: Surroundings, role: str) -> bool:
-    horses = [horse.pid for horse in things.manager.horses()] if role == "worker" else []
+    horses = [horse.pid for horse in things.manager.horses(role)] if role in ("worker", "backfill") else []
     things.manager.kill(role)
     things.health.hurt(horses)
     return True
@@ -152,9 +161,9 @@ def _pause(things: Surroundings, found: list[psutil.Process] | list[psutil.Proce
     return bool(there) and things.manager.pause(things.chance.choice(there), things.chance.uniform(0.3, longest))
 
 
-def _pause_job(things: Surroundings) -> bool:
+def _pause_job(things: Surroundings, role: str) -> bool:
     """No outage: another worker has to take its run over, however long it stands still."""
-    found = things.manager.horses()
+    found = things.manager.horses(role)
     if not found:
         return False
     one = things.chance.choice(found)

@@ -66,13 +66,9 @@ class Manager:
             return True
         return False
 
-    def workers(self) -> list[psutil.Process]:
-        """RQ's workers, the children of the pool."""
-        return self.children("worker")
-
-    def horses(self) -> list[psutil.Process]:
-        """The processes that have a job in hand."""
-        return [horse for worker in self.workers() for horse in _children(worker)]
+    def horses(self, role: str) -> list[psutil.Process]:
+        """The processes that have a job in hand: the children of RQ's workers, which are the pool's children."""
+        return [horse for worker in self.children(role) for horse in _children(worker)]
 
     def children(self, role: str) -> list[psutil.Process]:
         """The direct children of a role's first process."""

@@ -23,6 +23,7 @@ from tests.chaos.health import LIMIT_SECONDS, Health
 from tests.chaos.manager import Manager
 from tests.chaos.postgres import Postgres
 from tests.chaos.releases import Releases
+from tests.chaos.untold import Bringer
 from tests.chaos.watch import Watch
 from tests.sandbox.service import Service
 from tests.sandbox.world import World
@@ -37,6 +38,15 @@ precache:
     - base="$MODSYNC_PROXY_URL/$MODSYNC_MODULE_ESCAPED/@v/$MODSYNC_VERSION_ESCAPED"
     - curl -fsS --retry 2 --retry-all-errors -o /dev/null "$base.info" -o /dev/null "$base.mod" -o /dev/null "$base.zip"
 """
+# Two processes for each lane, and comparing by schedule within the session.
+_MORE = """
+[worker]
+backfill = 2
+
+[reconcile]
+interval_hours = 0.02
+requests_per_second = 20
+"""
 _QUIET_SECONDS = 12.0
 
 
@@ -49,6 +59,7 @@ class Plan:
     database: str = "sqlite"
     faults_every: tuple[float, float] = (0.4, 3.0)
     releases_every: tuple[float, float] = (0.8, 3.2)
+    brought_every: tuple[float, float] = (1.0, 6.0)
 
 
 @dataclass
@@ -100,7 +111,7 @@ def run(plan: Plan) -> Result:
 def _world(plan: Plan, root: Path) -> Iterator[tuple[World, Postgres | None]]:
     with ExitStack() as stack:
         postgres = stack.enter_context(Postgres()) if plan.database == "postgresql" else None
-        more = f'\n[store]\nurl = "{postgres.url}"\n' if postgres else ""
+        more = _MORE + (f'\n[store]\nurl = "{postgres.url}"\n' if postgres else "")
         yield stack.enter_context(World(root, give_up=45, patience=45, pipeline=PIPELINE, more=more)), postgres
 
 
@@ -115,8 +126,9 @@ def _session(plan: Plan, world: World, postgres: Postgres | None, result: Result
     try:
         service.start()
         releases = Releases(world, random.Random(plan.seed + 2), plan.releases_every, health.busy)
+        bringer = Bringer(service, releases, random.Random(plan.seed + 3), plan.brought_every)
         client = redis.Redis.from_url(redis_url, socket_timeout=1)
-        things = Surroundings(world, manager, health, releases, postgres, client, random.Random(plan.seed))
+        things = Surroundings(world, manager, health, releases, bringer, postgres, client, random.Random(plan.seed))
         _break_and_check(plan, things, service, engine, result)
     finally:
         manager.stop()  # or it would start again what is stopped here
@@ -126,10 +138,11 @@ def _session(plan: Plan, world: World, postgres: Postgres | None, result: Result
 
 def _break_and_check(plan: Plan, things: Surroundings, service: Service, engine: Engine, result: Result) -> None:
     watch = Watch(things.world, things.releases)
-    for each in (things.health, things.manager, things.releases, watch):
+    for each in (things.health, things.manager, things.releases, things.bringer, watch):
         each.start()
     _break(plan, things)
     things.releases.stop()
+    things.bringer.stop()
     _heal(things)
     things.releases.one_more(things.damaged)  # the next use of a damaged cache heals it
     things.releases.finish()
@@ -169,15 +182,16 @@ def _wait_settled(things: Surroundings, end: float) -> None:
 
 
 def _judge(things: Surroundings, service: Service, engine: Engine, result: Result) -> None:
-    sent, runs = things.releases.accepted, checks.Runs(service)
     if things.health.outages:
         result.wrong.append(f"still down after healing: {', '.join(things.health.outages)}")
     service.wait_ready()
+    never_found = things.bringer.bring_the_rest()
+    sent, runs = things.releases.accepted, checks.Runs(service)
     runs.bring_to_an_end(sent)
     result.accepted, result.kills = len(sent), things.kills
     result.faults = sum(things.counts.values())
     result.wrong += runs.wrong
-    result.lost = checks.lost(things.world, sent)
+    result.lost = never_found + checks.lost(things.world, sent)
     result.wrong += checks.other_bytes(things.world, sent)
     result.samples = sorted(things.health.samples, reverse=True)
     result.remarks += _remarks(things, runs)
@@ -188,6 +202,7 @@ def _remarks(things: Surroundings, runs: checks.Runs) -> list[str]:
     counted = ", ".join(f"{name} {count}" for name, count in sorted(things.counts.items()))
     return [
         f"deliveries answered with 2xx: {things.releases.deliveries}; faults: {counted}",
+        f"without a webhook: {len(things.releases.untold)} releases; brought by {things.bringer.asked} commands",
         f"runs that failed meanwhile, by error: {runs.failures or 'none'}; replays: {runs.replays}",
         f"roles that ended by themselves and were started again: {things.manager.ended or 'none'}",
         f"recoveries measured: {len(things.health.samples)}; slowest: {'; '.join(slow) or 'none'}",

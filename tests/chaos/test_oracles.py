@@ -11,8 +11,10 @@ from app.adapters.database import connect
 from tests.chaos import checks
 from tests.chaos.releases import Releases, Sent
 from tests.chaos.session import Plan, Result
+from tests.chaos.untold import Bringer
 from tests.chaos.watch import Watch, read_refs
 from tests.sandbox.gitlab.repository import Repository
+from tests.sandbox.service import Service
 from tests.sandbox.world import MIRRORS, World
 
 
@@ -57,6 +59,17 @@ def test_a_missing_tag_is_lost(world: World, mirrored: Mirrored) -> None:
     mirrored.repository._git("tag", "--delete", "v1.0.0")
     assert "the mirror has None" in checks.lost(world, [mirrored.sent])[0]
     assert "v1.0.0 is gone" in mirrored.wrong()[0]
+
+
+def test_a_release_without_webhook_that_nobody_brings_is_lost(world: World, mirrored: Mirrored) -> None:
+    service = Service(world.url, world.environment, world.root / "logs", world.admin_token, roles=())
+    service.start()
+    mirrored.releases.untold.append(Sent(mirrored.sent.release))
+    bringer = Bringer(service, mirrored.releases, random.Random(1), (0, 0))
+    assert bringer.bring_the_rest(1) == [
+        "go.corp.example/chaos/mod00@v1.0.0: no webhook told of it, and reconcile did not find it"
+    ]
+    assert bringer.asked == 1
 
 
 def test_a_tag_that_moved_is_seen_also_when_it_was_packed(world: World, mirrored: Mirrored) -> None:

@@ -29,14 +29,14 @@ class Service:
     def __init__(
         self, url: str, environment: Mapping[str, str], logs: Path, token: str, *, roles: tuple[str, ...] = ROLES
     ) -> None:
-        self.url, self._token, self._logs, self._roles = url, token, logs, roles
+        self.url, self._token, self.logs, self._roles = url, token, logs, roles
         self.environment = {**os.environ, **environment}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._files: list[IO[bytes]] = []
 
     def start(self) -> None:
         """Start all roles and wait until the web server is ready."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         for role in self._roles:
             self.start_role(role)
         if "web" in self._roles:
@@ -44,7 +44,7 @@ class Service:
 
     def start_role(self, role: str) -> None:
         """Start one role (again)."""
-        file = (self._logs / f"{role}.log").open("ab")
+        file = (self.logs / f"{role}.log").open("ab")
         self._files.append(file)
         self.processes[role] = subprocess.Popen(
             [str(Path(sys.executable).with_name("modsync")), *COMMANDS.get(role, (role,))],
@@ -109,7 +109,7 @@ class Service:
     def log_tails(self, lines: int = 15) -> str:
         """The last lines of each role's log."""
         texts = [
-            (path.stem, path.read_text(errors="replace").splitlines()[-lines:]) for path in self._logs.glob("*.log")
+            (path.stem, path.read_text(errors="replace").splitlines()[-lines:]) for path in self.logs.glob("*.log")
         ]
         return "\n".join(f"--- {role}\n" + "\n".join(tail) for role, tail in texts)
 
