@@ -13,11 +13,11 @@ from app.adapters.duty_store import SqlDutyStore
 from app.adapters.flow_store import SqlFlowStore
 from app.adapters.intake_batch import GroupedIntakeStore
 from app.adapters.intake_store import SqlIntakeStore
-from app.adapters.job_registry import RqJobRegistries
 from app.adapters.move_store import SqlMoveStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.adapters.processes import end_orphans
 from app.adapters.rate_limit import Rate, SharedRateLimit
+from app.adapters.read_store import SqlReadStore
 from app.adapters.released_content import ReleasedContent
 from app.adapters.scratch import remove_stale
 from app.adapters.system import random_bits, random_secret
@@ -38,6 +38,7 @@ from app.services.moves import AcceptMove
 from app.services.pipeline_hook import PipelineHook
 from app.services.planning import Planner
 from app.services.ports import JobQueue
+from app.services.queries import Queries, Routing
 from app.services.replay import Replay
 from app.services.stages.mirror import MirrorStage
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
@@ -118,6 +119,17 @@ class Container(Doors):
         return self.settings.routing
 
     @cached_property
+    def routed(self) -> Routing:
+        """The rules, and what the sources may name."""
+        allow = {source.name: source.allow for source in self.settings.sources}
+        return Routing(self.rules, allow, self.settings.sandbox.enabled)
+
+    @cached_property
+    def queries(self) -> Queries:
+        """The reading half."""
+        return Queries(SqlReadStore(self.engine, self.clock), self.routed)
+
+    @cached_property
     def replay(self) -> Replay:
         """The replay service."""
         return Replay(SqlReplayStore(self.engine), self.enqueuer, self.clock, self.planner.today)
@@ -135,6 +147,8 @@ class Container(Doors):
     @cached_property
     def tidy(self) -> Tidy:
         """Keeps RQ's lists true."""
+        from app.adapters.job_registry import RqJobRegistries  # with rq, which reading commands need not wait for
+
         return Tidy(SqlDutyStore(self.engine), RqJobRegistries(self.redis_url), self.clock)
 
     @cached_property
@@ -165,7 +179,7 @@ class Container(Doors):
         )  # fmt: skip
         waits = {proxy.name: proxy.patience for proxy in self.settings.proxies}
         refused = self.gitlab_login.refused
-        options = FlowOptions(owner(), lease, self.settings.retry.policy, waits, refused)
+        options = FlowOptions(owner(), lease, self.settings.retry.policy, waits, refused, self.tally)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
         content = ReleasedContent(self.git, self.registries, self.tmp_dir)
@@ -177,14 +191,15 @@ class Container(Doors):
         )  # fmt: skip
 
     def tidy_host(self) -> None:
-        """End the git processes of killed workers, and remove what they left in the temporary directory."""
+        """End the git processes of killed workers, and remove what they left half written."""
         try:
             ended, removed = end_orphans(), remove_stale(self.tmp_dir)
+            removed += [name for proxy in self.static_proxies.values() for name in proxy.sweep()]
         except OSError as error:
             log.warning("host_not_tidied", extra={"error": str(error)})
             return
         if ended or removed:
-            log.warning("host_tidied", extra={"processes": len(ended), "directories": len(removed)})
+            log.warning("host_tidied", extra={"processes": len(ended), "left": len(removed)})
 
     def _pipeline_options(self) -> PipelineOptions:
         gitlab = self.settings.gitlab

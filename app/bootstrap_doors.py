@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import socket
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -15,27 +17,33 @@ from sqlalchemy import Engine
 
 from app.adapters.database import connect
 from app.adapters.embedded_redis import socket_url
-from app.adapters.git import Credential, GitDoor, GitOptions
-from app.adapters.git_archive import GitArchive
-from app.adapters.git_resolve import SystemResolver
-from app.adapters.gitlab import GitLabApi, GitLabOptions
 from app.adapters.gitlab_login import GitLabLogin
-from app.adapters.go_proxy import GoProxyClient, ProxyOptions
-from app.adapters.job_queue import RqJobQueue
 from app.adapters.static_proxy import StaticProxy
 from app.adapters.system import SystemClock
 from app.config_models import Proxy, Settings
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
+from app.domain.run import Lane
 from app.domain.signature import TrustedKeys
 from app.services.checksum import SourceUnreadable, module_sums, zip_sums
 from app.services.gitlab_login import TokenWatch
+from app.services.measuring import Tally, share
 from app.services.ports import GoProxy, SourceCopy
 from app.services.registry import Registries
 from app.services.stages.mirror import Release, Signing
 from app.services.stopping import Stop
 
+if TYPE_CHECKING:
+    from app.adapters.git import Credential, GitDoor
+    from app.adapters.gitlab import GitLabApi, GitLabOptions
+    from app.adapters.go_proxy import GoProxyClient
+    from app.adapters.job_queue import RqJobQueue
+    from app.adapters.shared_sums import RedisSums
+
 log = logging.getLogger(__name__)
+
+# Their libraries (python-gitlab, GitPython, rq, requests) cost most of a second: a command that only reads needs none.
+_HEAVY = ("git", "git_archive", "git_resolve", "gitlab", "go_proxy", "job_queue", "shared_sums")
 
 
 class Doors:
@@ -45,6 +53,12 @@ class Doors:
         self.settings = settings
         self.clock = SystemClock()
         self.stop = Stop()
+        self.tally = Tally()
+
+    def preload(self) -> None:
+        """Import every door now: a process that forks does it once, and not each of its children."""
+        for name in _HEAVY:
+            importlib.import_module(f"app.adapters.{name}")
 
     @property
     def redis_url(self) -> str:
@@ -71,18 +85,35 @@ class Doors:
     @cached_property
     def queue(self) -> RqJobQueue:
         """RQ's queues, one for each lane."""
+        from app.adapters.job_queue import RqJobQueue
+
         return RqJobQueue(self.redis_url, shared=self.settings.worker.backfill == 0)
+
+    @cached_property
+    def sums(self) -> RedisSums:
+        """What all processes counted, and what Redis knows beside."""
+        from app.adapters.shared_sums import RedisSums
+
+        alone = self.settings.worker.backfill == 0
+        return RedisSums(self.redis_url, [Lane.LIVE.value] if alone else [each.value for each in Lane])
+
+    def share(self) -> None:
+        """Share what this process counted; a Redis that is away costs it those numbers, and half a second."""
+        share(self.tally, self.sums)
 
     @cached_property
     def git(self) -> GitDoor:
         """The door to git."""
+        from app.adapters.git import GitDoor, GitOptions
+        from app.adapters.git_resolve import SystemResolver
+
         settings = self.settings
         outgoing = settings.outgoing
         options = GitOptions(
             cache_dir=self.cache_dir, timeout_seconds=settings.git.timeout_seconds, ca_file=outgoing.ca_file,
             http_proxy=outgoing.http_proxy, ssh_key_file=outgoing.ssh_key_file,
             known_hosts_file=outgoing.known_hosts_file,
-            min_free_bytes=gigabytes(settings.limits.min_free_gigabytes),
+            min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
             # Behind an HTTP proxy it is the proxy that looks names up, and often nobody else can.
             resolver=None if settings.sandbox.enabled or outgoing.http_proxy else SystemResolver(),
@@ -91,6 +122,8 @@ class Doors:
 
     def credential(self, url: str) -> Credential | None:
         """The credentials for a git URL: GitLab's for GitLab, a source's for what its allow-list names."""
+        from app.adapters.git import Credential
+
         settings = self.settings
         if _host(url) == _host(settings.gitlab.url):
             self.gitlab_login.check()
@@ -115,14 +148,20 @@ class Doors:
     @cached_property
     def gitlab(self) -> GitLabApi:
         """The door to GitLab's API."""
-        return GitLabApi(self._gitlab_options(), self.gitlab_login)
+        from app.adapters.gitlab import GitLabApi
+
+        return GitLabApi(self._gitlab_options(), self.gitlab_login, self.tally)
 
     @cached_property
     def gitlab_unguarded(self) -> GitLabApi:
         """The same for a person's single question, also while modsync itself leaves GitLab alone."""
+        from app.adapters.gitlab import GitLabApi
+
         return GitLabApi(self._gitlab_options())
 
     def _gitlab_options(self) -> GitLabOptions:
+        from app.adapters.gitlab import GitLabOptions
+
         gitlab, outgoing = self.settings.gitlab, self.settings.outgoing
         return GitLabOptions(
             url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
@@ -157,6 +196,8 @@ class Doors:
         return Registries({base: self._registry(base) for base in bases}, zip_sums, self._source_h1)
 
     def _registry(self, base: str) -> GoProxyClient:
+        from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+
         settings, login = self.settings, self.credential(base)
         password = SecretStr(login.password.get_secret_value()) if login else None
         options = ProxyOptions(
@@ -164,9 +205,11 @@ class Doors:
             timeout_seconds=settings.git.timeout_seconds,
             ca_file=_text(settings.outgoing.ca_file), http_proxy=settings.outgoing.http_proxy,
         )  # fmt: skip
-        return GoProxyClient(options, self.tmp_dir)
+        return GoProxyClient(options, self.tmp_dir, self.tally)
 
     def _proxy(self, proxy: Proxy) -> GoProxyClient:
+        from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+
         outgoing = self.settings.outgoing
         return GoProxyClient(
             ProxyOptions(
@@ -174,10 +217,12 @@ class Doors:
                 password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
                 http_proxy=outgoing.http_proxy,
             ),
-            self.tmp_dir,
+            self.tmp_dir, self.tally,
         )  # fmt: skip
 
     def _source_h1(self, cache: SourceCopy, release: Release, directory: str) -> str:
+        from app.adapters.git_archive import GitArchive
+
         try:
             archive = GitArchive(Path(cache.path()), scratch=self.tmp_dir)
             return module_sums(archive, release.commit, release.module, release.version, directory).h1_zip
@@ -196,7 +241,12 @@ def gigabytes(number: float) -> int:
 
 def owner() -> str:
     """Who holds a lease, for people: the host and the process; the fence, not the name, decides."""
-    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+    return f"{host()}:{os.getpid()}"
+
+
+def host() -> str:
+    """This machine's name."""
+    return socket.gethostname()[:80]
 
 
 def _host(url: str) -> tuple[str, str | None, int | None]:

@@ -12,22 +12,33 @@ _container: Container | None = None
 def use(container: Container) -> None:
     """Set what jobs work with; called once in the parent, before RQ forks (imports and settings are then at hand)."""
     global _container
+    container.preload()
     _container = container
 
 
 def advance_run(run_id: str) -> None:
     """Drive the run as far as it goes now. Raises RunFailedError when it ended failed, so that RQ shows it."""
-    if _container is None:
-        raise RuntimeError("workers.jobs.use() was not called: start workers by `modsync worker`")
-    _container.flow.advance(run_id)
+    container = _ready()
+    try:
+        container.flow.advance(run_id)
+    finally:
+        container.share()
 
 
 def reconcile_repository(mirror: str) -> None:
     """Compare one repository by schedule. What could not be asked is recorded and asked again later."""
+    container = _ready()
+    worker = container.settings.worker
+    try:
+        upkeep.reconcile(container, workers=worker.backfill or worker.live).by_mirror(mirror, Order())
+    finally:
+        container.share()
+
+
+def _ready() -> Container:
     if _container is None:
         raise RuntimeError("workers.jobs.use() was not called: start workers by `modsync worker`")
-    worker = _container.settings.worker
-    upkeep.reconcile(_container, workers=worker.backfill or worker.live).by_mirror(mirror, Order())
+    return _container
 
 
 def stop() -> None:

@@ -153,6 +153,17 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("bad_request", _N, "Correct the request as the message says."),
     ErrorKind("unauthorized", _N, "Send a valid token in the Authorization header, or log in."),
     ErrorKind("forbidden_role", _N, "Ask an administrator for a token with a role that may do this."),
+    ErrorKind(
+        "server_unreachable",
+        _B,
+        "Check MODSYNC_URL, the network, HTTPS_PROXY and MODSYNC_CA_FILE, and whether modsync runs there (/readyz).",
+    ),
+    ErrorKind(
+        "server_wrong",
+        _N,
+        "Check MODSYNC_URL: it is modsync's base URL, no login page may stand before /api, and the versions must fit.",
+    ),
+    ErrorKind("server_only", _N, "Run it on modsync's own machine, without --server and MODSYNC_URL."),
     # intake
     ErrorKind("bad_signature", _N, "Sign the raw body with the source's secret."),
     ErrorKind("invalid_payload", _N, "Correct the named field and send the webhook again."),

@@ -7,7 +7,6 @@ from typing import cast
 
 from flask import current_app, g
 
-from app.adapters.read_store import SqlReadStore
 from app.bootstrap import Container
 from app.domain.access import Role
 from app.services.queries import Queries, Routing
@@ -31,15 +30,12 @@ def container() -> Container:
 
 def routing() -> Routing:
     """The rules, and what the sources may name."""
-    parts = container()
-    allow = {source.name: source.allow for source in parts.settings.sources}
-    return Routing(parts.rules, allow, parts.settings.sandbox.enabled)
+    return container().routed
 
 
 def queries() -> Queries:
-    """The reading half; cheap to make."""
-    parts = container()
-    return Queries(SqlReadStore(parts.engine, parts.clock), routing())
+    """The reading half."""
+    return container().queries
 
 
 def principal() -> Principal:

@@ -45,7 +45,10 @@ def redeliver(identifier: str) -> tuple[dict[str, Any], int]:
     answer = container().deliveries.redeliver(identifier, principal().actor)
     log.info("redelivered", extra={"delivery": answer.delivery, "actor": principal().actor})
     begun = answer.new or any(receipt.job for receipt in answer.receipts)
-    return answer_body(answer), 202 if begun else 200
+    body = answer_body(answer)
+    for run, receipt in zip(body["runs"], answer.receipts, strict=True):
+        run["job"] = receipt.job
+    return body, 202 if begun else 200
 
 
 def _shown(found: DeliverySummary) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, render_template
 
 from app.services.deliveries import VERDICTS
+from app.services.run_filter import LONGEST_PAGE
 from app.web.context import container
 from app.web.openapi_schemas import SCHEMAS, Schema, ref
 
@@ -26,9 +27,12 @@ _STATUS: Schema = {
     "pattern": "^$|^(queued|mirror|pipeline|verify|done|failed|rejected|active|ended)$",
 }
 _CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,200}$"}
-_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": 50}
 _COMMIT: Schema = {"type": "string", "pattern": "^$|^[0-9a-fA-F]{7,64}$"}
 _PAGE = {"limit": _LIMIT, "cursor": _CURSOR}
+_NAME: Schema = {"type": "string", "pattern": "^[!-~]*$"}
+_NAMED = {"q": _NAME, "after": _NAME, "limit": _LIMIT}
+_CODE: Schema = {"type": "string", "pattern": "^[!-~]+$"}
 _IDENTIFIER: Schema = {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9_-]+$"}
 
 
@@ -64,6 +68,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/api/runs/{identifier}", "getRun", "All of a run, by its own or a job's id.", {200: "Run"}),
     Operation("post", "/api/runs/{identifier}/replay", "replayRun", "Begin a new attempt.", {202: "Replayed"},
               body="Replay"),
+    Operation("post", "/api/runs/{identifier}/cancel", "cancelRun", "End a run that is in flight.", {200: "Cancelled"},
+              body="Nothing"),
+    Operation("get", "/api/now", "now", "How things stand.", {200: "Now"}, {"limit": _LIMIT}),
+    Operation("get", "/api/modules", "listModules", "Modules by path.", {200: "NamedPage"}, _NAMED),
+    Operation("get", "/api/mirrors", "listMirrors", "Mirrors by path.", {200: "NamedPage"}, _NAMED),
+    Operation("get", "/api/failures", "listFailures", "The codes that runs failed with since then.",
+              {200: "Failures"}, {"since": _TIME}),
+    Operation("get", "/api/replays", "planReplays", "What a replay of all that failed with a code would do.",
+              {200: "ReplayPlan"}, {"code": _CODE, "since": _TIME, "limit": _LIMIT}, ("code",)),
+    Operation("post", "/api/replays", "replayRuns", "Replay exactly these runs.", {200: "ReplayedRuns"},
+              body="ReplayRuns", body_required=True),
     Operation("get", "/api/deliveries", "listDeliveries", "Authentic webhook requests, newest first.",
               {200: "DeliveryPage"}, {**_DELIVERY_FILTERS, **_PAGE}),
     Operation("get", "/api/deliveries/{identifier}", "getDelivery", "All of a delivery.", {200: "DeliveryDetail"}),
@@ -73,6 +88,15 @@ OPERATIONS: tuple[Operation, ...] = (
               {200: "Explanation"}, {"module": _WORDS, "version": _WORDS}, ("module",)),
     Operation("post", "/api/moves", "acceptMove", "Let a released version move to another commit.",
               {202: "Replayed"}, body="Move", body_required=True),
+    Operation("get", "/api/sources", "listSources", "The sources' secrets and when each last matched.",
+              {200: "Sources"}),
+    Operation("get", "/api/pauses", "listPauses", "What is paused, by whom and why.", {200: "Pauses"}),
+    Operation("post", "/api/pauses", "pause", "Stop working on all, a source, a module or a host.",
+              {200: "Paused"}, body="Pause", body_required=True),
+    Operation("post", "/api/pauses/end", "resume", "Go on with what was paused.", {200: "Resumed"},
+              body="PauseName", body_required=True),
+    Operation("get", "/api/audit", "listAudit", "The audit log, oldest first (administrators).", {200: "Audit"},
+              {"after": {"type": "string", "pattern": "^[0-9]{0,15}$"}, "limit": _LIMIT}),
     Operation("get", "/api/gitlab", "gitlabLogin", "modsync's login at GitLab.", {200: "GitLabLogin"}),
     Operation("get", "/healthz", "alive", "This process answers.", {200: "Alive"}, open=True),
     Operation("get", "/readyz", "ready", "Deliveries can be recorded.", {200: "Ready", 503: "Ready"}, open=True),
@@ -140,7 +164,7 @@ def _answer(name: str) -> dict[str, Any]:
 
 # Where a list's items lead: (operation, its answer) -> the operations that take an item's id.
 _LINKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "listRuns": ("$response.body#/runs/0/id", ("getRun", "replayRun")),
+    "listRuns": ("$response.body#/runs/0/id", ("getRun", "replayRun", "cancelRun")),
     "listDeliveries": ("$response.body#/deliveries/0/id", ("getDelivery", "redeliver")),
 }
 

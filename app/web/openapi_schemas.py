@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.domain.pause import PauseKind
 from app.domain.run import Stage, Status
+from app.services.bulk import BATCH
 from app.services.deliveries import VERDICTS
 
 Schema = dict[str, Any]
@@ -37,6 +39,9 @@ ANY: Schema = {"type": "object"}
 _STATUS: Schema = {"type": "string", "enum": [each.value for each in Status]}
 _STAGE: Schema = {"type": "string", "enum": [each.value for each in Stage]}
 _VERDICT: Schema = {"type": "string", "enum": list(VERDICTS)}
+_KIND: Schema = {"type": "string", "enum": [each.value for each in PauseKind]}
+_REASON: Schema = {"type": "string", "maxLength": 500}
+_RUN_ID: Schema = {"type": "string", "pattern": "^r[0-9a-hjkmnp-tv-z]{19}$"}
 _LINKS = record(self=TEXT, replay=TEXT)
 
 _RUN_SUMMARY: dict[str, Schema] = {
@@ -58,10 +63,32 @@ SCHEMAS: dict[str, Schema] = {
     "RunSummary": record(**_RUN_SUMMARY),
     "Run": record(**_RUN_SUMMARY, delivery=TEXT, target=ANY, facts=ANY, attempts=listed(ANY), deliveries=listed(ANY)),
     "RunPage": record(runs=listed(ref("RunSummary")), next_cursor=nullable(TEXT), links=record(next=nullable(TEXT))),
-    "Replay": record("from", "reason", "force", **{"from": _STAGE, "reason": {"type": "string", "maxLength": 500},
+    "Replay": record("from", "reason", "force", **{"from": _STAGE, "reason": _REASON,
                                                    "force": {"type": "boolean"}}),
     "Replayed": record(run=TEXT, status=_STATUS, attempt=nullable(NUMBER), job=nullable(TEXT), links=_LINKS),
     "Move": record(module=TEXT, version=TEXT, commit=TEXT, reason=TEXT),
+    "Nothing": {"type": "object", "additionalProperties": False},
+    "Cancelled": record(run=TEXT, name=TEXT, status=_STATUS, links=_LINKS),
+    "Now": record(counts=ANY, running=listed(ref("Seen")), waiting=listed(ref("Seen")), blocked=listed(ref("Seen")),
+                  failed=listed(ref("Seen")), seen=listed(ANY)),
+    "Seen": record(**{name: schema for name, schema in _RUN_SUMMARY.items() if name != "links"}),
+    "NamedPage": record(items=listed(ANY), next=nullable(TEXT)),
+    "Failures": record(failures=listed(record(code=TEXT, runs=NUMBER))),
+    "ReplayPlan": record(code=TEXT, since=TIME, runs=listed(ref("Seen")), more={"type": "boolean"}),
+    "ReplayRuns": record("runs", runs={"type": "array", "items": _RUN_ID, "minItems": 1, "maxItems": BATCH},
+                         reason=_REASON),
+    "ReplayedRuns": record(runs=listed(record(run=TEXT, job=nullable(TEXT), error=nullable(ref("RunError"))))),
+    "Sources": record(sources=listed(record(
+        scheme=TEXT, url=TEXT, source=TEXT, secret=TEXT, count=NUMBER, last_used_at=nullable(TIME),
+        skew_seconds=nullable({"type": "number"})))),
+    "Pauses": record(pauses=listed(record(kind=_KIND, value=TEXT, actor=TEXT, reason=TEXT, created_at=TIME)), runs=NUMBER),
+    "Pause": record("kind", kind=_KIND, value=TEXT, reason=_REASON),
+    "PauseName": record("kind", kind=_KIND, value=TEXT),
+    "Paused": record(kind=_KIND, value=TEXT, new={"type": "boolean"}),
+    "Resumed": record(kind=_KIND, value=TEXT, runs=NUMBER),
+    "Audit": record(entries=listed(record(
+        number=NUMBER, at=TIME, actor=TEXT, action=TEXT, object=TEXT, reason=TEXT, before=ANY, after=ANY, previous=TEXT,
+        hash=TEXT))),
     "Delivery": record(**_DELIVERY),
     "DeliveryDetail": record(**_DELIVERY, kept={"type": "boolean"}, headers=ANY, body=TEXT,
                              body_encoding={"type": "string", "enum": ["utf-8", "base64"]}),
@@ -69,7 +96,7 @@ SCHEMAS: dict[str, Schema] = {
                            links=record(next=nullable(TEXT))),
     "Received": record("delivery", "runs", delivery=TEXT, runs=listed(ref("ReceivedRun")), ignored=TEXT, message=TEXT),
     "ReceivedRun": record("id", "status", "duplicate", "links", id=TEXT, status=_STATUS,
-                          duplicate={"type": "boolean"}, error=TEXT, links=_LINKS),
+                          duplicate={"type": "boolean"}, error=TEXT, job=nullable(TEXT), links=_LINKS),
     "Explanation": record(module=TEXT, version=nullable(TEXT), routes=listed(ANY), runs=listed(ANY),
                           releases=listed(ANY), mirrors=listed(ANY)),
     "GitLabLogin": record("url", "refused", "problems", url=TEXT, refused={"type": "boolean"}, problems=listed(TEXT)),
@@ -77,4 +104,5 @@ SCHEMAS: dict[str, Schema] = {
     "Ready": record(status={"type": "string", "enum": ["ready", "degraded", "not_ready"]}, checks=ANY),
 }  # fmt: skip
 SCHEMAS["Replay"] |= {"required": [], "additionalProperties": False}
-SCHEMAS["Move"]["additionalProperties"] = False
+for name in ("Move", "ReplayRuns", "Pause", "PauseName"):
+    SCHEMAS[name]["additionalProperties"] = False

@@ -28,10 +28,8 @@ from app.adapters.job_queue import LIVE, redis_for_enqueue, where
 from app.bootstrap import Container
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
-from app.services.stores import ReplayOrder
 from app.web import security
-from app.web.api import replay_answer
-from app.web.context import container, principal
+from app.web.api import operator, replay_answer
 from app.web.errors import sync_error
 
 _REGISTRIES = {"queued", "scheduled", "deferred", "started", "finished", "failed", "canceled"}
@@ -98,9 +96,8 @@ def _change(endpoint: str, view_args: Mapping[str, Any]) -> Response | None:
 def _replay(job_id: str) -> Response:
     if run_of(job_id) is None:
         raise SyncError("bad_request", "this is not a job of modsync's: it can only be replayed where it came from")
-    order = ReplayOrder(principal().actor, "requeued in the RQ dashboard")
-    receipt = container().replay.replay(job_id, order)
-    return make_response(jsonify({**replay_answer(receipt), "status": "OK"}), 202)
+    begun = operator().replay(job_id, None, "requeued in the RQ dashboard", force=False)
+    return make_response(jsonify({**replay_answer(begun), "status": "OK"}), 202)
 
 
 def _no_such_job(_error: NoSuchJobError) -> Response:

@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from app.bootstrap import Container
 from app.web import (
     api,
+    api_operate,
     athens,
     auth,
     delivery_api,
@@ -49,7 +50,7 @@ def build(container: Container) -> Flask:
     errors.register(app)
     discovery.register(app)
     auth.register(app, container.settings)
-    for module in (webhooks, hooks, health, metrics, api, delivery_api, gitlab_api, openapi, pages, setup):
+    for module in (webhooks, hooks, health, metrics, api, api_operate, delivery_api, gitlab_api, openapi, pages, setup):
         app.register_blueprint(module.blueprint)
     athens.register(app, container)
     rq_board.register(app, container)

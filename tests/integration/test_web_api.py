@@ -50,7 +50,7 @@ def test_filters_choose(web: WebWorld) -> None:
     ("query", "field"),
     [
         ("limit=0", "limit"),
-        ("limit=201", "limit"),
+        ("limit=501", "limit"),
         ("limit=x", "limit"),
         ("limit=%C2%B2", "limit"),
         ("cursor=nonsense", "cursor"),
