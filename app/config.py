@@ -9,6 +9,7 @@ from typing import Any
 
 from app.config_athens import Athens, ClientSetup
 from app.config_check import Draft, check_admin_token, check_tables
+from app.config_check_notify import check_notify
 from app.config_check_rules import check_rules
 from app.config_gitlab import Discovery, GitLab
 from app.config_models import (
@@ -31,6 +32,7 @@ from app.config_models import (
     Web,
     Worker,
 )
+from app.config_notify import Notify
 from app.config_read import Reader, advice_for_unknown
 from app.config_table import Table
 
@@ -54,7 +56,7 @@ TABLES: dict[str, type[Table]] = {
     "log": Log,
     "sandbox": Sandbox,
 }
-ARRAYS: dict[str, type[Table]] = {"proxies": Proxy, "sources": Source, "rules": RuleTable}
+ARRAYS: dict[str, type[Table]] = {"proxies": Proxy, "sources": Source, "rules": RuleTable, "notify": Notify}
 SYSTEM_PATH = Path("/etc/modsync/modsync.toml")
 
 
@@ -67,6 +69,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     draft = Draft.of(reader, values, raw)
     check_tables(draft)
     check_rules(draft)
+    check_notify(reader, values["notify"], draft.source_names, sandbox=draft.sandbox)
     if reader.problems:
         raise ConfigError(reader.problems, found)
     return Settings(path=found.absolute(), origins=reader.origins, warnings=tuple(reader.warnings), **values)

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr
 
 from app.config_athens import Athens, ClientSetup
 from app.config_gitlab import Discovery, GitLab
+from app.config_notify import Notify
 from app.config_table import SourceSecret, Table
 from app.config_types import Count, HttpUrl, Listen, Name, Network, Seconds
 from app.domain.proxies import KINDS
@@ -279,6 +280,7 @@ class Settings(Table):
     limits: Limits
     log: Log
     sandbox: Sandbox
+    notify: tuple[Notify, ...] = ()
     origins: Mapping[str, str] = Field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
 

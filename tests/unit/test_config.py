@@ -280,7 +280,7 @@ def test_every_key_is_in_the_example_and_in_the_documentation(table: str) -> Non
     example = (ROOT / "modsync.example.toml").read_text()
     page = (ROOT / "docs" / "configuration.md").read_text()
     every: dict[str, Any] = {**TABLES, **ARRAYS}
-    section = re.split(rf"^\[+{table}\]+", example, maxsplit=1, flags=re.M)[1].partition("\n[")[0]
+    section = re.split(rf"^(?:# )?\[+{table}\]+", example, maxsplit=1, flags=re.M)[1].partition("\n[")[0]
     for key in keys(every[table]):
         assert re.search(rf"^(?:# )?{key} = |[{{,] {key} = ", section, re.M), f"example: {table}.{key}"
         assert re.search(rf"`(?:{table}\.)?{key}`|[{{,] {key} = ", page), f"documentation: {table}.{key}"

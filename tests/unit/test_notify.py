@@ -1,0 +1,202 @@
+"""Who is told what: by tables, and by properties over any order of outcomes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.notice_forms import Notice, chat, escaped, webhook
+from app.domain.notify import NAMED, QUIET, Book, Draft, Event, Outcome, Wishes, take
+from app.domain.run import Status
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ALL = Wishes("on-call")
+BASE = "https://modsync.corp.example"
+MODULE = "go.corp.example/platform/log"
+
+
+def ids() -> Callable[[], str]:
+    numbers = itertools.count(1)
+    return lambda: f"n{next(numbers)}"
+
+
+def outcome(
+    run: str = "r1", status: Status = Status.FAILED, error: str | None = "pipeline_failed", **more: Any
+) -> Outcome:
+    given: dict[str, Any] = {
+        "attempt": 1, "stage": "pipeline", "message": "job 7 failed", "source": "platform", "module": MODULE,
+        "version": "v1.0.0", "ref": "refs/tags/v1.0.0", "at": NOW, **more,
+    }  # fmt: skip
+    return Outcome(run, status=status, error=None if status is Status.DONE else error, **given)
+
+
+def told(outcomes: list[Outcome], wishes: Wishes = ALL, book: Book | None = None) -> Book:
+    book, new_id = book or Book(), ids()
+    for each in outcomes:
+        book = take(wishes, book, each, each.at, new_id)
+    return book
+
+
+def counts(book: Book) -> dict[tuple[str, str], int]:
+    return {(draft.event.value, draft.code): draft.count for draft in book.drafts.values()}
+
+
+def later(given: Outcome, **more: float) -> Outcome:
+    return replace(given, at=NOW + timedelta(**more), attempt=given.attempt + 1)
+
+
+FAILED, DONE = outcome(), outcome(status=Status.DONE)
+OTHER = outcome("r2", version="v2.0.0")
+
+
+@pytest.mark.parametrize(
+    ("what", "outcomes", "expected"),
+    [
+        ("a first failure", [FAILED], {("failed", "pipeline_failed"): 1}),
+        ("two releases with one cause are one message", [FAILED, OTHER], {("failed", "pipeline_failed"): 2}),
+        ("the same failure after a replay", [FAILED, later(FAILED, hours=5)], {("failed", "pipeline_failed"): 1}),
+        ("the same release by another run", [FAILED, replace(later(FAILED, hours=5), run_id="r9")],
+         {("failed", "pipeline_failed"): 1}),
+        ("the same failure after the window", [FAILED, later(FAILED, hours=6)], {("failed", "pipeline_failed"): 2}),
+        ("another failure of the same release", [FAILED, later(outcome(error="quota"), hours=1)],
+         {("failed", "pipeline_failed"): 1, ("failed", "quota"): 1}),
+        ("done without an earlier failure", [DONE], {}),
+        ("recovered", [FAILED, later(DONE, hours=1)],
+         {("failed", "pipeline_failed"): 1, ("recovered", "pipeline_failed"): 1}),
+        ("recovered by another run of the version", [FAILED, replace(later(DONE, hours=1), run_id="r9")],
+         {("failed", "pipeline_failed"): 1, ("recovered", "pipeline_failed"): 1}),
+        ("recovered after two different failures is one", [FAILED, later(outcome(error="quota"), hours=1),
+         later(DONE, hours=2)],
+         {("failed", "pipeline_failed"): 1, ("failed", "quota"): 1, ("recovered", "quota"): 1}),
+        ("broken again after it recovered", [FAILED, later(DONE, hours=1), later(FAILED, hours=2)],
+         {("failed", "pipeline_failed"): 2, ("recovered", "pipeline_failed"): 1}),
+        ("done twice", [FAILED, later(DONE, hours=1), later(DONE, hours=2)],
+         {("failed", "pipeline_failed"): 1, ("recovered", "pipeline_failed"): 1}),
+        ("a moved version is not mended by the one that it wanted to replace",
+         [outcome("r9", Status.REJECTED, "version_moved"), later(DONE, hours=1)], {("rejected", "version_moved"): 1}),
+        ("nothing to do", [outcome("r9", Status.REJECTED, "superseded")], {}),
+        ("a branch whose version was not known is mended by its own run",
+         [outcome(version=None, ref="main", error="no_version"), later(outcome(status=Status.DONE), hours=1)],
+         {("failed", "no_version"): 1, ("recovered", "no_version"): 1}),
+        ("branches without a version are not the same release",
+         [outcome(version=None, ref="main"), outcome("r2", version=None, ref="main")], {("failed", "pipeline_failed"): 2}),
+    ],
+)  # fmt: skip
+def test_what_is_told(what: str, outcomes: list[Outcome], expected: dict[tuple[str, str], int]) -> None:
+    assert counts(told(outcomes)) == expected, what
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        (replace(ALL, events=frozenset({Event.RECOVERED})), {("recovered", "pipeline_failed"): 1}),
+        (replace(ALL, events=frozenset({Event.FAILED})), {("failed", "pipeline_failed"): 1}),
+        (replace(ALL, sources=("elsewhere",)), {}),
+        (replace(ALL, sources=("platform",), modules=("go.corp.example/plat*",)),
+         {("failed", "pipeline_failed"): 1, ("recovered", "pipeline_failed"): 1}),
+        (replace(ALL, modules=("go.corp.example/payments",)), {}),
+    ],
+)  # fmt: skip
+def test_a_receiver_hears_what_it_wants(wishes: Wishes, expected: dict[tuple[str, str], int]) -> None:
+    assert counts(told([FAILED, later(DONE, hours=1)], wishes)) == expected
+
+
+def test_recovered_refers_to_what_was_told() -> None:
+    book = told([FAILED, later(DONE, hours=1)])
+    first, second = book.drafts[Event.FAILED, "pipeline_failed"], book.drafts[Event.RECOVERED, "pipeline_failed"]
+    assert second.items[0]["failed"] == {"notice": first.id, "run": "r1", "code": "pipeline_failed",
+                                         "at": "2026-11-22T12:00:00Z"}  # fmt: skip
+    assert book.failures == {}
+
+
+def test_a_message_waits_for_others_and_keeps_its_distance() -> None:
+    cause = (Event.FAILED, "pipeline_failed")
+    first = told([FAILED]).drafts[cause]
+    assert first.due_at == NOW + ALL.gather
+    assert told([FAILED, later(OTHER, seconds=9)]).drafts[cause].due_at == first.due_at
+    next_one = told([FAILED], book=Book(last={cause: NOW - timedelta(minutes=1)})).drafts[cause]
+    assert next_one.due_at == NOW - timedelta(minutes=1) + ALL.interval
+    long_ago = told([FAILED], book=Book(last={cause: NOW - timedelta(days=1)})).drafts[cause]
+    assert long_ago.due_at == first.due_at
+    clock_went_back = told([FAILED], book=Book(last={cause: NOW + timedelta(days=1)})).drafts[cause]
+    assert clock_went_back.due_at == NOW + ALL.interval
+
+
+events = st.builds(
+    outcome, st.sampled_from(["r1", "r2", "r3"]), st.sampled_from([Status.FAILED, Status.REJECTED, Status.DONE]),
+    st.sampled_from(["quota", "pipeline_failed", "superseded"]), version=st.sampled_from([None, "v1.0.0", "v2.0.0"]),
+    at=st.integers(0, 20).map(lambda hours: NOW + timedelta(hours=hours)),
+)  # fmt: skip
+histories = st.lists(events, max_size=30).map(lambda all_: sorted(all_, key=lambda each: each.at))
+
+
+@given(histories)
+def test_each_fact_is_told_at_most_once(history: list[Outcome]) -> None:
+    """Every step adds nothing or exactly one release to exactly one message."""
+    book, new_id = Book(), ids()
+    for each in history:
+        before, book = book, take(ALL, book, each, each.at, new_id)
+        grown = sum(counts(book).values()) - sum(counts(before).values())
+        assert grown in (0, 1)
+        assert all(book.drafts[cause].count >= draft.count for cause, draft in before.drafts.items())
+
+
+@given(histories)
+def test_never_silent_on_a_first_failure(history: list[Outcome]) -> None:
+    """A failure that the book does not know of yet is told, whatever came before."""
+    book, new_id = Book(), ids()
+    for each in history:
+        before, book = book, take(ALL, book, each, each.at, new_id)
+        known = any(old.code == each.error and old.same_release(each) for old in before.failures.values())
+        if each.status is not Status.DONE and each.error not in QUIET:
+            assert known or sum(counts(book).values()) == sum(counts(before).values()) + 1
+            assert (each.run_id, each.error) in book.failures
+
+
+@given(histories)
+def test_a_repeat_within_the_window_is_silent(history: list[Outcome]) -> None:
+    book, new_id = Book(), ids()
+    for each in history:
+        book = take(ALL, book, each, each.at, new_id)
+        again = take(ALL, book, each, each.at, new_id)
+        assert counts(again) == counts(book)
+
+
+texts = st.text(max_size=2000)
+
+
+@given(st.integers(1, 60), texts, texts, st.sampled_from(["failed", "rejected"]))
+def test_a_message_is_bounded_and_says_how_many_more(number: int, message: str, ref: str, status: str) -> None:
+    made = [outcome(f"r{n}", Status(status), version=None, ref=ref, message=message) for n in range(number)]
+    (draft,) = told(made).drafts.values()
+    notice = notice_of(draft)
+    body = webhook(notice, BASE)["data"]
+    assert len(body["runs"]) == min(number, NAMED)
+    assert body["count"] == number == len(body["runs"]) + body["more"]
+    for form in (webhook(notice, BASE), chat(notice, BASE)):
+        assert len(json.dumps(form, ensure_ascii=False).encode()) < 64_000
+
+
+def notice_of(draft: Draft) -> Notice:
+    return Notice(draft.id, draft.event, draft.code, draft.count, draft.items, draft.created_at)
+
+
+@given(texts)
+def test_a_text_cannot_be_markup_or_call_anybody(text: str) -> None:
+    shown = escaped(text)
+    assert not {"<", ">", "`", "\n"} & set(shown)
+    assert shown.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "").count("&") == 0
+    assert "@channel" not in escaped(f" @channel {text}").split(" ")[1]
+
+
+def test_a_releases_name_can_be_copied() -> None:
+    assert escaped(f"{MODULE}@v1.0.0") == f"{MODULE}@v1.0.0"
+    assert escaped("<!channel> & @all") == "&lt;!channel&gt; &amp; @\u200ball"
