@@ -6,8 +6,6 @@ what is not there yet: zip, mod, info, then list and @latest.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +13,13 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
+from app.adapters import drafts
 from app.adapters.git_errors import from_os
 from app.adapters.go_proxy_answers import parse_info, parse_list
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.services.ports import ProxyInfo
 
-_FOR_ALL = 0o644  # another user's nginx reads them
 _LOCK = ".modsync.lock"
 
 
@@ -69,9 +67,9 @@ class StaticProxy:
     ) -> None:  # fmt: skip
         """See ports.StaticFiles. Errors: disk_full, git_failed (the directory cannot be written), what `write_zip` raises."""
         try:
-            _put(self._file(module, version, "zip"), write_zip)
-            _put(self._file(module, version, "mod"), _writing(mod()))
-            _put(self._file(module, version, "info"), _writing(info()))
+            self._put(self._file(module, version, "zip"), write_zip)
+            self._put(self._file(module, version, "mod"), _writing(mod()))
+            self._put(self._file(module, version, "info"), _writing(info()))
             self._announce(module)
         except OSError as error:
             raise from_os(error, f"the static proxy's directory {self._root.name}") from error
@@ -81,12 +79,19 @@ class StaticProxy:
         folder = self._folder(module)
         with FileLock(self._root / _LOCK):
             versions = sorted(filter(None, map(_listed, (folder / "@v").glob("*.info"))))
-            _put(folder / "@v" / "list", _writing("".join(f"{each}\n" for each in versions).encode()))
+            self._put(folder / "@v" / "list", _writing("".join(f"{each}\n" for each in versions).encode()))
             latest = max((each for each in versions if not each.prerelease), default=None) or max(
                 versions, default=None
             )
             if latest:
-                _put(folder / "@latest", _writing(self._file(module, latest.text, "info").read_bytes()))
+                self._put(folder / "@latest", _writing(self._file(module, latest.text, "info").read_bytes()))
+
+    def sweep(self) -> list[str]:
+        """Remove what killed workers left half written; the names. Raises OSError."""
+        return drafts.sweep(self._root)
+
+    def _put(self, file: Path, write: Callable[[BinaryIO], None]) -> None:
+        drafts.put(self._root, file, write)
 
     def _folder(self, module: str) -> Path:
         try:
@@ -127,28 +132,3 @@ def _writing(data: bytes) -> Callable[[BinaryIO], None]:
         file.write(data)
 
     return write
-
-
-def _put(file: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write beside it, sync, rename, sync the directory: after a power cut it is the old or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(prefix=".modsync-", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "w+b") as opened:
-            write(opened)
-            opened.flush()
-            os.fchmod(opened.fileno(), _FOR_ALL)
-            os.fsync(opened.fileno())
-        Path(draft).replace(file)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-    _sync_directory(file.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

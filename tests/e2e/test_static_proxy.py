@@ -1,12 +1,15 @@
 """The smallest private proxy: modsync writes it, a real `go` reads the files; and a released version that moves."""
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.adapters import drafts
 from tests.sandbox.goclient import GoClient
 from tests.sandbox.modules import HOST, make_plain
 from tests.sandbox.service import Service
@@ -48,6 +51,14 @@ def test_a_release_is_written_and_a_go_developer_gets_it(world: World, service: 
     found = go.download(f"{module.path}@v1.0.0")
     assert done["facts"]["go_sum"][0] == f"{module.path} v1.0.0 {found['Sum']}"
     assert done["facts"]["go_sum"][1] == f"{module.path} v1.0.0/go.mod {found['GoModSum']}"
+
+
+def test_a_draft_of_a_killed_worker_goes_by_itself(world: World, service: Service) -> None:
+    draft = world.root / "goproxy" / drafts.DIRECTORY / "left"
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    draft.write_bytes(b"PK half")
+    os.utime(draft, (0, time.time() - 3600))
+    service.until(lambda: not draft.exists(), "the draft to be swept", 120)
 
 
 def test_a_moved_version_is_rejected_until_an_operator_accepts_it(

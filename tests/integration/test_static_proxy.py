@@ -1,6 +1,10 @@
 """The proxy that modsync writes itself: a real `go` downloads from it, as files and over a static web server."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +14,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
+from app.adapters import drafts
 from app.adapters.released_content import ReleasedContent
 from app.adapters.static_proxy import StaticProxy
 from app.domain.errors import SyncError
@@ -195,3 +200,41 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(SyncError) as caught:
         StaticProxy(tmp_path / "proxy").publish("a.b/c", "v1.0.0", lambda: b"", lambda: b"", lambda file: None)
     assert caught.value.code == "git_failed"
+
+
+_WRITES_FOR_EVER = """
+import sys, time
+from pathlib import Path
+from app.adapters.static_proxy import StaticProxy
+
+def write(file):
+    file.write(b"PK half"); file.flush()
+    print("writing", flush=True)
+    time.sleep(600)
+
+StaticProxy(Path(sys.argv[1])).publish("a.b/c", "v1.0.0", lambda: b"", lambda: b"", write)
+"""
+
+
+def test_what_a_killed_worker_left_is_swept_and_a_draft_in_use_is_not(tmp_path: Path) -> None:
+    static = StaticProxy(tmp_path / "proxy")
+    assert static.sweep() == []
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITES_FOR_EVER, tmp_path / "proxy"], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        (draft,) = (tmp_path / "proxy" / drafts.DIRECTORY).iterdir()
+        os.utime(draft, (0, time.time() - 3600))
+        assert static.sweep() == []
+        assert draft.read_bytes() == b"PK half"
+        writer.kill()
+    assert static.sweep() == [draft.name]
+    assert not draft.exists()
+
+
+def test_a_draft_that_was_made_just_now_is_not_swept_though_nobody_holds_it(tmp_path: Path) -> None:
+    directory = tmp_path / drafts.DIRECTORY
+    directory.mkdir()
+    (directory / "new").write_bytes(b"")
+    assert StaticProxy(tmp_path).sweep() == []
