@@ -82,15 +82,25 @@ class Front:
     def log(self) -> Path:
         return self.root / "access.log"
 
-    def get(self, path: str, method: str = "GET", *, certificate: Path | None = None, **headers: str) -> Reply:
-        """One request with exactly this path; underscores in header names stand for hyphens."""
+    def get(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        certificate: Path | None = None,
+        source: str = "127.0.0.1",
+        body: bytes | None = None,
+        **headers: str,
+    ) -> Reply:
+        """One request with exactly this path, from the address `source`; underscores in header names stand for hyphens."""
         trust = ssl.create_default_context(cafile=self.authority.ca_file)
         if certificate:
             trust.load_cert_chain(certificate)
-        connection = HTTPSConnection("localhost", self.port, context=trust, timeout=_SECONDS)
+        place = (source, 0)
+        connection = HTTPSConnection("localhost", self.port, context=trust, timeout=_SECONDS, source_address=place)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
-            connection.request(method, path, headers=named)
+            connection.request(method, path, body, headers=named)
             answer = connection.getresponse()
             return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
         finally:
