@@ -55,9 +55,10 @@ class World:
     def listen(self, handler: Handler) -> Listener:
         return self.up.enter_context(Listener(handler))
 
-    def tls(self, application: object, **more: ssl.TLSVersion) -> int:
+    def tls(self, application: object, newest: ssl.TLSVersion | None = None) -> int:
         """The port of `application` behind TLS, with a good certificate for localhost."""
-        return self.listen(tls_front(self.authority.issue("localhost"), self.serve(application).port, **more)).port
+        pem = self.authority.issue("localhost")
+        return self.listen(tls_front(pem, self.serve(application).port, newest=newest)).port
 
     def machine(self, goproxy: str, **settings: str) -> Machine:
         ca = str(self.authority.ca_file)

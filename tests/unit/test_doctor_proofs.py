@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,12 @@ RUNS_GO = re.compile(r"\.(?:go|download)\(|\bbuild\(machine")
 ASKS_DOCTOR = re.compile(r"\.(?:codes|doctor|explained)\(")
 
 
-def proofs() -> Iterator[tuple[str, str]]:
+@cache
+def proofs() -> tuple[tuple[str, str], ...]:
+    return tuple(_proofs())
+
+
+def _proofs() -> Iterator[tuple[str, str]]:
     """(test, its source with its decorators and the tables they name) of each test that runs go and asks the doctor."""
     for path in sorted(TESTS.glob("test_doctor_*.py")):
         text = path.read_text()
