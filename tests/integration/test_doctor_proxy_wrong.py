@@ -105,7 +105,7 @@ ONE: list[tuple[str, Callable[[], Application], tuple[str, ...], list[str]]] = [
     ("pseudo-version as a tag", with_pages({f"{PSEUDO_BASE}.info": text('{"Version":"v0.3.0"}')}), (HIDDEN,),
      [f"info {HIDDEN}"]),
     ("pseudo-version unknown", with_pages({f"{PSEUDO_BASE}.{kind}": text("", 404) for kind in ("info", "mod", "zip")}),
-     (HIDDEN,), [f"info {HIDDEN}", f"mod {HIDDEN}", f"zip {HIDDEN}", f"content types {HIDDEN}", f"repeat mod {HIDDEN}", f"repeat zip {HIDDEN}"]),
+     (HIDDEN,), [f"{check} {HIDDEN}" for check in ("info", "mod", "zip", "content types", "repeat mod", "repeat zip")]),
 ]  # fmt: skip
 
 
