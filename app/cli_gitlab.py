@@ -8,10 +8,11 @@ import click
 
 from app.adapters.read_store import SqlReadStore
 from app.bootstrap import Container
-from app.cli_open import json_option, open_container
+from app.cli_open import actor, json_option, open_container
 from app.cli_output import NO, print_json, printable
 from app.domain.errors import SyncError
-from app.services.drift import MirrorCheck, check_mirror
+from app.mirror_care import mirror_care
+from app.services.drift import MirrorCheck
 from app.services.gitlab_login import LoginState
 
 
@@ -94,7 +95,8 @@ def check_mirrors(paths: tuple[str, ...], *, fix: bool, as_json: bool) -> None:
     """
     container = open_container()
     known = paths or SqlReadStore(container.engine).mirror_paths()
-    checks = [check_mirror(container.gitlab.inspector, path, fix=fix) for path in known]
+    care = mirror_care(container)
+    checks = [care.mend(path, actor(), "") if fix else care.check(path) for path in known]
     if as_json:
         print_json([each.as_json() for each in checks])
     else:

@@ -55,7 +55,8 @@ class SqlAuditReads:
 
 
 def _last(connection: Connection) -> int:
-    return connection.execute(select(func.coalesce(func.max(audit.c.number), 0))).scalar_one()
+    found: int | None = connection.execute(select(func.max(audit.c.number))).scalar_one()
+    return found or 0
 
 
 def _conditions(wanted: AuditFilter) -> list[ColumnElement[bool]]:

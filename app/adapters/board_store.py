@@ -87,6 +87,13 @@ class SqlBoardStore:
         rows = tuple(mirror_row(row, newest.get(row["path"]), now) for row in found[:limit])
         return Page(rows, rows[-1].path if len(found) > limit else None)
 
+    def mirror(self, path: str) -> MirrorRow | None:
+        """See BoardStore."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(mirrors).where(mirrors.c.path == path)).mappings().one_or_none()
+            newest = _newest(connection, runs.c.mirror, [path])
+        return mirror_row(row, newest.get(path), self._clock.now()) if row else None
+
     def failures(self, since: datetime) -> list[FailureCount]:
         """See BoardStore."""
         number = func.count().label("runs")

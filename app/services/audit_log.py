@@ -36,9 +36,8 @@ class AuditFilter:
         for name, text in values.items():
             if not text.isprintable():
                 raise SyncError("bad_request", f"{name} holds characters that cannot be there", field=name)
-        texts = {name: values.get(name, "") for name in ("actor", "action", "object")}
-        times = {name: parse_time(name, values.get(name) or None, now) for name in ("since", "until")}
-        return cls(**texts, **times)
+        since, until = (parse_time(name, values.get(name) or None, now) for name in ("since", "until"))
+        return cls(values.get("actor", ""), values.get("action", ""), values.get("object", ""), since, until)
 
     def matches(self, entry: Entry) -> bool:
         """True for an entry that is asked for."""

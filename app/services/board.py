@@ -86,6 +86,10 @@ class BoardStore(Protocol):
         """By path; those that contain `text`."""
         ...
 
+    def mirror(self, path: str) -> MirrorRow | None:
+        """The one with exactly this path; None when modsync never saw it."""
+        ...
+
     def failures(self, since: datetime) -> list[FailureCount]:
         """The codes of the runs that ended failed since then, most frequent first."""
         ...

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.domain.errors import SyncError
+from app.services.access import AuditStore
+from app.services.ports import Clock
 from app.services.views import ErrorView, View
 
 
@@ -58,3 +60,28 @@ def check_mirror(inspector: Inspector, path: str, *, fix: bool) -> MirrorCheck:
     except SyncError as error:
         return MirrorCheck(path, error=ErrorView.of(error.code, error.message))
     return MirrorCheck(path, after, tuple(each for each in before if each not in after))
+
+
+class MirrorCare:
+    """Looks at mirrors, and mends them by somebody's order, which the audit log keeps."""
+
+    def __init__(self, inspector: Inspector, audit: AuditStore, clock: Clock) -> None:
+        self._inspector, self._audit, self._clock = inspector, audit, clock
+
+    def check(self, path: str) -> MirrorCheck:
+        """Only look; what kept us from looking stands in the result."""
+        return check_mirror(self._inspector, path, fix=False)
+
+    def mend(self, path: str, actor: str, reason: str) -> MirrorCheck:
+        """Mend what can be. Error: store_unavailable, after it was mended."""
+        done = check_mirror(self._inspector, path, fix=True)
+        # An error in the middle may have left something changed, so it is told, too.
+        if done.mended or done.error:
+            before = {each.what: each.found for each in done.mended}
+            after = {each.what: each.wanted for each in done.mended} | (
+                {"error": done.error.code} if done.error else {}
+            )
+            self._audit.append(
+                actor, "mirror.mend", f"mirror:{path}", self._clock.now(), reason=reason, before=before, after=after
+            )  # fmt: skip
+        return done

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 
 from app.domain import events, webhook
 from app.domain.errors import SyncError
-from app.domain.events import Ignored
+from app.domain.events import Ignored, Parsed
 from app.domain.ids import make_id
 from app.domain.webhook import SCHEMES, VerifiedBody
 from app.services.planning import Planner, SourceOptions
 from app.services.ports import Clock, JobQueue
-from app.services.stores import IntakeStore, NewDelivery, Receipt, StoredDelivery
+from app.services.stores import IntakeStore, NewDelivery, PlannedRun, Receipt, StoredDelivery
 
 __all__ = ["Answer", "Intake", "RateLimit", "SourceOptions", "id_maker"]
 
@@ -51,6 +51,15 @@ class Answer:
     def new(self) -> bool:
         """True when at least one run is new (202); otherwise everything was known already (200)."""
         return any(not receipt.duplicate for receipt in self.receipts)
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """What a request would ask for: the secret that signed it, and runs or the reason why it asks for none."""
+
+    secret_id: str
+    planned: tuple[PlannedRun, ...] = ()
+    ignored: Ignored | None = None
 
 
 def id_maker(clock: Clock, chance: Callable[[int], int]) -> Callable[[str], str]:
@@ -111,6 +120,20 @@ class Intake:
         delivery = replace(delivery, id=stored.id, dedupe=stored.dedupe, skew_ms=stored.skew_ms)
         return self._take(options, delivery, verified, stored.headers, actor)
 
+    def consider(self, source: str, headers: Mapping[str, str], raw: bytes) -> Considered:
+        """What receive() would make of a request; nothing is recorded, enqueued or counted.
+
+        Errors: bad_signature, invalid_payload, clone_url_refused.
+        """
+        options, now = self._sources.get(source), self._clock.now()
+        if options is None:
+            webhook.verify_unknown(headers, raw, now)
+        verified = webhook.verify(SCHEMES[options.scheme], options.secrets, headers, raw, now)
+        parsed = _parsed(options, verified, headers)
+        if isinstance(parsed, Ignored):
+            return Considered(verified.secret_id, ignored=parsed)
+        return Considered(verified.secret_id, tuple(self._planner.plan(source, event) for event in parsed))
+
     def _delivery(self, source: str, verified: VerifiedBody, headers: Mapping[str, str], now: datetime) -> NewDelivery:
         skew = round(verified.skew / timedelta(milliseconds=1)) if verified.skew is not None else None
         return NewDelivery(
@@ -125,8 +148,7 @@ class Intake:
     ) -> Answer:  # fmt: skip
         """Parse and plan, then record all of it; a refusal is recorded, too, and raised."""
         try:
-            body = webhook.decode(verified, _header(headers, "content-type"))
-            parsed = events.parse(verified.scheme, headers, body, options.policy)
+            parsed = _parsed(options, verified, headers)
             if isinstance(parsed, Ignored):
                 return self._ignored(delivery, parsed)
             planned = [self._planner.plan(options.name, event, actor) for event in parsed]
@@ -158,6 +180,11 @@ class Intake:
         except SyncError as error:
             # Recorded is accepted: the sweeper enqueues all of them when Redis is back.
             log.warning("enqueue_failed", extra={"run": jobs[0][1], "jobs": len(jobs), "code": error.code})
+
+
+def _parsed(options: SourceOptions, verified: VerifiedBody, headers: Mapping[str, str]) -> Parsed:
+    body = webhook.decode(verified, _header(headers, "content-type"))
+    return events.parse(verified.scheme, headers, body, options.policy)
 
 
 def _dedupe(key: str | None, raw: bytes) -> str:

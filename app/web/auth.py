@@ -35,7 +35,17 @@ OPEN = frozenset(
 )  # fmt: skip
 METRICS = "metrics.scrape"
 # Endpoints that only an administrator may use; of the others, viewers may read and operators may do.
-ADMIN = frozenset({"api.accept_move", "api_operate.audit", "pages.audit", "pages.audit_export", "pages.accept_move"})
+ADMIN = frozenset(
+    {
+        "api.accept_move",
+        "api_operate.audit",
+        "pages.audit",
+        "pages.audit_export",
+        "pages.accept_move",
+        "pages.mend_mirror",
+        "pages.test_source",
+    }
+)
 _FAILURES, _FAILURE_SECONDS = 10, 300.0
 _SESSION_HOURS = 12
 _THROTTLE = "modsync_throttle"

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from flask import render_template
 
-from app.web import pages_audit, pages_bulk, pages_deliveries, pages_lists, pages_releases, pages_run, standing
+from app.web import (
+    pages_audit,
+    pages_bulk,
+    pages_deliveries,
+    pages_lists,
+    pages_mirrors,
+    pages_pauses,
+    pages_releases,
+    pages_run,
+    pages_sources,
+    standing,
+)
 from app.web.page import blueprint
 
-__all__ = ["blueprint", "pages_audit", "pages_bulk", "pages_deliveries", "pages_lists", "pages_releases", "pages_run"]
+__all__ = [
+    "blueprint",
+    "pages_audit",
+    "pages_bulk",
+    "pages_deliveries",
+    "pages_lists",
+    "pages_mirrors",
+    "pages_pauses",
+    "pages_releases",
+    "pages_run",
+    "pages_sources",
+]
 
 
 @blueprint.get("/")

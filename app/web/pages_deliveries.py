@@ -1,4 +1,4 @@
-"""Deliveries, taking one once more, and the sources they come from."""
+"""Deliveries, and taking one once more."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 from flask import redirect, render_template
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.adapters.delivery_store import SqlDeliveryStore
 from app.services.deliveries import VERDICTS, DeliveryFilter
 from app.services.delivery_views import DeliveryDetail
-from app.web.context import api_url, container, principal
+from app.web.context import container, principal
 from app.web.page import PAGE, blueprint, given
 
 log = logging.getLogger(__name__)
@@ -44,21 +43,6 @@ def redeliver(identifier: str) -> AnyResponse:
     answer = container().deliveries.redeliver(identifier, principal().actor)
     log.info("redelivered", extra={"delivery": answer.delivery, "actor": principal().actor})
     return redirect(f"/deliveries/{answer.delivery}", 303)
-
-
-@blueprint.get("/sources")
-def sources() -> str:
-    """The sources of the configuration, and when each of their secrets last signed something."""
-    uses = {(use.source, use.secret): use for use in SqlDeliveryStore(container().engine).secret_uses()}
-    found = [
-        (
-            each,
-            api_url(f"/webhooks/{each.name}"),
-            [(key.id, uses.pop((each.name, key.id), None)) for key in each.secrets],
-        )
-        for each in container().settings.sources
-    ]
-    return render_template("sources.html", sources=found, former=list(uses.values()))
 
 
 def _body(found: DeliveryDetail) -> dict[str, Any]:

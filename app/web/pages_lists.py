@@ -1,4 +1,4 @@
-"""Modules and mirrors."""
+"""Modules."""
 
 from __future__ import annotations
 
@@ -36,12 +36,3 @@ def _explained(name: str) -> tuple[Explanation | None, SyncError | None]:
         if error.code != "bad_request":
             raise
         return None, error  # a delivery may have named what Go would not take
-
-
-@blueprint.get("/mirrors")
-def mirrors() -> str:
-    """All mirrors that modsync has seen, by path."""
-    asked = given(["q", "after"])
-    return render_template(
-        "mirrors.html", asked=asked, page=board().mirrors(asked.get("q", ""), asked.get("after"), PAGE)
-    )

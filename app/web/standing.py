@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from datetime import datetime, timedelta
+from typing import Any
 
 from flask import current_app
 
@@ -16,14 +14,16 @@ from app.domain.errors import CATALOG, SyncError
 from app.services.board import Now, Seen
 from app.services.level import Level, begin, level
 from app.services.words import size
+from app.web import held
 from app.web.context import container
 from app.web.page import board
+from app.web.remembered import Remembered
 
 _SHOWN = 10
 _LEVEL_SECONDS = 30.0
 _LEVELS = "modsync_levels"
+_SOON = timedelta(days=7)
 _LEAST_FREE, _LEAST_SHARE = 2 << 30, 0.05
-Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +37,19 @@ class Mark:
     at: datetime | None = None
 
 
-class Remembered(Generic[Kept]):
-    """A value that is made anew when it is older than `seconds`; one maker at a time."""
-
-    def __init__(self, make: Callable[[], Kept], seconds: float) -> None:
-        self._make, self._seconds = make, seconds
-        self._lock = threading.Lock()
-        self._kept: tuple[float, Kept] | None = None
-
-    def get(self) -> Kept:
-        """The value."""
-        with self._lock:
-            if self._kept is None or time.monotonic() - self._kept[0] > self._seconds:
-                self._kept = time.monotonic(), self._make()
-            return self._kept[1]
-
-
 def values() -> dict[str, Any]:
     """What the template shows; `now` None: the database does not answer, `problem` says why."""
     now, problem = _now()
     marks = tuple(_marks(now, problem))
-    return {"now": now, "problem": problem, "marks": marks, "levels": _levels() if now else (), "again": _again(now)}
+    shown = {"now": now, "problem": problem, "marks": marks, "levels": _levels() if now else (), "again": _again(now)}
+    return shown | (_held() if now else {})
+
+
+def _held() -> dict[str, Any]:
+    try:
+        return held.values()
+    except SyncError:
+        return {}  # it went away this moment; the page looks again
 
 
 def _again(now: Now | None) -> int:
@@ -100,6 +92,7 @@ def _marks(now: Now | None, problem: SyncError | None) -> Iterator[Mark]:
     for proxy in container().settings.proxies:
         yield _of_steps(f"Proxy {proxy.name}", seen.get(("proxy", proxy.name)))
     yield _token()
+    yield from _api_tokens()
 
 
 def _token() -> Mark:
@@ -115,6 +108,19 @@ def _token() -> Mark:
             name, "unknown", "not checked yet", "The sweeper looks every six hours, modsync gitlab check at once."
         )
     return Mark(name, "ok", f"ends on {state.expires_at}" if state.expires_at else "never ends", at=state.checked_at)
+
+
+def _api_tokens() -> Iterator[Mark]:
+    """Only where one ends soon: whoever uses it is locked out then."""
+    now = container().clock.now()
+    try:
+        live = [each for each in container().access.tokens() if each.is_live(now)]
+    except SyncError:
+        return
+    for each in sorted(live, key=lambda each: each.expires_at)[:_SHOWN]:
+        if each.expires_at - now < min(_SOON, (each.expires_at - each.created_at) / 4):
+            text = f"{each.name} ({each.role.value}) ends on {each.expires_at:%Y-%m-%d}"
+            yield Mark("API token", "bad", text, "Make another one with modsync token create, and hand it to its user.")
 
 
 def _redis() -> Mark:

@@ -1,0 +1,111 @@
+"""Mirrors: the list, one of them, whether somebody changed it at GitLab, and what reconcile found."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import render_template, request
+
+from app.adapters.reconciled_reads import SqlReconciledReads
+from app.domain.errors import SyncError
+from app.mirror_care import hurried_mirror_care
+from app.services.drift import MirrorCare, MirrorCheck
+from app.services.run_filter import RunFilter
+from app.web.context import container, principal, queries
+from app.web.orders import LONGEST_REASON, reason_of
+from app.web.page import PAGE, blueprint, board, given, missing
+
+log = logging.getLogger(__name__)
+_RUNS = 10
+# GitLab may be slow: it must not take all of a process's threads.
+_TURNS = threading.BoundedSemaphore(2)
+
+
+@blueprint.get("/mirrors")
+def mirrors() -> str:
+    """All mirrors that modsync has seen, by path."""
+    asked = given(["q", "after"])
+    page = board().mirrors(asked.get("q", ""), asked.get("after"), PAGE)
+    return render_template("mirrors.html", asked=asked, page=page, check=None)
+
+
+@blueprint.get("/mirrors/<path:name>")
+def mirror(name: str) -> str:
+    """One: its project, its drift on demand, what reconcile found, its runs. Error: not_found."""
+    row, found = board().mirror(name), reads().repository(name)
+    runs = queries().runs(RunFilter(mirror=name), None, _RUNS)
+    if row is None and found is None and not runs.items:
+        raise missing("mirror", name)
+    return render_template(
+        "mirror.html", name=name, mirror=row, found=found, runs=runs, longest_reason=LONGEST_REASON, check=None
+    )  # fmt: skip
+
+
+@blueprint.post("/mirrors/check")
+def check_mirror() -> str:
+    """Ask GitLab whether a mirror is as modsync set it up. Errors: not_found, busy."""
+    return _checked(lambda care, path: care.check(path))
+
+
+@blueprint.post("/mirrors/mend")
+def mend_mirror() -> str:
+    """Set up anew what was changed; the audit log keeps it. Errors: not_found, busy, bad_request (reason)."""
+    reason, who = reason_of(request.form.get("reason")), principal().actor
+    return _checked(lambda care, path: care.mend(path, who, reason))
+
+
+@blueprint.get("/reconcile")
+def reconciled() -> str:
+    """Repositories by mirror, with what reconcile last found."""
+    asked = given(["people", "after"])
+    page = reads().repositories(asked.get("after"), PAGE, people="people" in asked)
+    return render_template(
+        "reconcile.html", asked=asked, page=page, hours=container().settings.reconcile.interval_hours
+    )
+
+
+def reads() -> SqlReconciledReads:
+    """What reconcile left; cheap to make."""
+    return SqlReconciledReads(container().engine)
+
+
+@blueprint.app_template_filter("key")
+def key(text: str) -> str:
+    """An element's id for any text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _checked(act: Callable[[MirrorCare, str], MirrorCheck]) -> str:
+    path = request.form.get("mirror", "")
+    row = board().mirror(path)
+    if row is None:
+        raise missing("mirror", path)
+    with _turn():
+        check = act(hurried_mirror_care(container()), path)
+    code = check.error.code if check.error else ""
+    log.info(
+        "mirror_checked", extra={"mirror": path, "drift": len(check.drift), "mended": len(check.mended), "code": code}
+    )
+    return render_template("drift.html", **_values(path, check))
+
+
+def _values(path: str, check: MirrorCheck) -> dict[str, Any]:
+    return {
+        "name": path, "check": check, "checked_at": container().clock.now(), "longest_reason": LONGEST_REASON,
+        "small": bool(request.form.get("small")),
+    }  # fmt: skip
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _TURNS.acquire(blocking=False):
+        raise SyncError("busy", "others ask GitLab about mirrors just now", retry_after=3)
+    try:
+        yield
+    finally:
+        _TURNS.release()
