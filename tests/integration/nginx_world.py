@@ -48,7 +48,9 @@ server {{
 }}
 """
 
-needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (Debian: nginx-light)")
+# Debian keeps it where an ordinary user's PATH does not look.
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: nginx-light)")
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _configure(root: Path, authority: Authority, port: int, ports: dict[str, int
 
 @contextmanager
 def _running(root: Path, port: int) -> Iterator[None]:
-    command = ["nginx", "-p", str(root), "-c", str(root / "conf/nginx.conf"), "-e", str(root / "start.log")]
+    command = [str(NGINX), "-p", str(root), "-c", str(root / "conf/nginx.conf"), "-e", str(root / "start.log")]
     with (root / "out").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         try:

@@ -59,7 +59,8 @@ def test_git_ends_with_a_killed_worker(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path)], check=True)
     with _python(_GIT, str(tmp_path)) as worker:
         git = psutil.Process(int(_line(worker)))
-        assert git.environ()[OWNER_MARK].endswith(f"-{worker.pid}")
+        # Its process is there before it is git: until then the environment is its parent's.
+        wait_until(lambda: git.environ().get(OWNER_MARK, "").endswith(f"-{worker.pid}"))
         assert not gone(git)
         worker.kill()
         wait_until(lambda: gone(git))

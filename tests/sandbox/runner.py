@@ -100,7 +100,7 @@ class Runner:
         """What runs the job's script; what it needs is put into `folder`, of which only `build` is the job's."""
         script = folder / "script.sh"
         script.write_text(_script(job.script))
-        return ["sh", "-e", str(script)]
+        return ["/bin/sh", "-e", str(script)]
 
     def _watch(self, job: Assignment, process: "subprocess.Popen[bytes]") -> str | None:
         """Wait for the end of the job or of our patience; says GitLab's failure reason when we ended it."""
