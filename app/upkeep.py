@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
-from app.adapters.cache_budget import Budget, evict
+from app.adapters.cache_budget import Budget, Cache, disk, evict_of, found
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.pause_store import SqlPauseStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.retention_store import SqlRetentionStore
 from app.bootstrap import Container
-from app.bootstrap_doors import gigabytes
+from app.bootstrap_doors import gigabytes, host
 from app.domain.errors import SyncError
 from app.services.observe import Observer
 from app.services.pace import Pace
@@ -22,6 +23,7 @@ from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.replay import Replay
 from app.services.retention import RunPruning
+from app.services.standing import HostReport
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +82,25 @@ class HostTidier:
         if time.monotonic() - self._looked_at > CACHES_SECONDS:
             self._looked_at = time.monotonic()
             try:
-                evict(self._container.cache_dir, self._budget)
+                self._look_at_caches()
             except OSError as error:
                 log.warning("caches_not_looked_at", extra={"error": error.strerror})
+
+    def _look_at_caches(self) -> None:
+        directory = self._container.cache_dir
+        caches = sorted(found(directory), key=lambda cache: cache.used_at)
+        freed = evict_of(caches, directory, self._budget)
+        self._report(caches, freed)
+
+    def _report(self, caches: Sequence[Cache], freed: int) -> None:
+        """For the metrics, which are read elsewhere; the next report comes soon."""
+        free, size = disk(self._container.cache_dir)
+        taken = sum(cache.size for cache in caches) - freed
+        report = HostReport(free, size, self._budget.free, self._budget.most, taken, len(caches))
+        try:
+            self._container.sums.report(host(), report)
+        except SyncError as error:
+            log.debug("host_not_reported", extra={"code": error.code})
 
 
 def _go_on(container: Container) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,11 @@ def used(path: Path) -> None:
 
 def evict(directory: Path, budget: Budget) -> int:
     """Remove least recently used caches until the budget is kept; bytes that were freed. One in use is left."""
-    caches = sorted(_caches(directory), key=lambda cache: cache.used_at)
+    return evict_of(sorted(found(directory), key=lambda cache: cache.used_at), directory, budget)
+
+
+def evict_of(caches: Sequence[Cache], directory: Path, budget: Budget) -> int:
+    """As evict(), of these caches, the least recently used one first."""
     over = _over(directory, budget, sum(cache.size for cache in caches))
     freed = 0
     for cache in caches:
@@ -71,7 +75,8 @@ def _over(directory: Path, budget: Budget, total: int) -> int:
     return max(0, above, lacking)
 
 
-def _caches(directory: Path) -> Iterator[Cache]:
+def found(directory: Path) -> Iterator[Cache]:
+    """The caches there, with their sizes; reads every cache's directories."""
     for path in directory.glob("*.git"):
         with suppress(OSError):  # gone meanwhile
             lock = path.with_suffix(".lock")
@@ -103,6 +108,12 @@ def _removed(path: Path) -> bool:
         log.warning("cache_not_evicted", extra={"cache": path.name, "error": error.strerror})
         return False
     return True
+
+
+def disk(directory: Path) -> tuple[int, int]:
+    """(free, all) bytes of the disk that `directory` is or will be on."""
+    usage = shutil.disk_usage(_existing(directory))
+    return usage.free, usage.total
 
 
 def _existing(directory: Path) -> Path:

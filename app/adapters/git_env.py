@@ -10,13 +10,14 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from app.adapters.git_resolve import Pin, Resolver
 from app.domain.errors import SyncError
+from app.services.measuring import Tally
 
 CACHE_MARK = "MODSYNC_CACHE"  # in the environment of every git that works in a cache: names its directory
 _NOWHERE = "/nonexistent"
@@ -71,6 +72,7 @@ class GitOptions:
     beat_seconds: float = 1.0  # how often the checkpoint is asked while git runs
     resolver: Resolver | None = None
     min_free_bytes: int = 0  # less on the caches' disk, and nothing is fetched
+    tally: Tally = field(default_factory=Tally, compare=False)
 
 
 _SETTINGS: Pairs = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -59,7 +60,13 @@ class Repository:
         check_url(url, self.options.protocols, _REFUSED[side])
         resolver = self.options.resolver if side == "source" else None
         pinned = pin(url, resolver) if resolver else None
-        return self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url), more, pinned)
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            result = self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url), more, pinned)
+            outcome = "failed" if result.code else "ok"
+        finally:
+            self.options.tally.call(began, "git", side, args[0], outcome)
+        return result
 
     def failure(self, side: Side, url: str, result: Result, more: str = "") -> SyncError:
         """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""

@@ -16,6 +16,7 @@ from app.adapters.gitlab_errors import Call
 from app.adapters.gitlab_project import Projects, Wanted
 from app.adapters.http_session import Transport
 from app.services.gitlab_login import TokenInfo
+from app.services.measuring import Tally
 from app.services.ports import MirrorProject, Pipeline
 
 _LOG_LINES = 30
@@ -62,11 +63,11 @@ class GitLabOptions:
 class GitLabApi:
     """ports.GitLab over API v4; one object serves all threads. Every failure is a SyncError without the token in it."""
 
-    def __init__(self, options: GitLabOptions, guard: Guard | None = None) -> None:
+    def __init__(self, options: GitLabOptions, guard: Guard | None = None, tally: Tally | None = None) -> None:
         transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
         self._options = options
         more = (options.trigger_token.get_secret_value(),) if options.trigger_token else ()
-        self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more)
+        self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more, tally)
         self._projects = Projects(self._door, options.wanted())
 
     def ensure_project(self, path: str) -> MirrorProject:

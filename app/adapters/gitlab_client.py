@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,8 @@ from gitlab.exceptions import GitlabError, GitlabParsingError
 from app.adapters.gitlab_errors import Call, classify
 from app.adapters.http_session import USER_AGENT, PinnedSession, Transport, proxy_secrets, reason
 from app.domain.errors import SyncError
+from app.domain.measures import answered
+from app.services.measuring import Tally
 
 T = TypeVar("T")
 _EXPECTED = (GitlabError, OSError, ValueError, LookupError, TypeError, AttributeError)
@@ -99,9 +102,9 @@ class Door:
 
     def __init__(
         self, url: str, token: str, transport: Transport, guard: Guard | None = None,
-        more_secrets: Sequence[str] = (),
+        more_secrets: Sequence[str] = (), tally: Tally | None = None,
     ) -> None:  # fmt: skip
-        self._guard = guard or NoGuard()
+        self._guard, self._tally = guard or NoGuard(), tally or Tally()
         self._url, self._token, self._transport = url, token.strip(), transport
         self.secrets = (self._token, *more_secrets, *proxy_secrets(transport))
         self._local = threading.local()
@@ -138,10 +141,15 @@ class Door:
     def _sent(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
         client = self._client()
         client.answer_headers = {}
+        began, status = time.perf_counter(), 200
         try:
             return act(client)
         except _EXPECTED as error:
-            return self._failure(call, error, client.answer_headers)
+            failure = self._failure(call, error, client.answer_headers)
+            status = failure.status or 0
+            return failure
+        finally:
+            self._tally.call(began, "gitlab", "api", call.what.replace(" ", "_"), answered(status or None))
 
     def close(self) -> None:
         """Close this thread's connections."""

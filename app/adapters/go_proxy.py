@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.proxies import KINDS
 from app.domain.rules import RuleBroken
+from app.services.measuring import Tally
 from app.services.ports import ProxyInfo
 
 _TUNNEL_DENIED = re.compile(r"Tunnel connection failed: 40[137]")
@@ -46,6 +48,7 @@ _CODES: Mapping[int, str] = {
     410: "not_cached_yet",
     429: "proxy_unreachable",
 }
+_OUTCOMES: Mapping[str, str] = {"not_cached_yet": "missing", "proxy_unreachable": "unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,8 @@ class GoProxyClient:
     proxy says it), `zip_not_a_module` (too large), `disk_full`, `bad_request` (no legal module path or version).
     """
 
-    def __init__(self, options: ProxyOptions, directory: Path | None = None) -> None:
-        self._options, self._directory = options, directory
+    def __init__(self, options: ProxyOptions, directory: Path | None = None, tally: Tally | None = None) -> None:
+        self._options, self._directory, self._tally = options, directory, tally or Tally()
         self._transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
         known = [secret.get_secret_value().strip() for secret in (options.token, options.password) if secret]
         self._secrets = (*known, *proxy_secrets(self._transport))
@@ -196,6 +199,17 @@ class GoProxyClient:
         target.seek(0)
 
     def _blocks(self, file: _File) -> Iterator[bytes]:
+        """As _received(), timed."""
+        began, outcome = time.perf_counter(), "ok"
+        try:
+            yield from self._received(file)
+        except SyncError as error:
+            outcome = _OUTCOMES.get(error.code, "refused")
+            raise
+        finally:
+            self._tally.call(began, "proxy", self._options.name, file.kind, outcome)
+
+    def _received(self, file: _File) -> Iterator[bytes]:
         """The body of a 200, block by block. The library's own errors stay here: they hold the request's headers."""
         url, size = f"{self._options.url.rstrip('/')}/{file.path()}", 0
         try:

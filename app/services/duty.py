@@ -8,6 +8,8 @@ from typing import Protocol
 
 from app.services.ports import Clock
 
+HOLD_SECONDS = 3.0
+
 
 class DutyStore(Protocol):
     """Who has a duty. Errors: store_unavailable."""
@@ -27,7 +29,7 @@ class DutyOptions:
 
     name: str
     owner: str
-    seconds: float = 3.0
+    seconds: float = HOLD_SECONDS
 
 
 class Duty:

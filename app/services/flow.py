@@ -16,8 +16,10 @@ from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause, covering
 from app.domain.retry import RetryPolicy, TryAgain, decide
 from app.domain.run import ACTIVE, Claim, Run, Stage, Status, next_stage
+from app.services import measuring
 from app.services.branches import BranchResolver
 from app.services.lease import Lease
+from app.services.measuring import FIRST_DONE, Tally
 from app.services.ports import Clock, JobQueue
 from app.services.stages import Finished, Note, Outcome, Wait
 from app.services.stages.pipeline import PipelineRequest, PipelineStage
@@ -49,7 +51,8 @@ class FlowOptions:
     """Who works, for how long a claim holds without a sign of life, and how errors are retried.
 
     `proxy_waits`: seconds by proxy, how long its stage waits for a version to appear (default: the policy's patience).
-    `refused`: sees each error, for git's refused logins open the breaker, too; what it returns is recorded.
+    `refused`: sees each error, for git's refused logins open the breaker, too; what it returns is recorded. `tally`: what
+    was recorded is counted there.
     """
 
     owner: str
@@ -57,6 +60,7 @@ class FlowOptions:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     proxy_waits: Mapping[str, float] = field(default_factory=dict)
     refused: Callable[[SyncError], SyncError] = _unchanged
+    tally: Tally = field(default_factory=Tally)
 
     def policy_for(self, run: Run) -> RetryPolicy:
         """How errors of the run's present stage are retried."""
@@ -176,7 +180,9 @@ class Flow:
         going = change.status in ACTIVE and change.due_at is None and not change.hand_over
         if not going:
             lease.drop(claim)
-        job = self._store.record(claim, _step(claim.run, outcome, change, started, now), change, now)
+        step = _step(claim.run, outcome, change, started, now)
+        job = self._store.record(claim, step, change, now)
+        measuring.outcome(self._options.tally, claim.run, step, change, now)
         if job:
             self._enqueue(job, claim.run)
         _log_outcome(claim.run, outcome, change)
@@ -204,7 +210,7 @@ class Flow:
         following = next_stage(run.stage)
         pushed = run.stage is Stage.MIRROR
         if following is None:
-            return replace(base, status=Status.DONE, tries=0)
+            return replace(base, status=Status.DONE, facts={FIRST_DONE: now.isoformat(), **base.facts})
         moved = replace(base, status=Status(following.value), stage=following, tries=0, stage_since=None, pushed=pushed)
         return moved if keep else replace(moved, hand_over=True)
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.adapters.job_queue import LIVE
+from app.adapters.cache_budget import disk
+from app.adapters.standing_store import SqlStandingStore
+from app.bootstrap_doors import gigabytes, host
 from app.domain.errors import SyncError
-from app.services.views import Counts
-from app.web.context import container, queries
+from app.services.standing import HostReport
+from app.web import metric_families as families
+from app.web.context import container
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -59,55 +63,47 @@ def _registry() -> CollectorRegistry:
 
 
 class _Present(Collector):
-    """How things stand now: the same answer from every process, so it is read and not counted."""
+    """How things stand now and what workers counted: the same answer from every process and every web host."""
 
     def collect(self) -> Iterable[Metric]:
-        """Gauges of the database and of Redis."""
+        """Families of the database, of Redis, and of hosts. What is away is asked once."""
         yield from self._database()
         yield from self._redis()
 
     def _database(self) -> Iterator[Metric]:
+        parts = container()
         try:
-            counts = queries().counts()
+            standing = SqlStandingStore(parts.engine, parts.clock).standing()
+            login = parts.gitlab_login.state(parts.clock.now())
         except SyncError:
-            yield _gauge("modsync_database_up", "Whether the database answers.", 0)
+            yield from families.one("modsync_database_up", 0)
             return
-        yield _gauge("modsync_database_up", "Whether the database answers.", 1)
-        yield from _counted(counts)
-        yield from _login()
+        yield from families.one("modsync_database_up", 1)
+        yield from families.of_standing(standing)
+        yield from families.of_logins(login, standing.api_token_ends, _day(login.expires_at))
 
     def _redis(self) -> Iterator[Metric]:
         try:
-            depth = container().queue.depth()
+            shared = container().sums.read()
         except SyncError:
-            yield _gauge("modsync_redis_up", "Whether Redis answers.", 0)
+            yield from families.one("modsync_redis_up", 0)
+            yield from families.of_hosts(_with_own({}))
             return
-        yield _gauge("modsync_redis_up", "Whether Redis answers.", 1)
-        family = GaugeMetricFamily("modsync_queue_depth", "Jobs waiting in the queue.", labels=["queue"])
-        family.add_metric([LIVE], depth)
-        yield family
+        yield from families.one("modsync_redis_up", 1)
+        yield from families.of_redis(shared)
+        yield from families.of_hosts(_with_own(shared.hosts))
 
 
-def _counted(counts: Counts) -> Iterator[Metric]:
-    runs = GaugeMetricFamily("modsync_runs", "Runs by status.", labels=["status"])
-    for status, number in counts.runs.items():
-        runs.add_metric([str(status)], number)
-    yield runs
-    yield _gauge("modsync_runs_due", "Runs that wait for a worker.", counts.due)
-    yield _gauge("modsync_due_oldest_seconds", "How long the longest of them has waited.", counts.due_oldest_seconds)
-    yield _gauge("modsync_leases_expired", "Runs whose worker died.", counts.leases_expired)
+def _with_own(hosts: Mapping[str, HostReport]) -> dict[str, HostReport]:
+    """This host's disk is looked at now; its workers, if it has any, told of its caches."""
+    settings, own = container().settings, host()
+    free, size = disk(settings.data_dir)
+    limits = settings.limits
+    floor, most = gigabytes(limits.min_free_gigabytes), gigabytes(limits.cache_gigabytes)
+    told = hosts.get(own, HostReport(free, size, floor, most))
+    return {**hosts, own: replace(told, free_bytes=free, disk_bytes=size)}
 
 
-def _login() -> Iterator[Metric]:
-    try:
-        state = container().gitlab_login.state(container().clock.now())
-    except SyncError:
-        return
-    text = "Whether GitLab refused modsync's token, and is left alone (1)."
-    yield _gauge("modsync_gitlab_login_refused", text, int(state.refused))
-    if state.days_left is not None:
-        yield _gauge("modsync_gitlab_token_days_left", "Days until modsync's GitLab token ends.", state.days_left)
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
+def _day(text: str | None) -> float | None:
+    """The beginning of a day, in seconds since 1970."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() if text else None

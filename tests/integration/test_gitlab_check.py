@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,11 @@ def test_a_good_token_is_told_with_its_end(tmp_path: Path, gitlab: GitLab) -> No
     assert "(in 30 days)" in shown.stdout
     answer = place.client().get("/api/gitlab", headers=BEARER).get_json()
     assert answer == answer | {"refused": False, "days_left": 30, "problems": [], "scopes": ["api", "write_repository"]}
-    assert "modsync_gitlab_token_days_left 30.0" in place.client().get("/metrics", headers=BEARER).text
+    ends = datetime.combine(gitlab.world.clock().date() + timedelta(days=30), time(), UTC).timestamp()
+    told = place.client().get("/metrics", headers=BEARER).text
+    shown_ends = re.search(r'modsync_token_expires_timestamp_seconds\{token="gitlab"\} (\S+)', told)
+    assert shown_ends
+    assert float(shown_ends[1]) == ends
 
 
 def test_an_end_that_is_near_and_a_missing_scope_are_told_everywhere(tmp_path: Path, gitlab: GitLab) -> None:
