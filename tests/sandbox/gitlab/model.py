@@ -162,7 +162,8 @@ class Job:
 
 @dataclass
 class Pipeline:
-    """`ref` is the short name, `tag` says which kind; `forced` is a status that a test has put over the jobs' own."""
+    """`ref` is the short name, `tag` says which kind; `forced` is a status that a test has put over the jobs' own,
+    `announced` the last one that webhooks know of."""
 
     id: int
     iid: int
@@ -177,6 +178,7 @@ class Pipeline:
     name: str | None = None
     status: str = "created"
     forced: str | None = None
+    announced: str = "created"
     stages: tuple[str, ...] = ()
     jobs: list[int] = field(default_factory=list)
     trigger_payload: str | None = field(default=None, repr=False)

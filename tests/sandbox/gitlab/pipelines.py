@@ -92,7 +92,7 @@ def refresh(world: World, pipeline: Pipeline) -> None:
             break
     if pipeline.status != "skipped" or pipeline.jobs:
         pipeline.status = _status([job for job in jobs_of(world, pipeline) if not _forgiven(job)])
-    world.changed.notify_all()
+    _announce(world, pipeline)
 
 
 def finish(world: World, job: Job, status: str, reason: str | None = None) -> None:
@@ -190,6 +190,15 @@ def _populate(world: World, project: Project, pipeline: Pipeline, config: CiConf
 
 def _publish(world: World, project: Project, pipeline: Pipeline) -> None:
     world.pipelines[pipeline.id] = pipeline
+    _announce(world, pipeline)
+
+
+def _announce(world: World, pipeline: Pipeline) -> None:
+    """Tell whoever waits, and webhooks when the state is another one."""
+    shown = pipeline.forced or pipeline.status
+    if shown != pipeline.announced:
+        pipeline.announced = shown
+        world.pipeline_changed(pipeline)
     world.changed.notify_all()
 
 

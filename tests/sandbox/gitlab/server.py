@@ -15,6 +15,7 @@ from tests.sandbox.gitlab.jobs import JobBoard
 from tests.sandbox.gitlab.model import Namespace, Pipeline, Project, Variable
 from tests.sandbox.gitlab.namespaces import create_project, move_project
 from tests.sandbox.gitlab.pipelines import refresh
+from tests.sandbox.gitlab.webhooks import Webhooks
 from tests.sandbox.gitlab.world import Clock, Settings, World, system_clock
 from tests.sandbox.serve import LoopbackServer
 
@@ -26,7 +27,8 @@ class GitLab:
     """API v4 and git over HTTP on loopback; all its files are below `root`. A context manager: entering starts.
 
     `faults.add(match, action, times)` breaks single requests; `settings` are the instance's; `jobs` is the runner's
-    side. State lives as long as the object does, also across `stop()` and `start()`, on the same port.
+    side; `webhooks` are sent when a pipeline changes. State lives as long as the object does, also across `stop()` and
+    `start()`, on the same port.
     """
 
     def __init__(self, root: Path, *, port: int = 0, clock: Clock = system_clock) -> None:
@@ -37,6 +39,7 @@ class GitLab:
         self._server = LoopbackServer(self.faults, port)
         self.world.url = self._server.url
         self.jobs = JobBoard(self.world)
+        self.webhooks = Webhooks(self.world)
 
     @property
     def url(self) -> str:
@@ -54,15 +57,18 @@ class GitLab:
     def start(self) -> None:
         self.faults.stopped.clear()
         self._server.start()
+        self.webhooks.start()
 
     def stop(self) -> None:
         """Refuse and cut connections; `start()` brings the same state back."""
         self.faults.stopped.set()
         self._server.stop()
+        self.webhooks.stop()
 
     def close(self) -> None:
         self.faults.stopped.set()
         self._server.close()
+        self.webhooks.stop()
 
     def __enter__(self) -> Self:
         self.start()

@@ -44,13 +44,17 @@ class Settings:
 
 
 class World:
-    """Everything the stand-in knows. Take `lock` to read or change more than one thing; `changed` tells who waits."""
+    """Everything the stand-in knows. Take `lock` to read or change more than one thing; `changed` tells who waits.
+
+    `pipeline_changed` is called with a pipeline that has got another state; it must not block.
+    """
 
     def __init__(self, root: Path, clock: Clock = system_clock) -> None:
         self.root, self.clock, self.settings = root, clock, Settings()
         self.url = ""
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+        self.pipeline_changed: Callable[[Pipeline], None] = lambda pipeline: None
         self.users: dict[str, User] = {}
         self.tokens: dict[str, Token] = {}
         self.namespaces: dict[int, Namespace] = {}
