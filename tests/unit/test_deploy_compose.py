@@ -131,6 +131,36 @@ def test_prometheus_asks_services_that_are_there() -> None:
     assert source["datasources"][0]["url"] == "http://prometheus:9090"
 
 
+def mounted(name: str) -> dict[str, Path]:
+    """What a service finds of deploy/, by its own path."""
+    volumes = [volume.split(":") for volume in SERVICES[name]["volumes"]]
+    return {target: DEPLOY / source for source, target, *_ in volumes if source.startswith("./")}
+
+
+def test_prometheus_finds_its_configuration_and_rules() -> None:
+    ((place, directory),) = mounted("prometheus").items()
+    (argument,) = [each for each in SERVICES["prometheus"]["command"] if each.startswith("--config.file=")]
+    config = directory / Path(argument.partition("=")[2]).relative_to(place)
+    patterns = yaml.safe_load(config.read_text()).get("rule_files", [])
+    assert {path for path in directory.rglob("*.y*ml") if path != config} == {
+        path for pattern in patterns for path in directory.glob(str(Path(pattern)).removeprefix(f"{place}/"))
+    }, "each file of rules is named, and each name finds one"
+
+
+def test_grafana_finds_its_sources_and_dashboards() -> None:
+    found = mounted("grafana")
+    provisioning = found["/etc/grafana/provisioning"]
+    assert [path.suffix for path in (provisioning / "datasources").iterdir()] == [".yml"]
+    providers = [
+        provider
+        for path in (provisioning / "dashboards").glob("*.yml")
+        for provider in yaml.safe_load(path.read_text())["providers"]
+    ]
+    assert [provider["options"]["path"] for provider in providers] == ["/etc/grafana/modsync"]
+    for path in found["/etc/grafana/modsync"].rglob("*.json"):
+        assert json.loads(path.read_text())["title"], path
+
+
 def test_athens_writes_where_volumes_are() -> None:
     lines = [line for line in (DEPLOY / "athens/athens.env").read_text().splitlines() if line and line[0] != "#"]
     values = dict(line.split("=", 1) for line in lines)
