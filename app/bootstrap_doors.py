@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
 from app.domain.run import Lane
 from app.domain.signature import TrustedKeys
-from app.services.checksum import SourceUnreadable, module_sums, zip_sums
+from app.services.checksum import ModuleSums, SourceUnreadable, module_sums, zip_sums
 from app.services.gitlab_login import TokenWatch
 from app.services.measuring import Tally, share
 from app.services.ports import GoProxy, SourceCopy
@@ -193,7 +193,7 @@ class Doors:
     def registries(self) -> Registries:
         """The module registries that rules name as sources."""
         bases = {rule.clone.rstrip("/") for rule in self.settings.rules if rule.content == "goproxy"}
-        return Registries({base: self._registry(base) for base in bases}, zip_sums, self._source_h1)
+        return Registries({base: self._registry(base) for base in bases}, zip_sums, self._source_sums, self._attributes)
 
     def _registry(self, base: str) -> GoProxyClient:
         from app.adapters.go_proxy import GoProxyClient, ProxyOptions
@@ -221,11 +221,23 @@ class Doors:
         )  # fmt: skip
 
     def _source_h1(self, cache: SourceCopy, release: Release, directory: str) -> str:
+        return self._source_sums(cache, release, directory).h1_zip
+
+    def _attributes(self, cache: SourceCopy, commit: str, names: Sequence[str]) -> Mapping[str, str]:
+        from app.adapters.git_attributes import attributes_of
+
+        try:
+            return attributes_of(Path(cache.path()), commit, names, self.tmp_dir)
+        except (SourceUnreadable, OSError) as error:
+            log.warning("attributes_unknown", extra={"error": str(error)})
+            return {}
+
+    def _source_sums(self, cache: SourceCopy, release: Release, directory: str) -> ModuleSums:
         from app.adapters.git_archive import GitArchive
 
         try:
             archive = GitArchive(Path(cache.path()), scratch=self.tmp_dir)
-            return module_sums(archive, release.commit, release.module, release.version, directory).h1_zip
+            return module_sums(archive, release.commit, release.module, release.version, directory)
         except RuleBroken as error:
             raise SyncError(
                 "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"

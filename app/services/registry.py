@@ -14,7 +14,8 @@ from app.domain.refs import TagAt
 from app.services.blobs import contents
 from app.services.checksum import ModuleSums
 from app.services.ports import GoProxy, ProxyInfo, SourceCopy
-from app.services.stages.mirror_values import Proof, Release
+from app.services.registry_fault import not_reproducible
+from app.services.stages.mirror_values import Release
 
 # What a proxy's errors mean where the proxy is the source.
 _CODES: Mapping[str, str] = {
@@ -27,13 +28,20 @@ _CODES: Mapping[str, str] = {
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 ReadZip = Callable[[BinaryIO, ModulePath, Version], ModuleSums]
+ReadCommit = Callable[[SourceCopy, Release, str], ModuleSums]
+"""(cache, release, directory) -> what `go` makes of the release's commit. SyncError `not_a_module` when it refuses it."""
+Attributes = Callable[[SourceCopy, str, Sequence[str]], Mapping[str, str]]
+"""(cache, commit, file names) -> the attributes of those that have some which change what git writes."""
 
 
 class Registries:
     """The registries by their base URLs. Such a source's clone URL is `<base>/<escaped module path>`."""
 
-    def __init__(self, registries: Mapping[str, GoProxy], read_zip: ReadZip, proof: Proof) -> None:
-        self._registries, self._read_zip, self._proof = registries, read_zip, proof
+    def __init__(
+        self, registries: Mapping[str, GoProxy], read_zip: ReadZip, read_commit: ReadCommit, attributes: Attributes
+    ) -> None:
+        self._registries, self._read_zip = registries, read_zip
+        self._read_commit, self._attributes = read_commit, attributes
 
     def knows(self, clone_url: str) -> bool:
         """True when this is a module's address in a registry, not a git repository."""
@@ -52,7 +60,7 @@ class Registries:
         """Fetch the version of a tag, make its commit and its tag in the cache.
 
         Errors: not_in_registry, registry_wrong, not_a_module, not_reproducible (a commit of these files has another
-        h1: nothing may be pushed), source_unreachable, source_denied, disk_full.
+        h1, and which files do it: nothing may be pushed), source_unreachable, source_denied, disk_full.
         """
         base = self._base(clone_url) or ""
         module = self.module(clone_url)
@@ -60,15 +68,17 @@ class Registries:
         if version.is_pseudo:
             raise SyncError("not_reproducible", f"{module}@{version}: a pseudo-version names a commit of another place")
         with _as_source():
-            commit, h1 = self._made(cache, self._registries[base], module, version)
-        self._check(cache, Release("", module, version, commit, ""), h1)
+            commit, served = self._made(cache, self._registries[base], module, version)
+        self._check(cache, Release("", module, version, commit, ""), served)
         return cache.make_tag(tag, commit)
 
     def _base(self, clone_url: str) -> str | None:
         return max((base for base in self._registries if clone_url.startswith(f"{base}/")), key=len, default=None)
 
-    def _made(self, cache: SourceCopy, registry: GoProxy, module: ModulePath, version: Version) -> tuple[str, str]:
-        """(commit, the registry's h1)."""
+    def _made(
+        self, cache: SourceCopy, registry: GoProxy, module: ModulePath, version: Version
+    ) -> tuple[str, ModuleSums]:
+        """The commit, and what the registry serves."""
         info, mod = registry.info(module.text, version.text), registry.mod(module.text, version.text)
         if info.version != version.text:
             raise SyncError("registry_wrong", f"{module}@{version}: the registry's .info names {info.version!r}")
@@ -78,7 +88,7 @@ class Registries:
                 raise SyncError("not_a_module", f"{module}@{version}: the registry's .mod is not its zip's go.mod")
             files = contents(file, zip_prefix(module, version))
             message = f"{module}@{version}\n\nModsync-H1: {sums.h1_zip}"
-            return cache.make_commit(files, message, released_at(info)), sums.h1_zip
+            return cache.make_commit(files, message, released_at(info)), sums
 
     def _sums(self, file: BinaryIO, module: ModulePath, version: Version) -> ModuleSums:
         try:
@@ -86,11 +96,10 @@ class Registries:
         except RuleBroken as broken:
             raise SyncError("not_a_module", f"{module}@{version}: the registry's zip: {broken.message}") from broken
 
-    def _check(self, cache: SourceCopy, release: Release, h1: str) -> None:
-        found = self._proof(cache, release, "")
-        if found != h1:
-            said = f"the registry's zip is {h1}, a commit of its files is {found}"
-            raise SyncError("not_reproducible", f"{release.module}@{release.version}: {said}")
+    def _check(self, cache: SourceCopy, release: Release, served: ModuleSums) -> None:
+        made = self._read_commit(cache, release, "")
+        if made.h1_zip != served.h1_zip:
+            raise not_reproducible(served, made, lambda names: self._attributes(cache, release.commit, names))
 
 
 def released_at(info: ProxyInfo) -> datetime:

@@ -21,7 +21,7 @@ from app.services.registry import Registries
 from app.services.replay import Replay
 from app.services.run_filter import RunFilter
 from app.services.stores import IntakeStore
-from tests.integration.flow_world import MODULE, FlowWorld
+from tests.integration.flow_world import MODULE, FlowWorld, no_sums
 
 RULES = (
     Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone="https://git.example/{team}/{repo}.git"),
@@ -45,7 +45,7 @@ class ReconcileWorld(FlowWorld):
 
     def service(self, store: IntakeStore | None = None) -> Reconcile:
         """Reconcile over this world's doubles."""
-        registries = Registries(self.registries, zip_sums, lambda *_: "")
+        registries = Registries(self.registries, zip_sums, no_sums, lambda *_: {})
         observer = Observer(
             self.git, registries, {"default": self.proxy}, Pace(0), lambda path: f"{self.gitlab.url}/{path}.git"
         )
