@@ -8,14 +8,19 @@ import sys
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 # Command -> (the module whose `commands` hold it, what it does in one line).
 COMMANDS: dict[str, tuple[str, str]] = {
+    "now": ("app.cli_board", "Say what runs, waits, is blocked and failed."),
     "runs": ("app.cli_runs", "List runs, newest first."),
     "show": ("app.cli_runs", "Show all of a run, by its id or a job's."),
     "watch": ("app.cli_watch", "Follow a run until it ends, or all of them."),
+    "gosum": ("app.cli_runs", "Print the go.sum lines that modsync has proved."),
     "explain": ("app.cli_runs", "Say which rule, mirror, tag and proxy apply to a module."),
-    "replay": ("app.cli_runs", "Begin a new attempt of a run, by its id or a job's."),
+    "modules": ("app.cli_board", "List modules by path."),
+    "failures": ("app.cli_board", "Count failed runs by error code."),
+    "replay": ("app.cli_replay", "Begin a new attempt of a run, or of all that failed with a code."),
     "cancel": ("app.cli_runs", "End a run that is in flight."),
     "accept-move": ("app.cli_moves", "Let a released version move to another commit."),
     "reconcile": ("app.cli_reconcile", "Compare source, mirror and proxy, and bring what is missing."),
@@ -32,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("app.cli_access", "Make, list and end API tokens."),
     "login-link": ("app.cli_access", "Print an address that logs one person in, once."),
     "audit": ("app.cli_access", "Check and export the audit log."),
+    "notify": ("app.cli_notify", "Test the receivers of notifications, and see how they do."),
     "doctor": ("app.cli_doctor", "Find out why Go modules do not come here."),
     "config": ("app.cli_config", "Check and show the configuration."),
     "gitlab": ("app.cli_gitlab", "Check modsync's login at GitLab."),
@@ -40,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "web": ("app.cli_server", "Serve webhooks, API and pages (gunicorn)."),
     "worker": ("app.cli_server", "Bring releases through."),
     "sweeper": ("app.cli_server", "Give jobs to runs that have none."),
+    "completion": ("app.cli_completion", "Print the completion script of a shell."),
     "redis": ("app.cli_server", "Run the embedded Redis, where none is configured."),
 }
 
@@ -49,11 +56,18 @@ Examples:
   modsync show r0kz3v7m2c5q8x1b4n6d
   modsync replay r0kz3v7m2c5q8x1b4n6d-1-3 --from pipeline --reason "runner was down"
   modsync explain go.corp.example/platform/log@v1.4.0
+  MODSYNC_URL=https://modsync.corp.example MODSYNC_TOKEN_FILE=~/.modsync-token modsync now
+
+\b
+On modsync's own machine the commands work with its configuration. From another
+machine they ask its API: --server or $MODSYNC_URL names it, $MODSYNC_TOKEN or
+the file that $MODSYNC_TOKEN_FILE names holds an API token.
 
 \b
 Exit status: 0 it worked or the answer is yes; 1 the answer is no, or the run
 failed; 2 wrong usage; 3 the configuration has problems; 4 a service (database,
-Redis, web server) is not available."""
+Redis, web server) is not available; 5 the token is missing or wrong, or its
+role may not do this; 130 ended by Ctrl+C."""
 
 
 class LazyGroup(click.Group):
@@ -71,6 +85,11 @@ class LazyGroup(click.Group):
         found: dict[str | None, click.Command] = {command.name: command for command in module.commands}
         return found[cmd_name]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, from COMMANDS alone, and the options."""
+        found = [CompletionItem(name, help=said) for name, (_, said) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """The list in --help, from COMMANDS alone."""
         with formatter.section("Commands"):
@@ -83,10 +102,18 @@ class LazyGroup(click.Group):
     type=click.Path(path_type=Path, dir_okay=False),
     help="The configuration file; else $MODSYNC_CONFIG, ./modsync.toml, /etc/modsync/modsync.toml.",
 )
+@click.option(
+    "--server", metavar="URL", help="modsync's address, to ask its API from another machine; else $MODSYNC_URL."
+)
 @click.version_option(package_name="modsync")
-def cli(config: Path | None) -> None:
+def cli(config: Path | None, server: str | None) -> None:
     """Bring Go module releases from a platform to GitLab and the private proxy, and look after them."""
+    if config and server:
+        raise click.UsageError("--config is for modsync's own machine, --server for another one: give one of them")
+    if server is not None:
+        os.environ["MODSYNC_URL"] = server
     if config:
+        os.environ.pop("MODSYNC_URL", None)
         # By the environment: it reaches the commands, and the web server's and worker's processes, in the same way.
         os.environ["MODSYNC_CONFIG"] = str(config.absolute())
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.table import Table
 
-from app.cli_open import actor, json_option, open_container
+from app.cli_layout import print_table
+from app.cli_open import actor, json_option, open_container, open_operator
 from app.cli_output import NO, console, print_json
 from app.domain.access import Credential, Role
 from app.domain.audit import Entry, verify
@@ -17,7 +17,14 @@ from app.domain.audit import Entry, verify
 _ROLES = click.Choice([role.value for role in Role])
 
 
-@click.group("token", short_help="Make, list and end API tokens.")
+@click.group(
+    "token",
+    short_help="Make, list and end API tokens.",
+    epilog="""\b
+Examples:
+  modsync token create on-call --role operator --days 30
+  modsync token list""",
+)
 def token() -> None:
     """Make, list and end API tokens."""
 
@@ -45,7 +52,13 @@ def create(name: str, role: str, days: float, as_json: bool) -> None:
         click.echo(f"{made.name}: {made.role.value}, until {made.expires_at:%Y-%m-%d}, id {made.id}", err=True)
 
 
-@token.command("list")
+@token.command(
+    "list",
+    epilog="""\b
+Examples:
+  modsync token list
+  modsync token list --json""",
+)
 @json_option
 def list_tokens(as_json: bool) -> None:
     """List API tokens: role, end, last use. The tokens themselves are not kept."""
@@ -53,19 +66,24 @@ def list_tokens(as_json: bool) -> None:
     if as_json:
         print_json([_json(each) for each in found])
         return
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("id", "name", "role", "made by", "until", "last used", "ended"):
-        table.add_column(column)
-    for each in found:
-        used, ended = each.last_used_at, each.revoked_at
-        table.add_row(
-            each.id, each.name, each.role.value, each.created_by, f"{each.expires_at:%Y-%m-%d}",
-            f"{used:%Y-%m-%d %H:%M}" if used else "never", f"{ended:%Y-%m-%d %H:%M}" if ended else "",
-        )  # fmt: skip
-    console().print(table)
+    columns = ("id", "name", "role", "made by", "until", "last used", "ended")
+    print_table(console(), columns, [_row(each) for each in found], whole=("id", "name", "until"))
 
 
-@token.command("revoke")
+def _row(each: Credential) -> tuple[str, ...]:
+    used, ended = each.last_used_at, each.revoked_at
+    return (
+        each.id, each.name, each.role.value, each.created_by, f"{each.expires_at:%Y-%m-%d}",
+        f"{used:%Y-%m-%d %H:%M}" if used else "never", f"{ended:%Y-%m-%d %H:%M}" if ended else "",
+    )  # fmt: skip
+
+
+@token.command(
+    "revoke",
+    epilog="""\b
+Examples:
+  modsync token revoke grafana --reason "moved to another host" """,
+)
 @click.argument("token")
 @click.option("--reason", default="", help="Why, for the audit log.")
 def revoke(token: str, reason: str) -> None:
@@ -81,7 +99,7 @@ def login_link(name: str, role: str) -> None:
     """Print an address that opens one session for NAME within ten minutes.
 
     \b
-    Example:
+    Examples:
       modsync login-link alice --role operator
     """
     container = open_container()
@@ -89,12 +107,25 @@ def login_link(name: str, role: str) -> None:
     click.echo(f"{container.settings.web.base_url}/login?link={secret}")
 
 
-@click.group("audit", short_help="Check and export the audit log.")
+@click.group(
+    "audit",
+    short_help="Check and export the audit log.",
+    epilog="""\b
+Examples:
+  modsync audit verify
+  modsync audit export > audit.jsonl""",
+)
 def audit() -> None:
     """Check and export the audit log."""
 
 
-@audit.command("verify")
+@audit.command(
+    "verify",
+    epilog="""\b
+Examples:
+  modsync audit verify
+  modsync audit verify --json""",
+)
 @json_option
 @click.pass_context
 def verify_log(ctx: click.Context, as_json: bool) -> None:
@@ -102,7 +133,7 @@ def verify_log(ctx: click.Context, as_json: bool) -> None:
 
     Keep the last hash elsewhere: it also shows that entries were cut off at the end.
     """
-    count, last, fault = verify(open_container().audit.entries())
+    count, last, fault = verify(open_operator().audit(0))
     if as_json:
         print_json({"entries": count, "last_hash": last, "fault": fault.what if fault else None})
     elif fault:
@@ -112,11 +143,17 @@ def verify_log(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(NO if fault else 0)
 
 
-@audit.command("export")
+@audit.command(
+    "export",
+    epilog="""\b
+Examples:
+  modsync audit export > audit.jsonl
+  modsync audit export --after 1200 | jq 'select(.action == "run.replay")'""",
+)
 @click.option("--after", type=click.IntRange(0), default=0, help="Only entries with a number above this one.")
 def export(after: int) -> None:
     """Print the log as JSON lines, oldest first."""
-    for line in _lines(open_container().audit.entries(after)):
+    for line in _lines(open_operator().audit(after)):
         click.echo(line)
 
 

@@ -20,7 +20,14 @@ Release = tuple[ModulePath, Version]
 _REPO_HELP = "The module's git repository: a path (bare or not) or a URL; it need not be named like the module."
 
 
-@click.command("checksum", short_help="Print a release's go.sum lines.")
+@click.command(
+    "checksum",
+    short_help="Print a release's go.sum lines.",
+    epilog="""\b
+Examples:
+  modsync checksum go.corp.example/platform/log@v1.4.0 --repo https://git.corp.example/platform/log.git
+  modsync checksum go.corp.example/platform/log@v1.4.0 --zip ./v1.4.0.zip --json""",
+)
 @click.argument("release", metavar="MODULE@VERSION")
 @click.option("--repo", metavar="PATH_OR_URL", help=_REPO_HELP)
 @click.option(
@@ -42,7 +49,13 @@ def checksum(release: str, repo: str | None, zip_path: Path | None, as_json: boo
     click.echo(_json(sums, place) if as_json else "\n".join(sums.go_sum))
 
 
-@click.command("module-zip", short_help="Write a release's module zip.")
+@click.command(
+    "module-zip",
+    short_help="Write a release's module zip.",
+    epilog="""\b
+Examples:
+  modsync module-zip go.corp.example/platform/log@v1.4.0 --repo ./log -o v1.4.0.zip""",
+)
 @click.argument("release", metavar="MODULE@VERSION")
 @click.option("--repo", metavar="PATH_OR_URL", required=True, help=_REPO_HELP)
 @click.option(

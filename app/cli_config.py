@@ -12,6 +12,7 @@ from typing import Any
 import click
 from pydantic import BaseModel, SecretStr
 
+from app.cli_open import require_server
 from app.config import ConfigError, Settings, load_settings
 
 _config_option = click.option(
@@ -22,12 +23,24 @@ _config_option = click.option(
 )
 
 
-@click.group("config")
+@click.group(
+    "config",
+    epilog="""\b
+Examples:
+  modsync config check
+  modsync config show""",
+)
 def config() -> None:
     """Check and show the configuration."""
 
 
-@config.command("check")
+@config.command(
+    "check",
+    epilog="""\b
+Examples:
+  modsync config check
+  modsync config check --config ./draft.toml""",
+)
 @_config_option
 def check(path: Path | None) -> None:
     """Print every problem of the configuration at once (status 1), or what was understood (status 0)."""
@@ -39,7 +52,13 @@ def check(path: Path | None) -> None:
         click.echo(f"warning: {warning}", err=True)
 
 
-@config.command("show")
+@config.command(
+    "show",
+    epilog="""\b
+Examples:
+  modsync config show
+  modsync config show | grep -F gitlab.""",
+)
 @_config_option
 def show(path: Path | None) -> None:
     """Print the effective values, with defaults; of a secret only where it comes from."""
@@ -53,6 +72,7 @@ commands: tuple[click.Command, ...] = (config,)
 
 def _loaded(path: Path | None) -> Settings:
     """The settings; with problems, print them all and end with status 1."""
+    require_server()
     try:
         return load_settings(path, os.environ)
     except ConfigError as error:

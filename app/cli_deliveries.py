@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from app.cli_open import actor, json_option, open_container
-from app.cli_output import NO, console, local, print_json, printable
+from app.cli_layout import print_table, watched
+from app.cli_open import json_option, open_operator
+from app.cli_output import NO, USAGE, console, exit_status, local, print_json, printable
 from app.domain.errors import SyncError
-from app.services.deliveries import VERDICTS, DeliveryFilter
+from app.services.deliveries import VERDICTS
 from app.services.delivery_views import DeliveryDetail, DeliverySummary
-from app.services.intake import Answer
+from app.services.operator import Filters, Operator, Redelivered
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import Page
+
+Outcome = tuple[str, Redelivered | SyncError]
 
 
 @click.command(
@@ -40,12 +42,12 @@ def deliveries(
     identifier: str | None, limit: int, cursor: str | None, failed: bool, as_json: bool, **wanted: str | None
 ) -> None:
     """List authentic webhook requests, newest first, with what was decided and why; or show all of DELIVERY."""
-    container = open_container()
+    operator = open_operator()
     if identifier:
-        detail = container.deliveries.detail(identifier)
+        detail = operator.delivery(identifier)
         print_json(detail) if as_json else _print_detail(detail)
         return
-    page = container.deliveries.list(_filter({**wanted, "failed": failed}), cursor, limit)
+    page = operator.deliveries({**wanted, "failed": "true" if failed else None}, cursor, limit)
     print_json(page) if as_json else _print_page(console(), page)
 
 
@@ -71,7 +73,12 @@ def redeliver(ctx: click.Context, /, identifier: str | None, failed: bool, as_js
     """
     if bool(identifier) == failed or (failed and not wanted["since"]):
         raise click.UsageError("name a DELIVERY, or give --failed with --since")
-    found = list(_redelivered(identifier, wanted))
+    operator = open_operator()
+    ids = [identifier] if identifier else list(_failed(operator, {**wanted, "failed": "true"}))[::-1]
+    if identifier:
+        found: list[Outcome] = [(identifier, operator.redeliver(identifier))]
+    else:
+        found = list(watched(_redelivered(operator, ids), len(ids), "redeliver", quiet=as_json))
     if as_json:
         print_json([_as_json(each, outcome) for each, outcome in found])
     else:
@@ -82,40 +89,48 @@ def redeliver(ctx: click.Context, /, identifier: str | None, failed: bool, as_js
 commands: tuple[click.Command, ...] = (deliveries, redeliver)
 
 
-def _filter(wanted: dict[str, Any]) -> DeliveryFilter:
-    texts = {name: "true" if value is True else value or None for name, value in wanted.items()}
-    return DeliveryFilter.parse(texts, open_container().clock.now())
+def _failed(operator: Operator, wanted: Filters) -> Iterator[str]:
+    """The ids, newest first."""
+    cursor: str | None = None
+    while True:
+        page = operator.deliveries(wanted, cursor, LONGEST_PAGE)
+        yield from (each.id for each in page.items)
+        if (cursor := page.next) is None:
+            return
 
 
-def _redelivered(identifier: str | None, wanted: dict[str, str | None]) -> Iterator[tuple[str, Answer | SyncError]]:
-    log = open_container().deliveries
-    if identifier:
-        yield identifier, log.redeliver(identifier, actor())
-    else:
-        yield from log.redeliver_failed(_filter({**wanted, "failed": True}), actor())
+def _redelivered(operator: Operator, ids: Sequence[str]) -> Iterator[Outcome]:
+    """Each with what came of it; what is wrong with one stops none of the others, a service that is away does."""
+    for delivery in ids:
+        try:
+            yield delivery, operator.redeliver(delivery)
+        except SyncError as error:
+            if exit_status(error) not in (NO, USAGE):
+                raise
+            yield delivery, error
 
 
-def _as_json(delivery: str, outcome: Answer | SyncError) -> dict[str, Any]:
+def _as_json(delivery: str, outcome: Redelivered | SyncError) -> dict[str, Any]:
     if isinstance(outcome, SyncError):
         return {"delivery": delivery, "error": outcome.code, "message": outcome.message}
-    runs = [{"id": each.run_id, "status": each.status, "job": each.job} for each in outcome.receipts]
+    runs = [each.as_json() for each in outcome.runs]
     return {"delivery": delivery, "runs": runs, "ignored": outcome.ignored}
 
 
-def _say_all(found: list[tuple[str, Answer | SyncError]]) -> None:
+def _say_all(found: list[Outcome]) -> None:
     if not found:
         click.echo("no delivery failed in that time")
     for delivery, outcome in found:
         click.echo(f"{delivery}: {_said(outcome)}")
 
 
-def _said(outcome: Answer | SyncError) -> str:
+def _said(outcome: Redelivered | SyncError) -> str:
     if isinstance(outcome, SyncError):
         return printable(f"{outcome.code}: {outcome.message}")
     if outcome.ignored:
         return printable(f"ignored ({outcome.ignored}): {outcome.message}")
     return ", ".join(
-        f"run {each.run_id} {f'begun anew, job {each.job}' if each.job else each.status}" for each in outcome.receipts
+        f"run {each.id} {f'begun anew, job {each.job}' if each.job else each.status}" for each in outcome.runs
     )
 
 
@@ -123,17 +138,17 @@ def _print_page(out: Console, page: Page[DeliverySummary]) -> None:
     if not page.items:
         out.print("no deliveries")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("received", "source", "verdict", "why", "runs", "delivery"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("received", "delivery"))
-    for each in page.items:
-        runs = ", ".join(f"{run.module}@{run.version or '?'} {run.status}" for run in each.runs)
-        table.add_row(
-            local(each.received_at), each.source, each.verdict, each.reason, printable(runs), each.id
-        )  # fmt: skip
-    out.print(table)
+    rows = [
+        (local(each.received_at), each.source, each.verdict, each.reason, _runs(each), each.id) for each in page.items
+    ]
+    columns = ("received", "source", "verdict", "why", "runs", "delivery")
+    print_table(out, columns, rows, whole=("received", "delivery"))
     if page.next:
         out.print(f"there are more: --cursor {page.next}")
+
+
+def _runs(found: DeliverySummary) -> str:
+    return printable(", ".join(f"{run.module}@{run.version or '?'} {run.status}" for run in found.runs))
 
 
 def _print_detail(found: DeliveryDetail) -> None:

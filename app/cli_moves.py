@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from app.cli_open import actor, json_option, open_container
-from app.cli_output import print_json
-from app.services.moves import MoveOrder
+from app.cli_open import json_option, open_operator
+from app.cli_output import print_json, printable
 
 
 @click.command(
@@ -31,13 +30,12 @@ def accept_move(release: str, commit: str, reason: str, as_json: bool) -> None:
     module, at, version = release.partition("@")
     if not at:
         raise click.UsageError("name MODULE@VERSION")
-    order = MoveOrder(module, version, commit, actor(), reason)
-    receipt = open_container().moves.accept(order)
+    begun = open_operator().accept_move(module, version, commit, printable(reason))
     if as_json:
-        print_json({"run": receipt.run_id, "status": receipt.status, "job": receipt.job})
+        print_json(begun)
         return
-    click.echo(f"run {receipt.run_id}: moves {order.name} to {commit}, job {receipt.job}")
-    click.echo(f"follow it: modsync watch {receipt.run_id}")
+    click.echo(f"run {begun.run}: moves {module}@{version} to {commit}, job {begun.job}")
+    click.echo(f"follow it: modsync watch {begun.run}")
 
 
 commands: tuple[click.Command, ...] = (accept_move,)

@@ -1,19 +1,22 @@
-"""What the commands need of the service: its settings, its parts, who asks."""
+"""What the commands need of modsync: on the server its settings and parts, elsewhere its API; and who asks."""
 
 from __future__ import annotations
 
 import getpass
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from app.adapters.read_store import SqlReadStore
-from app.bootstrap import Container
-from app.config import Settings, load_settings
-from app.services.queries import Queries, Routing
+from app.domain.errors import SyncError
 
+if TYPE_CHECKING:
+    from app.bootstrap import Container
+    from app.config_models import Settings
+    from app.services.operator import Operator
+
+URL = "MODSYNC_URL"
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -22,22 +25,44 @@ def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
 
 
+def is_remote() -> bool:
+    """True when --server or $MODSYNC_URL names a server: then everything is asked of its API."""
+    return bool(os.environ.get(URL, "").strip())
+
+
+def open_operator() -> Operator:
+    """What people ask and do, here or over the API; nothing connects yet. Error: ConfigError."""
+    if is_remote():
+        from app.cli_remote import open_remote
+
+        return open_remote(os.environ)
+    from app.operator_local import LocalOperator
+
+    return LocalOperator(open_container(), actor())
+
+
+def require_server() -> None:
+    """For commands that need modsync's own machine. Error: server_only, when another one is named."""
+    if is_remote():
+        context = click.get_current_context(silent=True)
+        name = context.command_path if context else "this command"
+        raise SyncError("server_only", f"`{name}` works on modsync's own machine, and {URL} names another one")
+
+
 def open_settings() -> Settings:
-    """The settings that --config, $MODSYNC_CONFIG or the usual places name. Error: ConfigError."""
+    """The settings that --config, $MODSYNC_CONFIG or the usual places name. Errors: ConfigError, server_only."""
+    require_server()
+    from app.config import load_settings
+
     return load_settings(None, os.environ)
 
 
 def open_container() -> Container:
-    """The service's parts; nothing connects yet. Error: ConfigError."""
-    return Container(open_settings())
+    """The service's parts; nothing connects yet. Errors: ConfigError, server_only."""
+    settings = open_settings()
+    from app.bootstrap import Container
 
-
-def open_queries(container: Container) -> Queries:
-    """The reading half."""
-    settings = container.settings
-    allow = {source.name: source.allow for source in settings.sources}
-    routing = Routing(container.rules, allow, settings.sandbox.enabled)
-    return Queries(SqlReadStore(container.engine, container.clock), routing)
+    return Container(settings)
 
 
 def actor() -> str:

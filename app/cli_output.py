@@ -13,11 +13,19 @@ from rich.text import Text
 from app.config_models import ConfigError
 from app.domain.errors import SyncError
 from app.domain.run import Status
+from app.services.operator import AnswerError
 from app.services.views import View, as_json
 from app.services.words import duration as duration
 
-NO, USAGE, CONFIGURATION, UNAVAILABLE = 1, 2, 3, 4
-_STATUS_OF_CODE = {"bad_request": USAGE, "store_unavailable": UNAVAILABLE, "queue_unavailable": UNAVAILABLE}
+NO, USAGE, CONFIGURATION, UNAVAILABLE, NOT_ALLOWED = 1, 2, 3, 4, 5
+_STATUS_OF_CODE = {
+    "bad_request": USAGE, "server_only": USAGE, "unauthorized": NOT_ALLOWED, "forbidden_role": NOT_ALLOWED,
+    "cross_site": NOT_ALLOWED,
+    **dict.fromkeys(
+        ("store_unavailable", "queue_unavailable", "busy", "source_rate_limited", "too_many_attempts", "internal",
+         "server_unreachable", "server_wrong"), UNAVAILABLE,
+    ),
+}  # fmt: skip
 # A pipe has no width: lines are as long as they are.
 _NO_TERMINAL_WIDTH = 10_000
 
@@ -36,12 +44,17 @@ def explain_error(error: Exception) -> int | None:
     if not isinstance(error, SyncError):
         return None
     click.echo(f"error: {error.code}: {printable(error.message)}", err=True)
-    click.echo(f"advice: {_advice(error)}", err=True)
+    click.echo(f"advice: {printable(_advice(error))}", err=True)
+    return exit_status(error)
+
+
+def exit_status(error: SyncError) -> int:
+    """The command's exit status for an error; the table is in docs/cli.md."""
     return _STATUS_OF_CODE.get(error.code, NO)
 
 
 def _advice(error: SyncError) -> str:
-    if error.code == "store_unavailable":
+    if error.code == "store_unavailable" and not isinstance(error, AnswerError):
         return "Check the database; `modsync db check` says whether it has the schema, `modsync db upgrade` makes it."
     return error.advice
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from app import upkeep
-from app.cli_open import actor, json_option, open_container
+from app.cli_open import json_option, open_operator
 from app.cli_output import local, print_json, printable
-from app.domain.pause import Pause, PauseKind
+from app.domain.pause import PauseKind
 
 kind_argument = click.argument("kind", type=click.Choice([each.value for each in PauseKind]))
 value_argument = click.argument("value", default="")
@@ -31,46 +30,51 @@ def pause(kind: str, value: str, reason: str, as_json: bool) -> None:
 
     Webhooks are taken as before. A step in hand ends; then its run waits, at no cost, until `modsync resume`.
     """
-    service = upkeep.pausing(open_container())
-    new = service.pause(PauseKind(kind), value, actor(), printable(reason))
+    new = open_operator().pause(PauseKind(kind), value, printable(reason))
     if as_json:
         print_json({"kind": kind, "value": value, "new": new})
     else:
         click.echo(f"{kind} {value}".strip() + (" is paused" if new else " was paused already"))
 
 
-@click.command("resume", short_help="Go on with what was paused.")
+@click.command(
+    "resume",
+    short_help="Go on with what was paused.",
+    epilog="""\b
+Examples:
+  modsync resume all
+  modsync resume module 'go.corp.example/platform/*'""",
+)
 @kind_argument
 @value_argument
 @json_option
 def resume(kind: str, value: str, as_json: bool) -> None:
     """End the pause of KIND VALUE; its runs go on at once, where they were."""
-    woken = upkeep.pausing(open_container()).resume(PauseKind(kind), value, actor())
+    woken = open_operator().resume(PauseKind(kind), value)
     if as_json:
         print_json({"kind": kind, "value": value, "runs": woken})
     else:
         click.echo(f"{kind} {value}".strip() + f" goes on; {woken} runs were waiting")
 
 
-@click.command("pauses", short_help="List what is paused, by whom and why.")
+@click.command(
+    "pauses",
+    short_help="List what is paused, by whom and why.",
+    epilog="""\b
+Examples:
+  modsync pauses
+  modsync pauses --json""",
+)
 @json_option
 def pauses(as_json: bool) -> None:
     """List what is paused, by whom and why, and how many runs wait."""
-    store = upkeep.pause_store(open_container())
-    found, waiting = store.pauses(), store.count_parked()
+    found = open_operator().pauses()
     if as_json:
-        print_json({"pauses": [_shown(each) for each in found], "runs": waiting})
+        print_json(found)
         return
-    for each in found:
+    for each in found.pauses:
         click.echo(printable(f"{each.name}  since {local(each.created_at)} by {each.actor}  {each.reason}".rstrip()))
-    click.echo(f"{len(found)} pauses, {waiting} runs wait")
-
-
-def _shown(pause: Pause) -> dict[str, str]:
-    return {
-        "kind": pause.kind.value, "value": pause.value, "actor": pause.actor, "reason": pause.reason,
-        "created_at": pause.created_at.isoformat(),
-    }  # fmt: skip
+    click.echo(f"{len(found.pauses)} pauses, {found.runs} runs wait")
 
 
 commands: tuple[click.Command, ...] = (pause, resume, pauses)

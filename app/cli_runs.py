@@ -1,18 +1,17 @@
-"""`modsync runs`, `show`, `explain`, `replay`, `cancel`."""
+"""`modsync runs`, `show`, `gosum`, `explain`, `cancel`."""
 
 from __future__ import annotations
 
-import logging
-
 import click
 
-from app.adapters.ops_store import SqlReplayStore
-from app.cli_open import actor, json_option, open_container, open_queries
+from app.cli_open import json_option, open_operator
 from app.cli_output import NO, console, print_json, printable
 from app.cli_tables import print_explanation, print_run, print_runs
-from app.domain.run import Stage, Status
-from app.services.run_filter import LONGEST_PAGE, RunFilter
-from app.services.stores import Receipt, ReplayOrder
+from app.domain.errors import SyncError
+from app.domain.run import Status
+from app.services.operator import Operator
+from app.services.run_filter import LONGEST_PAGE
+from app.services.views import RunDetail
 
 
 @click.command(
@@ -30,6 +29,8 @@ Examples:
 @click.option("--commit", metavar="HEX", help="This commit, at least its first 7 digits.")
 @click.option("--status", metavar="NAMES", help="With commas between: " + ", ".join([*Status, "active", "ended"]) + ".")
 @click.option("--source", metavar="NAME", help="What this source reported.")
+@click.option("--error", metavar="CODE", help="With this error code.")
+@click.option("--mirror", metavar="PATH", help="To this mirror.")
 @click.option("--since", metavar="TIME", help="Made since then: ISO 8601, or an age like 30m, 24h, 7d.")
 @click.option("--until", metavar="TIME", help="Made before then.")
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(1, LONGEST_PAGE), help="At most so many.")
@@ -37,8 +38,7 @@ Examples:
 @json_option
 def runs(limit: int, cursor: str | None, as_json: bool, **wanted: str | None) -> None:
     """List runs, newest first. TEXT is a run's or job's id, a commit, a version, or a part of a module path."""
-    container = open_container()
-    page = open_queries(container).runs(RunFilter.parse(wanted, container.clock.now()), cursor, limit)
+    page = open_operator().runs(wanted, cursor, limit)
     if as_json:
         print_json(page)
     else:
@@ -60,11 +60,46 @@ def show(identifier: str, as_json: bool) -> None:
 
     ID is a run's id or that of any of its RQ jobs.
     """
-    run = open_queries(open_container()).run(identifier)
+    run = open_operator().run(identifier)
     if as_json:
         print_json(run)
     else:
         print_run(console(), run)
+
+
+@click.command(
+    "gosum",
+    short_help="Print the go.sum lines that modsync has proved.",
+    epilog="""\b
+Examples:
+  modsync gosum go.corp.example/platform/log@v1.4.0 >> go.sum
+  modsync gosum r0kz3v7m2c5q8x1b4n6d --json""",
+)
+@click.argument("name", metavar="MODULE@VERSION|ID")
+@json_option
+def gosum(name: str, as_json: bool) -> None:
+    """Print the two go.sum lines of a release as its run proved them; `modsync checksum` computes them anew.
+
+    Status 1 when nothing of it was proved yet.
+    """
+    run = _run_of(open_operator(), name)
+    lines = run.facts.go_sum
+    if not lines:
+        raise SyncError("not_found", f"run {run.id} ({run.name}, {run.status}) has no go.sum lines yet")
+    if as_json:
+        print_json({"module": run.module, "version": run.version, "run": run.id, "go_sum": lines})
+    else:
+        click.echo("\n".join(printable(line) for line in lines))
+
+
+def _run_of(operator: Operator, name: str) -> RunDetail:
+    module, at, version = name.partition("@")
+    if not at:
+        return operator.run(name)
+    held = [each.run for each in operator.explain(module, version).releases if each.version == version and each.run]
+    if not held:
+        raise SyncError("not_found", f"no run holds {name[:300]}")
+    return operator.run(held[0])
 
 
 @click.command(
@@ -84,7 +119,7 @@ def explain(ctx: click.Context, release: str, as_json: bool) -> None:
     Status 1 when no rule would bring it through.
     """
     module, _, version = release.partition("@")
-    explanation = open_queries(open_container()).explain(module, version or None)
+    explanation = open_operator().explain(module, version or None)
     if as_json:
         print_json(explanation)
     else:
@@ -93,68 +128,21 @@ def explain(ctx: click.Context, release: str, as_json: bool) -> None:
 
 
 @click.command(
-    "replay",
-    short_help="Begin a new attempt of a run, by its id or a job's.",
+    "cancel",
+    short_help="End a run that is in flight.",
     epilog="""\b
 Examples:
-  modsync replay r0kz3v7m2c5q8x1b4n6d
-  modsync replay r0kz3v7m2c5q8x1b4n6d-1-3 --from pipeline --reason "runner was down" """,
+  modsync cancel r0kz3v7m2c5q8x1b4n6d""",
 )
-@click.argument("identifier", metavar="ID")
-@click.option("--from", "from_stage", type=click.Choice([each.value for each in Stage]), help="Else where it failed.")
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the attempt.")
-@click.option("--force", is_flag=True, help="Also a run that is done.")
-@json_option
-def replay(identifier: str, from_stage: str | None, reason: str, force: bool, as_json: bool) -> None:
-    """Begin a new attempt with fresh retries. ID is a run's id or that of any of its RQ jobs."""
-    container = open_container()
-    order = ReplayOrder(actor(), printable(reason), Stage(from_stage) if from_stage else None, force)
-    with _Heard() as heard:
-        receipt = container.replay.replay(identifier, order)
-    if as_json:
-        print_json({"run": receipt.run_id, "status": receipt.status, "job": receipt.job})
-        return
-    _print_receipt(receipt)
-    if heard.events:
-        click.echo("Redis does not answer: the sweeper enqueues the job when it is back.", err=True)
-
-
-def _print_receipt(receipt: Receipt) -> None:
-    click.echo(f"run {receipt.run_id}: new attempt, job {receipt.job}")
-    click.echo(f"follow it: modsync watch {receipt.run_id}")
-
-
-@click.command("cancel", short_help="End a run that is in flight.")
 @click.argument("identifier", metavar="ID")
 @json_option
 def cancel(identifier: str, as_json: bool) -> None:
     """End a run that is in flight as failed (cancelled); what it pushed stays. Replay brings it back."""
-    container = open_container()
-    run = container.replay.find(identifier)
-    SqlReplayStore(container.engine).cancel(run.id, actor(), container.clock.now())
+    done = open_operator().cancel(identifier)
     if as_json:
-        print_json({"run": run.id, "status": Status.FAILED})
+        print_json({"run": done.run, "status": done.status})
     else:
-        click.echo(f"run {run.id} ({run.name}) is cancelled")
+        click.echo(f"run {done.run} ({printable(done.name)}) is cancelled")
 
 
-class _Heard(logging.Handler):
-    """Keeps the services' warnings while it is open, in place of printing them."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.events: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the event's name."""
-        self.events.append(record.getMessage())
-
-    def __enter__(self) -> _Heard:
-        logging.getLogger("app").addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("app").removeHandler(self)
-
-
-commands: tuple[click.Command, ...] = (runs, show, explain, replay, cancel)
+commands: tuple[click.Command, ...] = (runs, show, gosum, explain, cancel)

@@ -17,17 +17,28 @@ from app.adapters import migrate
 from app.adapters.backup import backup
 from app.adapters.embedded_redis import server_command
 from app.adapters.job_queue import where
-from app.cli_open import json_option, open_settings
+from app.cli_open import json_option, open_settings, require_server
 from app.cli_output import NO, print_json
 from app.domain.errors import SyncError
 
 
-@click.group("db", short_help="Bring the database to the newest schema, or look at it.")
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(
+    "db",
+    short_help="Bring the database to the newest schema, or look at it.",
+    epilog="""\b
+Examples:
+  modsync db check || modsync db upgrade
+  modsync db backup /backup/modsync.db""",
+)
 def db() -> None:
     """Bring the database to the newest schema, or look at it."""
 
 
-@db.command("upgrade")
+@db.command("upgrade", epilog=_examples("modsync db upgrade"))
 @json_option
 def upgrade(as_json: bool) -> None:
     """Bring the database to the newest schema; safe to repeat, and for several at once."""
@@ -36,14 +47,14 @@ def upgrade(as_json: bool) -> None:
     _say(migrate.head(), as_json)
 
 
-@db.command("current")
+@db.command("current", epilog=_examples("modsync db current --json"))
 @json_option
 def current(as_json: bool) -> None:
     """Print the schema revision of the database ("none" for an empty one)."""
     _say(migrate.current(open_settings().store.url), as_json)
 
 
-@db.command("check")
+@db.command("check", epilog=_examples("modsync db check || modsync db upgrade"))
 @json_option
 @click.pass_context
 def check(ctx: click.Context, as_json: bool) -> None:
@@ -61,7 +72,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(0 if fits else NO)
 
 
-@db.command("backup")
+@db.command("backup", epilog=_examples("modsync db backup /backup/modsync.db"))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup_command(file: Path) -> None:
     """Copy the SQLite database to FILE while modsync works; for PostgreSQL use pg_dump."""
@@ -69,7 +80,11 @@ def backup_command(file: Path) -> None:
     click.echo(f"{file}: {file.stat().st_size} bytes, checked")
 
 
-@click.command("web", short_help="Serve webhooks, API and pages (gunicorn).")
+@click.command(
+    "web",
+    short_help="Serve webhooks, API and pages (gunicorn).",
+    epilog=_examples("modsync web", "modsync --config /etc/modsync/modsync.toml web"),
+)
 def web() -> None:
     """Serve webhooks, the API and the pages until SIGTERM; the database is brought to the newest schema first.
 
@@ -80,7 +95,11 @@ def web() -> None:
     _become([sys.executable, *arguments])
 
 
-@click.command("worker", short_help="Bring releases through.")
+@click.command(
+    "worker",
+    short_help="Bring releases through.",
+    epilog=_examples("modsync worker --processes 4", "modsync worker --queue backfill"),
+)
 @click.option("--queue", type=click.Choice(["live", "backfill"]), default="live", show_default=True)
 @click.option("--processes", type=click.IntRange(1, 1024), help="Else as the configuration's [worker] says.")
 def worker(queue: str, processes: int | None) -> None:
@@ -88,13 +107,15 @@ def worker(queue: str, processes: int | None) -> None:
     _work(["worker", "--queue", queue, *(["--processes", str(processes)] if processes else [])])
 
 
-@click.command("sweeper", short_help="Give jobs to runs that have none.")
+@click.command("sweeper", short_help="Give jobs to runs that have none.", epilog=_examples("modsync sweeper"))
 def sweeper() -> None:
     """Give jobs to runs that should be at work and have none, until SIGTERM; one or more of it may run."""
     _work(["sweeper"])
 
 
-@click.command("redis", short_help="Run the embedded Redis, where none is configured.")
+@click.command(
+    "redis", short_help="Run the embedded Redis, where none is configured.", epilog=_examples("modsync redis")
+)
 def redis() -> None:
     """Run the embedded Redis in the data directory until SIGTERM.
 
@@ -135,6 +156,7 @@ def _database_errors() -> Iterator[None]:
 
 
 def _work(arguments: list[str]) -> None:
+    require_server()
     # By name: the command line and the workers are siblings, neither is built on the other (see pyproject.toml).
     importlib.import_module("workers.__main__").main(arguments)
 

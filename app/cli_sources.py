@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import click
-from rich.table import Table
+from collections.abc import Sequence
 
-from app.adapters.delivery_store import SqlDeliveryStore
+import click
+
 from app.cli_guide import guide_text
-from app.cli_open import json_option, open_container, open_settings
+from app.cli_layout import print_table
+from app.cli_open import json_option, open_operator, open_settings
 from app.cli_output import console, local, print_json
-from app.config_models import Settings
-from app.services.delivery_views import SecretUse
+from app.services.operator import SecretRow
 
 
 @click.group(
-    "sources", invoke_without_command=True, short_help="Say how each platform signs and which secrets are used."
+    "sources",
+    invoke_without_command=True,
+    short_help="Say how each platform signs and which secrets are used.",
+    epilog="""\b
+Examples:
+  modsync sources
+  modsync sources guide platform""",
 )
 @json_option
 @click.pass_context
@@ -25,16 +31,19 @@ def sources(ctx: click.Context, /, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    container = open_container()
-    known = {(use.source, use.secret): use for use in SqlDeliveryStore(container.engine).secret_uses()}
-    rows = _rows(container.settings, known)
+    rows = open_operator().sources()
     if as_json:
-        print_json([{"scheme": scheme, "url": url, **use.as_json()} for scheme, url, use in rows])
+        print_json(list(rows))
     else:
         _print(rows)
 
 
-@sources.command("guide")
+@sources.command(
+    "guide",
+    epilog="""\b
+Examples:
+  modsync sources guide platform""",
+)
 @click.argument("name", metavar="NAME")
 def guide(name: str) -> None:
     """Say step by step what to enter in the platform that NAME stands for."""
@@ -49,23 +58,12 @@ def guide(name: str) -> None:
 commands: tuple[click.Command, ...] = (sources,)
 
 
-def _rows(settings: Settings, known: dict[tuple[str, str], SecretUse]) -> list[tuple[str, str, SecretUse]]:
-    """(scheme, webhook URL, use) per live secret, and per retired one that deliveries matched: those have no URL."""
-    rows: list[tuple[str, str, SecretUse]] = []
-    for source in settings.sources:
-        url = f"{settings.web.base_url}/webhooks/{source.name}"
-        for secret in source.secrets:
-            unused = SecretUse(source.name, secret.id, 0, None)
-            rows.append((source.scheme, url, known.pop((source.name, secret.id), unused)))
-    return [*rows, *(("", "", use) for use in known.values())]
-
-
-def _print(rows: list[tuple[str, str, SecretUse]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("source", "scheme", "secret", "deliveries", "last used", "clock", "webhook"):
-        table.add_column(column, overflow="fold")
-    for scheme, url, use in rows:
-        skew = "" if use.skew_seconds is None else f"{use.skew_seconds:+.1f} s"
-        last = local(use.last_used_at) if use.last_used_at else "never"
-        table.add_row(use.source, scheme or "(retired)", use.secret, str(use.count), last, skew, url)
-    console().print(table)
+def _print(rows: Sequence[SecretRow]) -> None:
+    shown = [
+        (row.source, row.scheme or "(retired)", row.secret, str(row.count),
+         local(row.last_used_at) if row.last_used_at else "never",
+         "" if row.skew_seconds is None else f"{row.skew_seconds:+.1f} s", row.url)
+        for row in rows
+    ]  # fmt: skip
+    columns = ("source", "scheme", "secret", "deliveries", "last used", "clock", "webhook")
+    print_table(console(), columns, shown, whole=("source", "secret", "last used"))

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from app.cli_layout import print_table
 from app.cli_output import coloured, duration, local, printable
 from app.services.explain import Explanation, Route
 from app.services.views import AttemptView, ErrorView, MirrorView, Page, RunDetail, RunSummary, StepView
@@ -22,13 +21,13 @@ def print_runs(out: Console, page: Page[RunSummary]) -> None:
     if not page.items:
         out.print("no runs")
         return
-    table = _table("created", "status", "release", "commit", "attempt", "error", "run")
-    for run in page.items:
-        table.add_row(
-            local(run.created_at), coloured(run.status), printable(run.name), run.commit[:12], str(run.attempt),
-            run.error.code if run.error else "", run.id,
-        )  # fmt: skip
-    out.print(table)
+    rows = [
+        (local(run.created_at), coloured(run.status), printable(run.name), run.commit[:12], str(run.attempt),
+         run.error.code if run.error else "", run.id)
+        for run in page.items
+    ]  # fmt: skip
+    columns = ("created", "status", "release", "commit", "attempt", "error", "run")
+    print_table(out, columns, rows, whole=("created", "status", "run"))
     if page.next:
         out.print(f"there are more: --cursor {page.next}")
 
@@ -62,13 +61,6 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
         print_runs(out, Page(explanation.runs, None))
     else:
         out.print("  nothing was ever reported of it")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("created", "status", "run"))
-    return table
 
 
 def _print_pairs(out: Console, pairs: Pairs) -> None:
@@ -121,19 +113,18 @@ def _print_attempt(out: Console, attempt: AttemptView) -> None:
     if attempt.reason:
         out.print(f"  reason: {printable(attempt.reason)}", soft_wrap=True)
     if attempt.steps:
-        out.print(Padding(_steps(attempt.steps), (0, 0, 0, 2)))
+        _print_steps(out, attempt.steps)
     if attempt.jobs:
         shown = attempt.jobs[0] if len(attempt.jobs) == 1 else f"{attempt.jobs[0]} ... {attempt.jobs[-1]}"
         out.print(Text(f"  RQ jobs: {shown}", "dim"), soft_wrap=True)
 
 
-def _steps(steps: tuple[StepView, ...]) -> Table:
-    table = _table("began", "stage", "outcome", "took", "")
-    for step in steps:
-        table.add_row(
-            local(step.started_at), step.stage, coloured(step.outcome), duration(step.seconds), _said(step)
-        )  # fmt: skip
-    return table
+def _print_steps(out: Console, steps: tuple[StepView, ...]) -> None:
+    rows = [
+        (local(step.started_at), step.stage.value, coloured(step.outcome), duration(step.seconds), _said(step))
+        for step in steps
+    ]
+    print_table(out, ("began", "stage", "outcome", "took", ""), rows, whole=("began", "stage", "outcome"), indent=2)
 
 
 def _said(step: StepView) -> str:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import click
 from rich.text import Text
 
-from app.cli_open import json_option, open_container, open_queries
-from app.cli_output import NO, coloured, console, duration, local, printable
+from app.cli_open import is_remote, json_option, open_operator
+from app.cli_output import NO, UNAVAILABLE, coloured, console, duration, exit_status, local, printable
 from app.domain.errors import SyncError
-from app.domain.run import ACTIVE, Status
-from app.services.queries import Queries
-from app.services.run_filter import RunFilter
+from app.domain.run import Status
+from app.services.operator import Filters, Operator
 from app.services.views import RunDetail, RunSummary
 from app.services.watching import Happening, ended_well, happenings
 
 _INTERRUPTED = 130
 _BATCH = 200
+_LOCAL_SECONDS, _REMOTE_SECONDS = 0.5, 1.0
+_LONGEST_AWAY = 300.0
 
 Report = Callable[[Happening], None]
 
@@ -38,22 +40,28 @@ Examples:
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after so long, status 1."
 )
 @click.option(
-    "--interval", type=click.FloatRange(0.05, 60), default=0.5, show_default=True, help="Seconds between two looks."
+    "--interval",
+    type=click.FloatRange(0.05, 60),
+    metavar="SECONDS",
+    help="Between two looks; else 0.5, over the API 1.",
 )
 @json_option
 @click.pass_context
-def watch(ctx: click.Context, identifier: str | None, timeout: float | None, interval: float, as_json: bool) -> None:
+def watch(
+    ctx: click.Context, identifier: str | None, timeout: float | None, interval: float | None, as_json: bool
+) -> None:
     """Print what happens to a run as it happens, one line each, until it ends: status 0 when it is done, else 1.
 
-    Without an ID, what happens to all runs from now on, until Ctrl+C.
+    Without an ID, what happens to all runs from now on, until Ctrl+C. Where the server (or its database) goes away
+    meanwhile, that is said, and the watch goes on when it is back within five minutes.
     """
-    container = open_container()
-    queries = open_queries(container)
+    operator = open_operator()
     report = _report_json if as_json else _reporter()
+    ticks = _ticks(interval or (_REMOTE_SECONDS if is_remote() else _LOCAL_SECONDS), timeout)
     try:
         if identifier:
-            ctx.exit(_follow(queries, identifier, report, _ticks(interval, timeout)))
-        _follow_all(queries, container.clock.now, report, _ticks(interval, timeout))
+            ctx.exit(_follow(operator, identifier, report, ticks))
+        _follow_all(operator, report, ticks)
     except KeyboardInterrupt:
         ctx.exit(_INTERRUPTED)
 
@@ -72,40 +80,76 @@ def _ticks(interval: float, timeout: float | None) -> Iterator[None]:
         time.sleep(interval if end is None else min(interval, end - now))
 
 
-def _follow(queries: Queries, identifier: str, report: Report, ticks: Iterator[None]) -> int:
+class _Patience:
+    """Lets a service that answered once be away for a while: a watch shall outlive a restart."""
+
+    def __init__(self) -> None:
+        self._worked, self._away_since = False, 0.0
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """One look. Error: as the look's, when it is no outage, the first look, or the outage is too long."""
+        try:
+            yield
+        except SyncError as error:
+            if not self._worked or exit_status(error) != UNAVAILABLE:
+                raise
+            self._wait(error)
+        else:
+            if self._away_since:
+                click.echo("it answers again", err=True)
+            self._worked, self._away_since = True, 0.0
+
+    def _wait(self, error: SyncError) -> None:
+        if not self._away_since:
+            self._away_since = time.monotonic()
+            click.echo(f"{error.code}: {printable(error.message)}; trying on", err=True)
+        elif time.monotonic() - self._away_since > _LONGEST_AWAY:
+            raise error
+
+
+def _follow(operator: Operator, identifier: str, report: Report, ticks: Iterator[None]) -> int:
     before: RunDetail | None = None
+    patience = _Patience()
     for _ in ticks:
-        run = queries.run(identifier)
-        for each in happenings(before, run):
-            report(each)
-        verdict = ended_well(run)
-        if verdict is not None:
-            return 0 if verdict else NO
-        before = run
+        with patience.looking():
+            run = operator.run(identifier)
+            for each in happenings(before, run):
+                report(each)
+            before = run
+            verdict = ended_well(run)
+            if verdict is not None:
+                return 0 if verdict else NO
     click.echo(f"run {identifier} has not ended yet", err=True)
     return NO
 
 
-def _follow_all(queries: Queries, now: Callable[[], datetime], report: Report, ticks: Iterator[None]) -> None:
+def _follow_all(operator: Operator, report: Report, ticks: Iterator[None]) -> None:
     known: dict[str, RunDetail] = {}
-    begun = now()
+    patience = _Patience()
+    begun = operator.clock()
     click.echo("following all runs; Ctrl+C ends it", err=True)
     for _ in ticks:
-        for run_id in sorted(_changed(queries, known, begun)):
-            run = _look(queries, run_id)
-            if run is None:
-                known.pop(run_id, None)
-                continue
-            before, known[run_id] = known.get(run_id), run
-            for each in happenings(before, run):
-                if before or each.at >= begun:
-                    report(each)
+        with patience.looking():
+            for run_id in sorted(_changed(operator, known, begun)):
+                _tell(operator, run_id, known, begun, report)
 
 
-def _changed(queries: Queries, known: dict[str, RunDetail], begun: datetime) -> set[str]:
+def _tell(operator: Operator, run_id: str, known: dict[str, RunDetail], begun: datetime, report: Report) -> None:
+    run = _look(operator, run_id)
+    if run is None:
+        known.pop(run_id, None)
+        return
+    before, known[run_id] = known.get(run_id), run
+    for each in happenings(before, run):
+        if before or each.at >= begun:
+            report(each)
+
+
+def _changed(operator: Operator, known: dict[str, RunDetail], begun: datetime) -> set[str]:
     """The runs that are in flight or new and not as we know them, and those in flight that left the list."""
-    wanted = (RunFilter(status=ACTIVE), RunFilter(since=begun))
-    seen = {run.id: run for each in wanted for run in queries.runs(each, limit=_BATCH).items}
+    wanted: tuple[Filters, ...] = ({"status": "active"}, {"since": begun.isoformat()})
+    seen = {run.id: run for each in wanted for run in operator.runs(each, None, _BATCH).items}
     gone = {run.id for run in known.values() if ended_well(run) is None and run.id not in seen}
     return gone | {run.id for run in seen.values() if run.id not in known or _state(run) != _state(known[run.id])}
 
@@ -114,9 +158,9 @@ def _state(run: RunSummary) -> tuple[Status, int, datetime]:
     return run.status, run.attempt, run.updated_at
 
 
-def _look(queries: Queries, run_id: str) -> RunDetail | None:
+def _look(operator: Operator, run_id: str) -> RunDetail | None:
     try:
-        return queries.run(run_id)
+        return operator.run(run_id)
     except SyncError as error:
         if error.code == "not_found":
             return None  # a run can be purged while we look

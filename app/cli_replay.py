@@ -1,0 +1,145 @@
+"""`modsync replay`: one run by its id, or all that failed with a code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+
+import click
+
+from app.cli_layout import watched
+from app.cli_open import json_option, open_operator
+from app.cli_output import NO, console, print_json, printable
+from app.cli_tables import print_runs
+from app.domain.run import Stage
+from app.services.bulk import BATCH
+from app.services.operator import Begun, Operator, Replayed, ReplayPlan
+from app.services.run_filter import LONGEST_PAGE
+from app.services.views import Page
+
+
+@click.command(
+    "replay",
+    short_help="Begin a new attempt of a run, or of all that failed with a code.",
+    epilog="""\b
+Examples:
+  modsync replay r0kz3v7m2c5q8x1b4n6d
+  modsync replay r0kz3v7m2c5q8x1b4n6d-1-3 --from pipeline --reason "runner was down"
+  modsync replay --failed pipeline_failed --since 2h --dry-run
+  modsync replay --failed pipeline_failed --since 2h --yes --reason "runner was down" """,
+)
+@click.argument("identifier", metavar="[ID]", required=False)
+@click.option("--from", "from_stage", type=click.Choice([each.value for each in Stage]), help="Else where it failed.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the attempt.")
+@click.option("--force", is_flag=True, help="Also a run that is done.")
+@click.option("--failed", "code", metavar="CODE", help="In place of ID: all that ended failed with this error code.")
+@click.option("--since", default="24h", show_default=True, metavar="TIME", help="With --failed: since then.")
+@click.option("--dry-run", is_flag=True, help="With --failed: only say what would be begun anew.")
+@click.option("--yes", is_flag=True, help="With --failed: do not ask.")
+@json_option
+@click.pass_context
+def replay(
+    ctx: click.Context, identifier: str | None, from_stage: str | None, reason: str, force: bool, code: str | None,
+    since: str, dry_run: bool, yes: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Begin a new attempt with fresh retries. ID is a run's id or that of any of its RQ jobs.
+
+    With --failed, at most 500 runs, oldest first, are shown and, after a question, begun anew where they failed; status 1
+    when one of them could not be.
+    """
+    if bool(identifier) == bool(code):
+        raise click.UsageError("name an ID, or give --failed CODE")
+    if code and (from_stage or force):
+        raise click.UsageError("--from and --force go with an ID")
+    operator = open_operator()
+    if identifier:
+        _one(operator, identifier, Stage(from_stage) if from_stage else None, printable(reason), force, as_json)
+        return
+    plan = operator.plan_replays(code or "", since, LONGEST_PAGE)
+    if dry_run:
+        _show(plan, as_json)
+        return
+    _ask(plan, yes, as_json)
+    ctx.exit(_many(operator, plan, printable(reason), as_json))
+
+
+commands: tuple[click.Command, ...] = (replay,)
+
+
+def _one(operator: Operator, identifier: str, stage: Stage | None, reason: str, force: bool, as_json: bool) -> None:
+    with _Heard() as heard:
+        begun = operator.replay(identifier, stage, reason, force)
+    if as_json:
+        print_json(begun)
+        return
+    print_begun(begun)
+    if heard.events:
+        click.echo("Redis does not answer: the sweeper enqueues the job when it is back.", err=True)
+
+
+def print_begun(begun: Begun) -> None:
+    """The new attempt's job, and how to follow it."""
+    click.echo(f"run {begun.run}: new attempt, job {begun.job}")
+    click.echo(f"follow it: modsync watch {begun.run}")
+
+
+def _show(plan: ReplayPlan, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    print_runs(console(), Page(plan.runs, None))
+    more = "; more match, and are left for the next time" if plan.more else ""
+    click.echo(f"{len(plan.runs)} runs failed with {printable(plan.code)}{more}")
+
+
+def _ask(plan: ReplayPlan, yes: bool, as_json: bool) -> None:
+    if yes or not plan.runs:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise click.UsageError("there is nobody to ask: give --yes, or --dry-run to look first")
+    _show(plan, as_json)
+    click.confirm("begin them anew?", abort=True)
+
+
+def _many(operator: Operator, plan: ReplayPlan, reason: str, as_json: bool) -> int:
+    ids = [run.id for run in plan.runs]
+    done = list(watched(_batches(operator, ids, reason), len(ids), "replay", quiet=as_json))
+    refused = [each for each in done if each.error]
+    if as_json:
+        print_json({"runs": done, "more": plan.more})
+    else:
+        _say(done, plan)
+    return NO if refused else 0
+
+
+def _batches(operator: Operator, ids: Sequence[str], reason: str) -> Iterator[Replayed]:
+    for start in range(0, len(ids), BATCH):
+        yield from operator.replay_many(ids[start : start + BATCH], reason)
+
+
+def _say(done: Sequence[Replayed], plan: ReplayPlan) -> None:
+    for each in done:
+        click.echo(printable(f"{each.run}: {f'{each.error.code}: {each.error.message}' if each.error else each.job}"))
+    begun = sum(each.error is None for each in done)
+    more = "; more match: run it once more" if plan.more else ""
+    click.echo(f"{begun} of {len(done)} runs begun anew{more}")
+
+
+class _Heard(logging.Handler):
+    """Keeps the services' warnings while it is open, in place of printing them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.events: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the event's name."""
+        self.events.append(record.getMessage())
+
+    def __enter__(self) -> _Heard:
+        logging.getLogger("app").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("app").removeHandler(self)

@@ -1,0 +1,204 @@
+"""What an operator asks and does is the same on the server and over the API: one suite for both."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from werkzeug.serving import make_server
+
+from app import create_app
+from app.adapters.api_session import ApiSession, Server
+from app.adapters.operator_http import HttpOperator
+from app.bootstrap import Container
+from app.domain import audit
+from app.domain.access import Role
+from app.domain.errors import SyncError
+from app.domain.pause import PauseKind
+from app.domain.run import Stage, Status
+from app.operator_local import LocalOperator
+from app.services.operator import Operator
+from tests.integration.databases import migrated_sqlite
+from tests.integration.stored import MODULE, B, Stored
+from tests.integration.web_world import release, signed, write_settings
+
+__all__ = ["migrated_sqlite"]
+UNKNOWN = "r" + "0" * 19
+
+
+@pytest.fixture
+def container(tmp_path: Path, migrated_sqlite: Path) -> Container:
+    copy = shutil.copyfile(migrated_sqlite, tmp_path / "modsync.db")
+    return Container(write_settings(tmp_path, DATABASE_URL=f"sqlite:///{copy}"))
+
+
+@pytest.fixture
+def stored(container: Container) -> Stored:
+    return Stored(container.engine)
+
+
+@pytest.fixture
+def local(container: Container) -> Operator:
+    return LocalOperator(container, "cli:alice")
+
+
+@pytest.fixture
+def remote(container: Container) -> Iterator[Operator]:
+    secret, _ = container.access.create_token("alice", Role.ADMIN, 1, "cli:test")
+    server = make_server("127.0.0.1", 0, create_app(container), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield HttpOperator(ApiSession(Server(f"http://127.0.0.1:{server.server_port}", SecretStr(secret))))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(params=["local", "remote"])
+def operator(request: pytest.FixtureRequest) -> Operator:
+    found: Operator = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def known(stored: Stored, container: Container) -> dict[str, str]:
+    """A done run, a failed one, one that waits, and a delivery that is refused."""
+    done, failed, waits = (stored.release(version=f"v1.{n}.0").run_id for n in range(3))
+    stored.finish(done)
+    stored.fail(failed, pushed=True)
+    return {"done": done, "failed": failed, "waits": waits, "delivery": _delivered(container)}
+
+
+def _delivered(container: Container) -> str:
+    raw = release(version="v9.0.0")
+    return container.intake.receive("platform", signed(raw), raw).delivery
+
+
+def _code(ask: Callable[[], object]) -> str:
+    with pytest.raises(SyncError) as caught:
+        ask()
+    return caught.value.code
+
+
+def test_both_see_the_same(local: Operator, remote: Operator, known: dict[str, str]) -> None:
+    def seen(by: Operator) -> list[object]:
+        first = by.runs({}, None, 2)
+        return [
+            first, by.runs({}, first.next, 2), by.runs({"status": "failed", "module": MODULE}, None, 5),
+            *(by.run(known[name]) for name in ("done", "failed", "waits")), by.run(f"{known['failed']}-1-1"),
+            by.explain(MODULE, "v1.0.0"), by.explain("elsewhere.example/x", None), by.modules("", None, 1),
+            by.modules("platform", None, 9), by.mirrors("", None, 9), by.failures("2026-01-01"), by.pauses(), by.sources(),
+            by.plan_replays("pipeline_failed", "2026-01-01", 5), by.deliveries({"source": "platform"}, None, 2),
+            by.delivery(known["delivery"]),
+        ]  # fmt: skip
+
+    for here, there in zip(seen(local), seen(remote), strict=True):
+        assert here == there
+    assert local.runs({}, None, 2).next
+    assert local.run(known["done"]).facts.go_sum
+
+
+def test_how_things_stand(operator: Operator, known: dict[str, str]) -> None:
+    found = operator.now(10)
+    assert found.counts.runs[Status.FAILED] == 1
+    assert [run.id for run in found.failed] == [known["failed"]]
+    assert known["waits"] in {run.id for run in found.waiting}
+
+
+def test_the_clock_is_the_servers(operator: Operator, container: Container) -> None:
+    assert abs((operator.clock() - container.clock.now()).total_seconds()) < 60
+
+
+def test_what_is_not_there(operator: Operator, known: dict[str, str]) -> None:
+    assert _code(lambda: operator.run(UNKNOWN)) == "not_found"
+    assert _code(lambda: operator.run("../../x y?z#")) == "not_found"
+    assert _code(lambda: operator.delivery("nothing")) == "not_found"
+    assert _code(lambda: operator.cancel(UNKNOWN)) == "not_found"
+    assert _code(lambda: operator.replay(UNKNOWN, None, "", False)) == "not_found"
+    assert _code(lambda: operator.redeliver("nothing")) == "not_found"
+    assert _code(lambda: operator.resume(PauseKind.ALL, "")) == "not_found"
+
+
+def test_wrong_questions_name_their_field(operator: Operator) -> None:
+    for ask, field in (
+        (lambda: operator.runs({"since": "yesterday"}, None, 5), "since"),
+        (lambda: operator.runs({"status": "lost"}, None, 5), "status"),
+        (lambda: operator.runs({}, "nonsense", 5), "cursor"),
+        (lambda: operator.runs({}, None, 501), "limit"),
+        (lambda: operator.deliveries({"verdict": "maybe"}, None, 5), "verdict"),
+        (lambda: operator.explain("not a module", None), "module"),
+        (lambda: operator.failures("soon"), "since"),
+        (lambda: operator.pause(PauseKind.MODULE, "", ""), "value"),
+    ):
+        with pytest.raises(SyncError) as caught:
+            ask()
+        assert (caught.value.code, field in caught.value.message) == ("bad_request", True), field
+
+
+def test_a_replay(operator: Operator, known: dict[str, str], stored: Stored) -> None:
+    begun = operator.replay(f"{known['failed']}-1-1", Stage.MIRROR, "the runner is back", False)
+    assert (begun.run, begun.status, begun.job) == (known["failed"], Status.QUEUED, f"{known['failed']}-2-1")
+    attempt = stored.attempts(known["failed"])[1]
+    assert (attempt["reason"], attempt["from_stage"]) == ("the runner is back", "mirror")
+    assert attempt["actor"].endswith(":alice")
+    assert _code(lambda: operator.replay(known["failed"], None, "", False)) == "still_running"
+    assert _code(lambda: operator.replay(known["done"], None, "", False)) == "already_done"
+    assert operator.replay(known["done"], Stage.VERIFY, "", True).job == f"{known['done']}-2-1"
+
+
+def test_a_replay_of_many(operator: Operator, known: dict[str, str]) -> None:
+    plan = operator.plan_replays("pipeline_failed", "2026-01-01", 1)
+    assert ([run.id for run in plan.runs], plan.more) == ([known["failed"]], False)
+    first, second = operator.replay_many([known["failed"], known["done"]], "all of them")
+    assert (first.job, first.error) == (f"{known['failed']}-2-1", None)
+    assert second.job is None
+    assert second.error is not None
+    assert second.error.code == "already_done"
+
+
+def test_a_cancelled_run(operator: Operator, known: dict[str, str], stored: Stored) -> None:
+    done = operator.cancel(f"{known['waits']}-1-1")
+    assert (done.run, done.name, done.status) == (known["waits"], f"{MODULE}@v1.2.0", Status.FAILED)
+    assert stored.run(known["waits"]).error == "cancelled"
+    assert _code(lambda: operator.cancel(known["waits"])) == "bad_request"
+
+
+def test_a_moved_version(operator: Operator, known: dict[str, str], stored: Stored) -> None:
+    begun = operator.accept_move(MODULE, "v1.0.0", B, "the tag was on the wrong branch")
+    assert stored.run(begun.run).commit == B
+    assert begun.job == f"{begun.run}-1-1"
+    assert _code(lambda: operator.accept_move(MODULE, "v1.1.0", "nonsense", "why")) == "bad_request"
+
+
+def test_a_redelivery(operator: Operator, known: dict[str, str], stored: Stored) -> None:
+    again = operator.redeliver(known["delivery"])
+    assert (again.delivery, len(again.runs), again.ignored) == (known["delivery"], 1, None)
+    run = again.runs[0]
+    assert (run.status, run.job) == (Status.QUEUED, None)
+
+
+def test_a_pause(operator: Operator) -> None:
+    assert operator.pause(PauseKind.MODULE, "go.corp.example/*", "GitLab is upgraded") is True
+    assert operator.pause(PauseKind.MODULE, "go.corp.example/*", "again") is False
+    (pause,) = operator.pauses().pauses
+    assert (pause.name, pause.reason) == ("module go.corp.example/*", "GitLab is upgraded")
+    assert pause.actor.endswith(":alice")
+    assert operator.resume(PauseKind.MODULE, "go.corp.example/*") == 0
+    assert operator.pauses().pauses == ()
+
+
+def test_the_audit_log_can_be_verified_from_afar(
+    operator: Operator, container: Container, known: dict[str, str]
+) -> None:
+    for number in range(3):
+        operator.pause(PauseKind.SOURCE, f"s{number}", "why")
+    entries = list(operator.audit(0))
+    assert entries == list(container.audit.entries())
+    assert audit.verify(entries)[2] is None
+    assert list(operator.audit(entries[0].number)) == entries[1:]
