@@ -14,6 +14,7 @@ from typing import Any
 from app.adapters import migrate
 from app.config import ConfigError, Settings, load_settings
 from app.telemetry import configure_logging
+from app.web import counter_files
 
 
 def _settings() -> Settings:
@@ -62,7 +63,7 @@ configure_logging(_loaded, role="web")
 
 
 def on_starting(_server: Any) -> None:
-    """Before the first worker: no counters of processes that are gone, and the newest schema."""
+    """Before the first worker: counters begin anew, and the schema is the newest."""
     for old in _counters.glob("*.db"):
         old.unlink(missing_ok=True)
     try:
@@ -72,8 +73,6 @@ def on_starting(_server: Any) -> None:
         logging.getLogger(__name__).exception("migration_failed")
 
 
-def child_exit(_server: Any, worker: Any) -> None:
-    """A worker is gone: so are its gauges; its counters still count."""
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+def post_fork(_server: Any, _worker: Any) -> None:
+    """In the worker, before it loads the application."""
+    counter_files.use(_counters)
