@@ -90,6 +90,14 @@ chaos: $(STAMP) ## kill, pause and break everything while releases arrive: SEED=
 bench-intake: $(STAMP) ## intake against a bare Flask view, at 16 and 256 connections, on SQLite and PostgreSQL
 	@$(BIN)/python -m tests.benchmarks.bench_intake
 
+.PHONY: bench
+bench: $(STAMP) ## cost of everything against the barest way to do the same: lines, bench-results/bench.json and .svg
+	@$(BIN)/python -m tests.benchmarks
+
+.PHONY: bench-large
+bench-large: $(STAMP) ## the same for a million runs, and for reconciling two thousand repositories
+	@$(BIN)/python -m tests.benchmarks --large
+
 .PHONY: clean
 clean: ## remove what tests and tools left (not .venv, not var)
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
