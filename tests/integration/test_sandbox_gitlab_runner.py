@@ -212,6 +212,13 @@ def test_why_a_pipeline_is_not_made(server: GitLab, project: Project) -> None:
     assert refusal(project) == (400, {"base": ["Pipelines are disabled!"]})
 
 
+def test_skip_ci_in_the_commits_message_does_not_count_by_api(server: GitLab, project: Project) -> None:
+    seeded = server.world.repository(server.project(PATH))
+    seeded.seed("ci-sync", {"go.mod": "module example.com/n\n"}, "release [skip ci]")
+    assert start(project).status == "created"
+    assert [one.status for one in server.pipelines(PATH)] == ["pending"]
+
+
 def test_who_may_set_variables_and_run_pipelines(server: GitLab, token: str, project: Project) -> None:
     project.ci_pipeline_variables_minimum_override_role = "no_one_allowed"
     project.save()

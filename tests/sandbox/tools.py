@@ -15,6 +15,7 @@ from filelock import FileLock
 from tests.sandbox.gotool import go_binary
 
 ATHENS = "github.com/gomods/athens/cmd/proxy@v0.19.0"
+OWN_ATHENS = "MODSYNC_ATHENS_BINARY"
 CI_LOCAL = "gitlab-ci-local@4.70.1"  # newer ones fail on Node 20
 _SECONDS = 900.0
 # The registry's answer that it does not give this out, and not a network or a program that is broken.
@@ -38,10 +39,13 @@ def cache_directory() -> Path:
 
 
 def athens_binary() -> Path:
-    """The Athens proxy, built where that was not done before.
+    """The Athens proxy: the one that $MODSYNC_ATHENS_BINARY names, else built where that was not done before.
 
-    Errors: NotToBeHadError; RuntimeError with the build's last lines for everything else.
+    Errors: NotToBeHadError; MissingProgramError for a wrong name; RuntimeError with the build's last lines otherwise.
     """
+    own = os.environ.get(OWN_ATHENS)
+    if own:
+        return _program(own)
     place = cache_directory() / "athens-v0.19.0"
     with FileLock(f"{place}.lock"):
         if not (place / "proxy").exists():
@@ -62,6 +66,12 @@ def ci_local_command() -> list[str]:
         if not (place / ".complete").exists():
             _install_ci_local(place)
     return ["node", str(place / "node_modules/.bin/gitlab-ci-local")]
+
+
+def _program(name: str) -> Path:
+    if not os.access(name, os.X_OK):
+        raise MissingProgramError(f"{OWN_ATHENS}: {name} is no program")
+    return Path(name).resolve()
 
 
 def _build_athens(place: Path) -> None:
