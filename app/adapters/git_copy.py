@@ -117,7 +117,7 @@ class Copy:
     def _peeled(self, ref: str) -> TagAt:
         found = self._objects.peel(ref)
         if found is None and self._fresh:  # git leaves out, without a word, what would make the cache shallow
-            raise SyncError("source_corrupt", f"the source did not give {ref}: is it a shallow repository?")
+            raise SyncError("source_unsupported", f"the source did not give {ref}: it is a shallow repository")
         if found is None:
             raise SyncError("cache_broken", f"{ref} was fetched but is not there")
         return found

@@ -79,12 +79,21 @@ def _rule(code: str, *patterns: str) -> Rule:
     return re.compile("|".join(patterns)), code
 
 
+# Before all others: what of a whole repository git, or modsync, cannot work with.
+_UNSUPPORTED = (
+    r"mismatched algorithms|does not support this repository's hash algorithm",  # one side has SHA-256 names
+    r"shallow roots are not allowed|attempt to fetch/clone from a shallow|source repository is shallow",
+)
+_KINDS: dict[Side, Rule] = {
+    "source": _rule("source_unsupported", *_UNSUPPORTED),
+    "mirror": _rule("gitlab_refused", *_UNSUPPORTED),
+}
+
 # This machine's own part, whichever the other side is.
 _LOCAL: tuple[Rule, ...] = (
     _rule("disk_full", r"No space left on device", r"Disk quota exceeded"),
     _rule("git_timeout", r"Operation too slow", r"Timeout, server \S+ not responding"),
-    _rule("source_corrupt", r"fsck error", r"mismatched algorithms", r"shallow roots are not allowed"),
-    _rule("source_corrupt", r"attempt to fetch/clone from a shallow", r"source repository is shallow"),
+    _rule("source_corrupt", r"fsck error"),
     _rule(
         "cache_broken",
         r"fatal: bad object",
@@ -166,7 +175,7 @@ def classify(side: Side, code: int, text: str, *, where: str = "", secrets: Coll
     `where` names the repository in the message. Nothing known: `git_failed`. The message is redacted and short.
     """
     local = "\n".join(line for line in text.splitlines() if not line.startswith(_THEIRS))
-    found = _first(_LOCAL, local) or _first(_RULES[side], text) or "git_failed"
+    found = _first((_KINDS[side], *_LOCAL), local) or _first(_RULES[side], text) or "git_failed"
     return SyncError(
         found, redact(": ".join(filter(None, (where, summary(text) or f"git ended with {code}"))), secrets)
     )

@@ -17,6 +17,7 @@ from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 
 _ILLEGAL_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|(?:^|/)\.|[./]$")
+_NAME_LENGTH = 40  # hex digits of SHA-1
 _GLOB = re.compile(r"[*?\[]")
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _NO_MORE: Mapping[str, str] = {}
@@ -81,6 +82,8 @@ class Repository:
         objects = _advertised(result.out.decode("utf-8", "surrogateescape"))
         if not objects and url.startswith("http"):
             self._check_speaks_git(side, url)
+        if any(len(found) != _NAME_LENGTH for found in objects.values()):
+            raise self.failure(side, url, Result(1, b"", "mismatched algorithms: its objects have SHA-256 names"))
         wanted = _Wanted(patterns)
         return {
             ref: TagAt(found, objects.get(f"{ref}^{{}}", found))

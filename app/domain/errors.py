@@ -75,6 +75,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("source_denied", _N, "Check modsync's credentials for the source's git host, then replay the run."),
     ErrorKind("source_missing", _N, "The source repository does not exist: check the rule's clone URL."),
     ErrorKind("source_corrupt", _N, "git refuses the source's objects: run git fsck on the source repository."),
+    ErrorKind(
+        "source_unsupported",
+        _N,
+        "The source is shallow or has SHA-256 object names: complete it (git fetch --unshallow), or keep it in SHA-1.",
+    ),
     ErrorKind("not_in_registry", _P, "The registry does not have the version: publish it there, then replay the run."),
     ErrorKind(
         "registry_wrong", _N, "The registry's answer is not GOPROXY's, or not whole: check the rule's clone URL."

@@ -173,7 +173,10 @@ def test_a_source_of_another_object_format_is_refused_clearly(world: World) -> N
         pytest.raises(SyncError, match="algorithms") as caught,
     ):
         copy.fetch(["v1.0.0"], [])
-    assert caught.value.code == "source_corrupt"
+    assert (caught.value.code, caught.value.retryable) == ("source_unsupported", False)
+    with pytest.raises(SyncError, match="SHA-256") as seen:
+        world.door().remote_refs(f"file://{other}", ["refs/tags/v1.0.0"], nothing, side="source")
+    assert seen.value.code == "source_unsupported"
 
 
 def test_a_shallow_source_is_refused_clearly(world: World) -> None:
@@ -184,7 +187,7 @@ def test_a_shallow_source_is_refused_clearly(world: World) -> None:
     git(shallow, "tag", "--force", "v1.0.1", "main")
     with world.door().source(f"file://{shallow}", nothing) as copy, pytest.raises(SyncError, match="shallow") as caught:
         copy.fetch(["v1.0.1"], [])
-    assert caught.value.code == "source_corrupt"
+    assert (caught.value.code, caught.value.retryable) == ("source_unsupported", False)
 
 
 def test_old_honest_history_passes_and_a_dangerous_tree_does_not(world: World) -> None:

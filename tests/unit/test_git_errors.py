@@ -75,7 +75,9 @@ BOTH = [  # text, at the source, at the mirror
 
 SOURCE = [
     (f"error: object {SHA}: hasDotgit: contains '.git'\nfatal: fsck error in packed object", "source_corrupt"),
-    ("fatal: mismatched algorithms: client sha1; server sha256", "source_corrupt"),
+    ("fatal: mismatched algorithms: client sha1; server sha256", "source_unsupported"),
+    ("fatal: attempt to fetch/clone from a shallow repository", "source_unsupported"),
+    ("error: source repository is shallow, reject to clone.", "source_unsupported"),
     ("fatal: pack has 1 unresolved deltas\nfatal: fetch-pack: index-pack failed", "source_corrupt"),
     (f"remote: fatal: unable to read {SHA}", "source_corrupt"),
     ("remote: fatal: packfile x.pack is far too short\nfatal: early EOF", "source_unreachable"),
@@ -86,6 +88,8 @@ SOURCE = [
 ]
 
 MIRROR = [
+    ("fatal: the receiving end does not support this repository's hash algorithm", "gitlab_refused"),
+    ("fatal: mismatched algorithms: client sha1; server sha256", "gitlab_refused"),
     ("! a:refs/heads/ci-sync [rejected] (stale info)", "mirror_moved"),
     ("! a:refs/heads/ci-sync [rejected] (fetch first)", "mirror_moved"),
     ("! a:refs/heads/ci-sync [rejected] (non-fast-forward)", "mirror_moved"),
