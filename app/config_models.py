@@ -61,6 +61,9 @@ class Web(Table):
         default=1 << 20, description="Give the largest webhook body in bytes, 1024 to 67108864."
     )
     secure_cookies: bool | None = Field(default=None, description="true, false, or leave it out to follow base_url.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="List the networks of the proxies in front of modsync, like 10.0.0.5/32."
+    )
 
     @property
     def cookies_are_secure(self) -> bool:

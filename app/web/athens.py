@@ -7,13 +7,13 @@ import logging
 import time
 from typing import cast
 
-from flask import Blueprint, Flask, Response, current_app, make_response, request
+from flask import Blueprint, Flask, Response, current_app, make_response
 
 from app.athens_hook import AthensHook
 from app.bootstrap import Container
 from app.domain.errors import SyncError
 from app.services.validation import Verdict
-from app.web import metrics, security
+from app.web import client, metrics, security
 from app.web.context import container
 from app.web.webhooks import read_body
 
@@ -70,7 +70,7 @@ def _question() -> tuple[str, str] | None:
 def _write(module: str, version: str, verdict: Verdict, seconds: float) -> None:
     _hook().audit.write(
         at=container().clock.now().isoformat(), module=module, version=version, allowed=verdict.allowed,
-        reason=verdict.reason, run=verdict.run, asker=request.remote_addr or "", ms=round(seconds * 1000, 1),
+        reason=verdict.reason, run=verdict.run, asker=client.address(), ms=round(seconds * 1000, 1),
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 import time
 from datetime import timedelta
@@ -15,11 +14,15 @@ from flask import Blueprint, Flask, Response, current_app, g, make_response, red
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as AnyResponse
 
+from app.adapters.embedded_redis import socket_url
+from app.adapters.job_queue import redis_for_enqueue
+from app.adapters.shared_throttle import SharedThrottle
 from app.config_models import Settings
 from app.domain.access import Kind, Role, looks_like
 from app.domain.errors import SyncError
 from app.services.access import Identity
-from app.web import metrics, security
+from app.services.throttle import Brake, Throttle
+from app.web import client, metrics, security
 from app.web.context import Principal, container
 from app.web.errors import wants_page
 
@@ -61,9 +64,16 @@ def register(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_SECURE=secure,
         PERMANENT_SESSION_LIFETIME=timedelta(hours=_SESSION_HOURS), SESSION_REFRESH_EACH_REQUEST=False,
     )  # fmt: skip
-    app.extensions[_THROTTLE] = security.Throttle(_FAILURES, _FAILURE_SECONDS, time.monotonic)
+    app.extensions[_THROTTLE] = _brake(settings)
     app.before_request(guard)
     app.register_blueprint(blueprint)
+
+
+def _brake(settings: Settings) -> Brake:
+    redis = redis_for_enqueue(settings.queue.url or socket_url(settings.data_dir))
+    return SharedThrottle(
+        redis, _FAILURES, _FAILURE_SECONDS, Throttle(_FAILURES, _FAILURE_SECONDS, time.monotonic)
+    )  # fmt: skip
 
 
 def guard() -> AnyResponse | None:
@@ -141,12 +151,8 @@ def _mark() -> str:
 
 
 def _from_metrics_network() -> bool:
-    """True for the networks of the settings; behind a proxy the address is the proxy's, and only a token helps."""
-    address = security.direct_address()
-    if address is None:
-        return False
-    networks = container().settings.access.metrics_networks
-    return any(ipaddress.ip_address(address) in network for network in networks)
+    """True for the networks of the settings; behind a proxy that is not trusted only a token helps."""
+    return client.is_in(container().settings.access.metrics_networks)
 
 
 @blueprint.get("/login")
@@ -161,7 +167,7 @@ def login_form() -> str:
 def login() -> AnyResponse:
     """Open a session with a token; 401 with a wrong one, 429 after too many wrong ones from one address."""
     security.require_same_origin(container().settings.web.base_url, browsers_only=True)
-    throttle, address = cast(security.Throttle, current_app.extensions[_THROTTLE]), request.remote_addr or ""
+    throttle, address = cast(Brake, current_app.extensions[_THROTTLE]), client.counted()
     wait = throttle.wait(address)
     if wait:
         raise TooManyRequests("too many wrong tokens from this address", retry_after=int(wait) + 1)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import re
 
 from flask import Flask, Response, make_response, request
 
 from app.adapters.read_store import SqlReadStore
 from app.services.discovery import Discovery
-from app.web import metrics, security
+from app.web import client, metrics, security
 from app.web.context import container, routing
 
 _HTML, _TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
@@ -59,10 +58,8 @@ def _permitted() -> bool:
 
 
 def _near() -> bool:
-    """True for the networks of the settings; behind a proxy the address is the proxy's, and nobody is near."""
-    address = security.direct_address()
-    networks = container().settings.discovery.networks
-    return address is not None and any(ipaddress.ip_address(address) in network for network in networks)
+    """True for the networks of the settings; behind a proxy that is not trusted nobody is near."""
+    return client.is_in(container().settings.discovery.networks)
 
 
 def _token() -> str:

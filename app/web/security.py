@@ -1,16 +1,12 @@
-"""What protects the pages: headers, the same-origin check, the key that signs sessions, and the brake on guessing."""
+"""What protects the pages: headers, the same-origin check, and the key that signs sessions."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import hmac
-import ipaddress
 import os
 import secrets
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,16 +74,6 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def direct_address() -> str | None:
-    """The address that asks, None where a proxy passed the request on: then the address is the proxy's."""
-    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip")):
-        return None
-    try:
-        return str(ipaddress.ip_address(request.remote_addr or ""))
-    except ValueError:
-        return None
-
-
 def same_secret(given: str, expected: str) -> bool:
     """Compare in a time that depends on neither text: digests have one length."""
     left, right = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (given, expected))
@@ -117,28 +103,3 @@ def _make_key(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         os.link(draft, path)
     draft.unlink()
-
-
-class Throttle:
-    """At most `limit` failures by address in `seconds`; remembers at most `size` addresses, in this process only."""
-
-    def __init__(self, limit: int, seconds: float, clock: Callable[[], float], size: int = 10_000) -> None:
-        self._limit, self._seconds, self._clock, self._size = limit, seconds, clock, size
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def wait(self, address: str) -> float:
-        """How many seconds this address has to wait; 0 when it may try now."""
-        with self._lock:
-            count, since = self._failures.get(address, (0, 0.0))
-            left = since + self._seconds - self._clock()
-            return left if count >= self._limit and left > 0 else 0.0
-
-    def failed(self, address: str) -> None:
-        """Count a failure; the time runs from the first one."""
-        with self._lock:
-            now = self._clock()
-            count, since = self._failures.pop(address, (0, now))
-            self._failures[address] = (count + 1, since) if since + self._seconds > now else (1, now)
-            while len(self._failures) > self._size:
-                self._failures.popitem(last=False)

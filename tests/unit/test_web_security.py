@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import CATALOG
+from app.services.throttle import Throttle
 from app.web.errors import STATUS
-from app.web.security import Throttle, same_secret, signing_key
+from app.web.security import same_secret, signing_key
 
 
 class Hand:
