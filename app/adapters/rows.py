@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from app.adapters.outcome_log import log_outcome
 from app.adapters.tables import attempts, releases, runs
 from app.domain.ids import JobId
 from app.domain.run import ACTIVE, Run, Stage, Status, Target
@@ -63,9 +64,10 @@ def begin_attempt(
 def end_attempt(
     connection: Connection, run_id: str, number: int, outcome: Status, error: str | None, now: datetime
 ) -> None:
-    """Close an attempt with its outcome."""
+    """Close an attempt with its outcome, and note it for those who want to be told; the run's row is written before."""
     which = (attempts.c.run_id == run_id) & (attempts.c.number == number)
     connection.execute(update(attempts).where(which).values(ended_at=now, outcome=outcome, error=error))
+    log_outcome(connection, run_id, number, outcome, error, now)
 
 
 def restart(
