@@ -10,7 +10,7 @@ import time
 from app import upkeep
 from app.bootstrap import Container
 from app.domain.errors import SyncError
-from workers import token_watch
+from workers import notifier, token_watch
 from workers.pool import exit_late
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ def run(container: Container) -> None:
     stop = _stopping()
     log.info("sweeper_started")
     token_watch.start(container, stop)
+    notifier.start(container, stop)
     sweeper = _Sweeper(container)
     pause = INTERVAL_SECONDS
     while not stop.wait(pause):
