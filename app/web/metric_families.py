@@ -31,6 +31,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "modsync_sweeper_silent_seconds": ("Since the sweeper's last sign of life.", ()),
     "modsync_reconcile_last_seconds": ("Since a repository was last compared.", ()),
     "modsync_reconcile_oldest_seconds": ("Since the repository compared longest ago was compared.", ()),
+    "modsync_reconcile_interval_seconds": ("How often each is to be compared by schedule; 0: never.", ()),
     "modsync_reconcile_never": ("Repositories that were never compared.", ()),
     "modsync_notices_waiting": ("Notifications that are not delivered yet.", ()),
     "modsync_notices_oldest_seconds": ("How long the first of them has been due.", ()),

@@ -79,6 +79,8 @@ class _Present(Collector):
             yield from families.one("modsync_database_up", 0)
             return
         yield from families.one("modsync_database_up", 1)
+        interval = parts.settings.reconcile.interval_hours * 3600
+        yield from families.one("modsync_reconcile_interval_seconds", interval)
         yield from families.of_standing(standing)
         yield from families.of_logins(login, standing.api_token_ends, _day(login.expires_at))
 
