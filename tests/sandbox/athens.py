@@ -76,7 +76,7 @@ class Athens:
             "ATHENS_GOGET_DIR": str(self._root / "fetch"),
             "ATHENS_DOWNLOAD_MODE": self.mode,
             "ATHENS_GONOSUM_PATTERNS": "*",
-            "ATHENS_SUM_DBS": NOWHERE,
+            "ATHENS_SUM_DBS": NOWHERE.replace("http:", "https:"),  # it insists
             "ATHENS_LOG_LEVEL": "info",
             "GO_BINARY_PATH": go_binary(),
             "ATHENS_GO_BINARY_ENV_VARS": ";".join(f"{key}={value}" for key, value in self._of_go().items()),
