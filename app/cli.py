@@ -46,8 +46,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "web": ("app.cli_server", "Serve webhooks, API and pages (gunicorn)."),
     "worker": ("app.cli_server", "Bring releases through."),
     "sweeper": ("app.cli_server", "Give jobs to runs that have none."),
-    "completion": ("app.cli_completion", "Print the completion script of a shell."),
     "redis": ("app.cli_server", "Run the embedded Redis, where none is configured."),
+    "completion": ("app.cli_completion", "Print the completion script of a shell."),
 }
 
 EXAMPLES = """\b

@@ -85,17 +85,22 @@ Examples:
   modsync token revoke grafana --reason "moved to another host" """,
 )
 @click.argument("token")
-@click.option("--reason", default="", help="Why, for the audit log.")
-def revoke(token: str, reason: str) -> None:
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@json_option
+def revoke(token: str, reason: str, as_json: bool) -> None:
     """End an API token at once, by its id or name; its sessions are asked for a new login."""
     ended = open_container().access.revoke_token(token, actor(), reason)
-    click.echo(f"token {ended.name} ({ended.id}) has ended")
+    if as_json:
+        print_json(_json(ended))
+    else:
+        click.echo(f"token {ended.name} ({ended.id}) has ended")
 
 
 @click.command("login-link", short_help="Print an address that logs one person in, once.")
 @click.argument("name")
 @click.option("--role", type=_ROLES, default=Role.OPERATOR.value, show_default=True, help="What the session may do.")
-def login_link(name: str, role: str) -> None:
+@json_option
+def login_link(name: str, role: str, as_json: bool) -> None:
     """Print an address that opens one session for NAME within ten minutes.
 
     \b
@@ -104,7 +109,11 @@ def login_link(name: str, role: str) -> None:
     """
     container = open_container()
     secret = container.access.create_link(name, Role(role), actor())
-    click.echo(f"{container.settings.web.base_url}/login?link={secret}")
+    url = f"{container.settings.web.base_url}/login?link={secret}"
+    if as_json:
+        print_json({"url": url})
+    else:
+        click.echo(url)
 
 
 @click.group(

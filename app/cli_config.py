@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
-from pydantic import BaseModel, SecretStr
 
-from app.cli_open import require_server
+from app.cli_open import json_option, require_server
+from app.cli_output import print_json
 from app.config import ConfigError, Settings, load_settings
+from app.config_models import Problem
+from app.config_text import flat as flat
+from app.config_text import without_password as without_password
 
 _config_option = click.option(
     "--config",
@@ -42,9 +42,13 @@ Examples:
   modsync config check --config ./draft.toml""",
 )
 @_config_option
-def check(path: Path | None) -> None:
+@json_option
+def check(path: Path | None, as_json: bool) -> None:
     """Print every problem of the configuration at once (status 1), or what was understood (status 0)."""
-    settings = _loaded(path)
+    settings = _loaded(path, as_json=as_json)
+    if as_json:
+        _print_problems(settings.path, (), settings.warnings)
+        return
     click.echo(f"{settings.path}: good")
     for name, value in _summary(settings):
         click.echo(f"  {name:<9} {value}")
@@ -60,9 +64,13 @@ Examples:
   modsync config show | grep -F gitlab.""",
 )
 @_config_option
-def show(path: Path | None) -> None:
+@json_option
+def show(path: Path | None, as_json: bool) -> None:
     """Print the effective values, with defaults; of a secret only where it comes from."""
     settings = _loaded(path)
+    if as_json:
+        print_json(dict(flat(settings)))
+        return
     for key, value in flat(settings):
         click.echo(f"{key} = {value}")
 
@@ -70,17 +78,24 @@ def show(path: Path | None) -> None:
 commands: tuple[click.Command, ...] = (config,)
 
 
-def _loaded(path: Path | None) -> Settings:
+def _loaded(path: Path | None, *, as_json: bool = False) -> Settings:
     """The settings; with problems, print them all and end with status 1."""
     require_server()
     try:
         return load_settings(path, os.environ)
     except ConfigError as error:
+        if as_json:
+            _print_problems(error.path, error.problems)
         for problem in error.problems:
             click.echo(f"problem: {problem}", err=True)
         count = len(error.problems)
         click.echo(f"{error.path or 'no file'}: {count} problem{'s' if count != 1 else ''}", err=True)
         raise click.exceptions.Exit(1) from None
+
+
+def _print_problems(path: Path | None, problems: Iterable[Problem], warnings: Iterable[object] = ()) -> None:
+    told = [{"key": each.key, "what": each.what, "fix": each.fix} for each in problems]
+    print_json({"path": str(path) if path else None, "problems": told, "warnings": [str(each) for each in warnings]})
 
 
 def _summary(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -103,41 +118,3 @@ def _summary(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _pipeline_ref(settings: Settings) -> str:
     return "the version's tag" if settings.gitlab.pipeline_ref == "tag" else settings.gitlab.branch
-
-
-def flat(settings: Settings) -> Iterator[tuple[str, str]]:
-    """(dotted key, value as text) of every setting; a secret's value is never in it."""
-    for name in type(settings).model_fields:
-        if name not in ("origins", "warnings"):
-            yield from _flat(getattr(settings, name), name, settings)
-
-
-def _flat(value: Any, key: str, settings: Settings) -> Iterator[tuple[str, str]]:
-    if isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _flat(getattr(value, name), f"{key}.{name}", settings)
-    elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-        for item in value:
-            yield from _flat(item, f"{key}[{_label(item)}]", settings)
-    else:
-        yield key, _text(value, settings.origins.get(key))
-
-
-def _label(item: BaseModel) -> str:
-    return next(str(getattr(item, name)) for name in ("name", "id", "modules") if hasattr(item, name))
-
-
-def _text(value: Any, origin: str | None) -> str:
-    if isinstance(value, SecretStr):
-        return f"(set from {origin})"
-    if value is None:
-        return "(not set)"
-    plain = [str(item) for item in value] if isinstance(value, tuple) else value
-    text = json.dumps(str(plain) if isinstance(plain, Path) else plain, ensure_ascii=False)
-    return without_password(text) + (f"  (from {origin})" if origin else "")
-
-
-def without_password(text: str) -> str:
-    """A URL with its password hidden; also where the password holds an @ or a query names one."""
-    text = re.sub(r"(://[^/@:\s]*:)\S*@", r"\1***@", text)
-    return re.sub(r"([?&](?:password|passwd|pwd|token|secret)=)[^&\s\"]*", r"\1***", text, flags=re.IGNORECASE)

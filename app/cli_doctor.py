@@ -59,7 +59,13 @@ def doctor(
     _end(bool(findings))
 
 
-@doctor.command("explain")
+@doctor.command(
+    "explain",
+    epilog="""\b
+Examples:
+  go build ./... 2>&1 | modsync doctor explain
+  modsync doctor explain build.log --json""",
+)
 @click.argument("file", type=click.File(errors="replace"), default="-")
 @_json
 def explain(file: TextIO, as_json: bool) -> None:
@@ -72,7 +78,12 @@ def explain(file: TextIO, as_json: bool) -> None:
     _end(bool(explained.findings or explained.unexplained))
 
 
-@doctor.command("proxy")
+@doctor.command(
+    "proxy",
+    epilog="""\b
+Examples:
+  modsync doctor proxy https://goproxy.corp.example --module go.corp.example/platform/log@v1.4.0""",
+)
 @click.argument("url")
 @click.option(
     "--module",

@@ -39,7 +39,12 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
     _say(name, answer, as_json)
 
 
-@notify.command("list")
+@notify.command(
+    "list",
+    epilog="""\b
+Examples:
+  modsync notify list --json""",
+)
 @json_option
 def list_receivers(as_json: bool) -> None:
     """List the receivers: delivered and given up since ever, waiting now, and since when one takes nothing."""

@@ -74,10 +74,15 @@ def check(ctx: click.Context, as_json: bool) -> None:
 
 @db.command("backup", epilog=_examples("modsync db backup /backup/modsync.db"))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def backup_command(file: Path) -> None:
+@json_option
+def backup_command(file: Path, as_json: bool) -> None:
     """Copy the SQLite database to FILE while modsync works; for PostgreSQL use pg_dump."""
     backup(open_settings().store.url, file)
-    click.echo(f"{file}: {file.stat().st_size} bytes, checked")
+    size = file.stat().st_size
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"{file}: {size} bytes, checked")
 
 
 @click.command(
@@ -100,7 +105,9 @@ def web() -> None:
     short_help="Bring releases through.",
     epilog=_examples("modsync worker --processes 4", "modsync worker --queue backfill"),
 )
-@click.option("--queue", type=click.Choice(["live", "backfill"]), default="live", show_default=True)
+@click.option(
+    "--queue", type=click.Choice(["live", "backfill"]), default="live", show_default=True, help="Whose jobs it takes."
+)
 @click.option("--processes", type=click.IntRange(1, 1024), help="Else as the configuration's [worker] says.")
 def worker(queue: str, processes: int | None) -> None:
     """Bring releases through until SIGTERM; what is under way goes on elsewhere or later."""

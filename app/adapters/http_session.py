@@ -153,4 +153,7 @@ def _retries(gets: int) -> urllib3.Retry:
     """urllib3 repeats connection attempts of any method (nothing was sent yet), and reads of GETs only."""
     if not gets:
         return urllib3.Retry(total=0, read=False)
-    return urllib3.Retry(total=gets, redirect=0, status=0, other=0, allowed_methods={"GET"}, backoff_factor=0.2)
+    return urllib3.Retry(
+        total=gets, redirect=0, status=0, other=0, allowed_methods={"GET"}, backoff_factor=0.2,
+        respect_retry_after_header=False,  # an answer is an answer: urllib3 would make a 503 with Retry-After a broken connection
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 
 MODSYNC = Path(sys.executable).with_name("modsync")
 SECRET = "correct-horse-battery-staple"
-TIMEOUT = 60.0
+TIMEOUT = 150.0
 
 CONFIGURATION = """
 data_dir = "var"
