@@ -13,6 +13,7 @@ from typing import Any
 
 from app.adapters import migrate
 from app.config import ConfigError, Settings, load_settings
+from app.config_record import record_settings
 from app.telemetry import configure_logging
 from app.web import counter_files
 
@@ -68,6 +69,7 @@ def on_starting(_server: Any) -> None:
         old.unlink(missing_ok=True)
     try:
         migrate.upgrade(_loaded.store.url)
+        record_settings(_loaded, "web")
     except Exception:
         # Not the end: /readyz says so until the database is back and somebody (a worker's start too) has upgraded it.
         logging.getLogger(__name__).exception("migration_failed")

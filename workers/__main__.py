@@ -13,6 +13,7 @@ from app.adapters import migrate
 from app.adapters.job_queue import LIVE
 from app.bootstrap import Container
 from app.config import load_settings
+from app.config_record import record_settings
 from app.domain.run import Lane
 from app.telemetry import configure_logging
 from workers import jobs, pool, sweeper
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     container = Container(load_settings(options.config, os.environ))
     configure_logging(container.settings, role=options.role)
     migrate.upgrade_when_reachable(container.settings.store.url)
+    record_settings(container.settings, options.role)
     if options.role == "sweeper":
         sweeper.run(container)
         return

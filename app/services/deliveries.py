@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -69,10 +69,10 @@ class DeliveryStore(Protocol):
 
 
 class Deliveries:
-    """The delivery log, for the API and the command line."""
+    """The delivery log, for the API and the command line. `note` puts (actor, delivery) of an order into the audit log."""
 
-    def __init__(self, store: DeliveryStore, intake: Intake) -> None:
-        self._store, self._intake = store, intake
+    def __init__(self, store: DeliveryStore, intake: Intake, note: Callable[[str, str], None]) -> None:
+        self._store, self._intake, self._note = store, intake, note
 
     def list(self, wanted: DeliveryFilter, cursor: str | None = None, limit: int = 50) -> Page[DeliverySummary]:
         """A page of deliveries, newest first. Errors: bad_request with field cursor or limit."""
@@ -93,6 +93,7 @@ class Deliveries:
         stored = self._store.stored(delivery.strip())
         if stored is None:
             raise _missing(delivery)
+        self._note(actor, stored.id)  # before it is done: the order is what the log must not miss
         return self._intake.redeliver(stored, actor)
 
     def redeliver_failed(self, wanted: DeliveryFilter, actor: str) -> Iterator[tuple[str, Answer | SyncError]]:

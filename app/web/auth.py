@@ -52,6 +52,8 @@ ADMIN = frozenset(
 _FAILURES, _FAILURE_SECONDS = 10, 300.0
 _SESSION_HOURS = 12
 _THROTTLE = "modsync_throttle"
+# Refused logins in the audit log, from each process in an hour; the log on standard error has all of them.
+_NOTED, _MOST_NOTED, _NOTED_SECONDS = "modsync_noted", 60, 3600.0
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -65,6 +67,7 @@ def register(app: Flask, settings: Settings) -> None:
         PERMANENT_SESSION_LIFETIME=timedelta(hours=_SESSION_HOURS), SESSION_REFRESH_EACH_REQUEST=False,
     )  # fmt: skip
     app.extensions[_THROTTLE] = _brake(settings)
+    app.extensions[_NOTED] = Throttle(_MOST_NOTED, _NOTED_SECONDS, time.monotonic)
     app.before_request(guard)
     app.register_blueprint(blueprint)
 
@@ -175,6 +178,7 @@ def login() -> AnyResponse:
     who = _identify(request.form.get("token", "").strip(), Kind.TOKEN, Kind.LINK)
     if who is None:
         throttle.failed(address)
+        _note_refusal(address)
         return _wrong(onward)
     opened = container().access.open_session(who)
     metrics.LOGINS.labels("session", "accepted").inc()
@@ -189,6 +193,18 @@ def _wrong(onward: str) -> Response:
     metrics.LOGINS.labels("session", "refused").inc()
     log.warning("login_refused")
     return make_response(render_template("login.html", next=onward, wrong=True, link=""), 401)
+
+
+def _note_refusal(address: str) -> None:
+    """In the audit log, too; no more than so many an hour from a process, for that log is never cut."""
+    noted, parts = cast(Throttle, current_app.extensions[_NOTED]), container()
+    if noted.wait(""):
+        return
+    noted.failed("")
+    try:
+        parts.audit.append("anonymous", "login.refused", "login", parts.clock.now(), after={"address": address})
+    except SyncError as error:
+        log.warning("refusal_not_noted", extra={"code": error.code})
 
 
 @blueprint.post("/logout")

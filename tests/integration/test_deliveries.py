@@ -30,7 +30,7 @@ def store(engine: Engine) -> SqlDeliveryStore:
 
 
 def log_of(platform: Platform, store: SqlDeliveryStore) -> Deliveries:
-    return Deliveries(store, platform.intake)
+    return Deliveries(store, platform.intake, lambda _actor, _delivery: None)
 
 
 def refused(platform: Platform) -> None:
