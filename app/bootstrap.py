@@ -91,7 +91,10 @@ class Container(Doors):
     @cached_property
     def deliveries(self) -> Deliveries:
         """The delivery log."""
-        return Deliveries(SqlDeliveryStore(self.engine), self.intake)
+        return Deliveries(SqlDeliveryStore(self.engine), self.intake, self._note_redelivery)
+
+    def _note_redelivery(self, actor: str, delivery: str) -> None:
+        self.audit.append(actor, "delivery.redeliver", f"delivery:{delivery}", self.clock.now())
 
     @cached_property
     def pruning(self) -> Pruning:
