@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -11,6 +11,7 @@ from prometheus_client.utils import floatToGoString
 from app.domain.measures import Measure, Sums, sums
 from app.domain.run import Lane
 from app.services.gitlab_login import LoginState
+from app.services.notify import ReceiverState
 from app.services.standing import HostReport, LaneStanding, Shared, Standing
 
 # name: (text, labels). docs/metrics.md has the same names; a test compares.
@@ -35,6 +36,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "modsync_reconcile_never": ("Repositories that were never compared.", ()),
     "modsync_notices_waiting": ("Notifications that are not delivered yet.", ()),
     "modsync_notices_oldest_seconds": ("How long the first of them has been due.", ()),
+    "modsync_receiver_failing": ("Whether a receiver of notifications did not take the last one (1).", ("receiver",)),
     "modsync_outcomes_untold": ("Ended runs that notifications were not made of yet.", ()),
     "modsync_pauses": ("Pauses in force.", ()),
     "modsync_gitlab_login_refused": ("The breaker: GitLab refused modsync's token and is left alone (1).", ()),
@@ -109,6 +111,18 @@ def of_logins(login: LoginState, api_token_ends: float | None, gitlab_token_ends
     yield from one("modsync_gitlab_login_refused", int(login.refused))
     ends = {("gitlab",): gitlab_token_ends, ("api",): api_token_ends}
     yield gauge("modsync_token_expires_timestamp_seconds", {key: at for key, at in ends.items() if at is not None})
+
+
+def of_receivers(states: Sequence[ReceiverState]) -> Iterator[Metric]:
+    """How the receivers of notifications do."""
+    counter = CounterMetricFamily(
+        "modsync_notices", "Notifications that came to an end, by receiver.", labels=["receiver", "outcome"]
+    )
+    for state in states:
+        counter.add_metric([state.name, "delivered"], state.delivered)
+        counter.add_metric([state.name, "given_up"], state.given_up)
+    yield counter
+    yield gauge("modsync_receiver_failing", {(each.name,): int(each.failing_since is not None) for each in states})
 
 
 def of_redis(shared: Shared) -> Iterator[Metric]:

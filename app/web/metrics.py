@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.adapters.cache_budget import disk
+from app.adapters.notice_store import SqlNoticeStore
 from app.adapters.standing_store import SqlStandingStore
 from app.bootstrap_doors import gigabytes, host
 from app.domain.errors import SyncError
@@ -75,6 +76,7 @@ class _Present(Collector):
         try:
             standing = SqlStandingStore(parts.engine, parts.clock).standing()
             login = parts.gitlab_login.state(parts.clock.now())
+            receivers = SqlNoticeStore(parts.engine).states()
         except SyncError:
             yield from families.one("modsync_database_up", 0)
             return
@@ -82,6 +84,7 @@ class _Present(Collector):
         interval = parts.settings.reconcile.interval_hours * 3600
         yield from families.one("modsync_reconcile_interval_seconds", interval)
         yield from families.of_standing(standing)
+        yield from families.of_receivers(receivers)
         yield from families.of_logins(login, standing.api_token_ends, _day(login.expires_at))
 
     def _redis(self) -> Iterator[Metric]:
