@@ -37,7 +37,10 @@ def page(browser: Browser, world: World, told: Told) -> Iterator[Page]:
 
 @pytest.mark.parametrize(
     ("key", "path"),
-    [("r", "/releases"), ("m", "/modules"), ("i", "/mirrors"), ("d", "/deliveries"), ("s", "/sources"), ("b", "/replays")],
+    [
+        ("r", "/releases"), ("m", "/modules"), ("i", "/mirrors"), ("d", "/deliveries"), ("s", "/sources"),
+        ("b", "/replays"), ("a", "/audit"),
+    ],
 )  # fmt: skip
 def test_g_and_a_letter_go_to_a_page(page: Page, world: World, key: str, path: str) -> None:
     page.keyboard.press("g")

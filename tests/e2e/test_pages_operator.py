@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e import browser as chrome
 from tests.e2e.browser import Visitor
+from tests.e2e.operators_way import operators_way
 from tests.e2e.pages_story import failing, run_of, send
 from tests.sandbox.modules import make_plain
 from tests.sandbox.service import Service
@@ -40,36 +41,7 @@ def heading(page: Page) -> str:
 def test_from_an_alerts_link_over_the_login_to_a_replayed_and_done_run(
     visitor: Visitor, world: World, service: Service
 ) -> None:
-    (run,) = failing(world, service, "way/ledger")
-    page = visitor.page
-
-    page.goto(f"/runs/{run}")
-    assert page.url == f"{world.url}/login?next=/runs/{run}"
-    visitor.login(world.admin_token)
-    page.wait_for_url(f"{world.url}/runs/{run}")
-
-    expect(page.get_by_role("heading", level=1)).to_contain_text("go.corp.example/way/ledger@v1.0.0")
-    error = page.locator("#run-error")
-    expect(error).to_contain_text("pipeline_failed")
-    expect(error).to_contain_text("What to do: Read the pipeline's log")
-    expect(error.locator("pre.log")).to_contain_text("Couldn't connect to server")
-
-    page.get_by_label("Replay from").select_option("pipeline")
-    page.get_by_label("Reason").fill("the proxy is back")
-    page.get_by_role("button", name="Replay").click()
-    page.wait_for_url(f"{world.url}/runs/{run}#attempt-2")
-
-    # Nobody loads the page again: it follows the run by itself.
-    expect(page.locator("#run-head")).to_contain_text("done", timeout=60_000)
-    expect(page.locator("#said")).to_have_text("The run is done")
-    expect(page).to_have_title("done: go.corp.example/way/ledger@v1.0.0 - modsync")
-    second = page.locator("#attempt-2")
-    expect(second).to_contain_text("replay by session:admin from stage pipeline")
-    expect(second).to_contain_text("the proxy is back")
-    go_sum = service.run(run)["facts"]["go_sum"]
-    expect(page.locator("pre.copy")).to_have_text("\n".join(go_sum))
-    expect(page.locator("#run-facts")).to_contain_text("the same")
-    assert visitor.answers.count((f"/live/runs/{run}", 200)) >= 1
+    operators_way(visitor, world, service, "way/ledger")
 
 
 def test_a_page_of_a_run_that_ended_asks_for_nothing_more(visitor: Visitor, world: World, service: Service) -> None:

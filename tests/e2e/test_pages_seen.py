@@ -20,7 +20,8 @@ if chrome.missing():
 EMPTY = {
     "/": "There was no delivery yet", "/releases": "There is no release yet", "/modules": "No module was released yet",
     "/mirrors": "pushed to no mirror yet", "/deliveries": "No signed delivery came yet", "/replays": "No run failed since",
-    "/releases?q=nothing": "Nothing matches", "/sources": "never",
+    "/releases?q=nothing": "Nothing matches", "/sources": "never", "/reconcile": "knows no repository yet",
+    "/audit?actor=nobody": "No entry",
 }  # fmt: skip
 
 
@@ -53,7 +54,8 @@ def pages(told: Told) -> dict[str, str]:
     return {
         "now": "/", "releases": "/releases", "done": f"/runs/{told.done}", "failed": f"/runs/{told.failed}",
         "rejected": f"/runs/{told.rejected}", "modules": "/modules", "module": "/modules/go.corp.example/seen/done",
-        "mirrors": "/mirrors", "deliveries": "/deliveries", "delivery": f"/deliveries/{told.delivery}",
+        "mirrors": "/mirrors", "mirror": "/mirrors/go-mirrors/seen/done", "reconcile": "/reconcile", "audit": "/audit",
+        "no entries": "/audit?actor=nobody", "deliveries": "/deliveries", "delivery": f"/deliveries/{told.delivery}",
         "sources": "/sources", "replays": "/replays", "plan": "/replays?code=pipeline_failed", "error": "/runs/nothing",
         "wrong": "/releases?commit=xyz",
     }  # fmt: skip

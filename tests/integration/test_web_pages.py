@@ -19,7 +19,7 @@ from app.bootstrap import Container
 from app.domain.access import Role
 from tests.integration.web_world import BEARER, BROWSER, release, signed, write_settings
 
-PAGES = ("/", "/releases", "/modules", "/mirrors", "/deliveries", "/sources", "/replays")
+PAGES = ("/", "/releases", "/modules", "/mirrors", "/reconcile", "/deliveries", "/sources", "/replays", "/audit")
 
 
 @pytest.fixture
