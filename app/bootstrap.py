@@ -182,7 +182,8 @@ class Container(Doors):
         )  # fmt: skip
         waits = {proxy.name: proxy.patience for proxy in self.settings.proxies}
         refused = self.gitlab_login.refused
-        options = FlowOptions(owner(), lease, self.settings.retry.policy, waits, refused, self.tally)
+        most = self.settings.gitlab.backfill_pipelines
+        options = FlowOptions(owner(), lease, self.settings.retry.policy, waits, refused, self.tally, most)
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
         content = ReleasedContent(self.git, self.registries, self.tmp_dir)

@@ -50,6 +50,9 @@ class GitLab(Table):
     visibility: Literal["private", "internal", "public"] = Field(
         default="private", description='Choose "private", "internal" or "public" for new mirror projects.'
     )
+    backfill_pipelines: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=10, description="Give the most pipelines of backfills that are in flight at a time, 0 for any number."
+    )
     pipeline_timeout_seconds: Seconds = Field(
         default=3600.0, description="Give the longest wait for a pipeline in seconds."
     )

@@ -10,6 +10,7 @@ from app.adapters.cache_budget import Budget, Cache, disk, evict_of, found
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.pause_store import SqlPauseStore
+from app.adapters.pipeline_slots import SqlSlotStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.retention_store import SqlRetentionStore
 from app.bootstrap import Container
@@ -23,6 +24,7 @@ from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.replay import Replay
 from app.services.retention import RunPruning
+from app.services.slots import Slots
 from app.services.standing import HostReport
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,11 @@ def pause_store(container: Container) -> SqlPauseStore:
 def pausing(container: Container) -> Pausing:
     """Pause and resume."""
     return Pausing(pause_store(container), container.clock)
+
+
+def slots(container: Container) -> Slots:
+    """Lets the next backfills start their pipelines."""
+    return Slots(SqlSlotStore(container.engine), container.clock, container.settings.gitlab.backfill_pipelines)
 
 
 def schedule(container: Container) -> ReconcileSchedule:

@@ -53,12 +53,14 @@ class _Sweeper:
         self._sweep, self._tidy, self._duty = container.sweep, container.tidy, container.sweep_duty
         self._pausing, self._runs = upkeep.pausing(container), upkeep.run_pruning(container)
         self._pruning, self._reconcile = container.pruning, upkeep.schedule(container)
+        self._slots = upkeep.slots(container)
         self._tidied_at = float("-inf")
 
     def look(self, pause: float) -> float:
         """One look, where the duty is ours; returns the pause until the next one, growing while something is away."""
         try:
             if self._duty.mine():
+                self._slots.once()  # first, so that whom it wakes gets a job at once
                 self._sweep.once()
                 self._tidy_now_and_then()
         except SyncError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, or
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
 from app.adapters.pause_store import read_pauses
+from app.adapters.pipeline_slots import is_free
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
 from app.adapters.tables import mirrors, releases, runs, steps
@@ -40,6 +41,14 @@ class SqlFlowStore:
             ids = connection.execute(query.limit(limit)).scalars().all()
             taken = [_claim(connection, runs.c.id == run_id, claim.owner, now, lease_seconds) for run_id in ids]
         return [each for each in taken if each]
+
+    def take_slot(self, claim: Claim, facts: Mapping[str, Any], limit: int, now: datetime) -> bool:
+        """See FlowStore."""
+        with writing(self._engine) as connection:
+            if not is_free(connection, claim.run, limit):
+                return False
+            _fenced(connection, claim, {"facts": plain(facts), "updated_at": now, "error": None, "error_message": None})
+        return True
 
     def pauses(self) -> Sequence[Pause]:
         """See FlowStore."""

@@ -86,7 +86,7 @@ class StaticProxy:
             if latest:
                 self._put(folder / "@latest", _writing(self._file(module, latest.text, "info").read_bytes()))
 
-    def sweep(self) -> list[str]:
+    def sweep(self) -> Sequence[str]:
         """Remove what killed workers left half written; the names. Raises OSError."""
         return drafts.sweep(self._root)
 

@@ -183,6 +183,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("queue_unavailable", _B, "Check Redis; the run is recorded and goes on by itself when Redis is back."),
     ErrorKind("overtaken", _N, "Nothing to do: another worker took this run over."),
     ErrorKind("interrupted", _B, "Nothing to do: the worker was stopped, and another one goes on."),
+    ErrorKind(
+        "backfill_waits",
+        _B,
+        "Nothing to do: it goes on when fewer pipelines of backfills are in flight (gitlab.backfill_pipelines).",
+    ),
     ErrorKind("paused", _B, "`modsync pauses` says who paused this and why; `modsync resume` lets it go on."),
     ErrorKind("cancelled", _N, "Somebody cancelled the run: replay it when ready."),
     # notifications

@@ -12,26 +12,26 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.errors import SyncError
-from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause, covering
 from app.domain.retry import RetryPolicy, TryAgain, decide
-from app.domain.run import ACTIVE, Claim, Run, Stage, Status, next_stage
+from app.domain.run import ACTIVE, Claim, Lane, Run, Stage, Status, next_stage
 from app.services import measuring
 from app.services.branches import BranchResolver
 from app.services.lease import Lease
 from app.services.measuring import FIRST_DONE, Tally
 from app.services.ports import Clock, JobQueue
+from app.services.stage_requests import pipeline_request, verify_request
 from app.services.stages import Finished, Note, Outcome, Wait
-from app.services.stages.pipeline import PipelineRequest, PipelineStage
+from app.services.stages.pipeline import PipelineStage
 from app.services.stages.publish import PublishStage
-from app.services.stages.verify import Earlier, VerifyRequest, VerifyStage
+from app.services.stages.verify import VerifyStage
 from app.services.stopping import Stop
 from app.services.stores import Change, FlowStore, StepRecord
 from app.services.turn import MirrorTurn
 
 log = logging.getLogger(__name__)
 
-# `modsync resume` wakes paused runs; this is for a wake that was lost.
+# `modsync resume` wakes paused runs, the sweeper backfills that wait for others; this is for a wake that was lost.
 PARKED = timedelta(hours=1)
 
 
@@ -52,7 +52,7 @@ class FlowOptions:
 
     `proxy_waits`: seconds by proxy, how long its stage waits for a version to appear (default: the policy's patience).
     `refused`: sees each error, for git's refused logins open the breaker, too; what it returns is recorded. `tally`: what
-    was recorded is counted there.
+    was recorded is counted there. `backfill_pipelines`: how many of backfills may be in flight (0: any number).
     """
 
     owner: str
@@ -61,6 +61,7 @@ class FlowOptions:
     proxy_waits: Mapping[str, float] = field(default_factory=dict)
     refused: Callable[[SyncError], SyncError] = _unchanged
     tally: Tally = field(default_factory=Tally)
+    backfill_pipelines: int = 0
 
     def policy_for(self, run: Run) -> RetryPolicy:
         """How errors of the run's present stage are retried."""
@@ -150,10 +151,22 @@ class Flow:
             claim = self._branches.resolve(claim, lease)
             return self._turn.run(claim, lease)
         if run.stage is Stage.PIPELINE and self._publish.serves(run.target.proxy):
-            return {run.id: (claim, self._publish.run(_verify_request(run), lease.check))}
+            return {run.id: (claim, self._publish.run(verify_request(run), lease.check))}
         if run.stage is Stage.PIPELINE:
-            return {run.id: (claim, self._pipeline.run(_pipeline_request(claim, self._clock.now()), self._extra(run)))}
-        return {run.id: (claim, self._verify.run(_verify_request(run), lease.check))}
+            return {run.id: self._piped(claim)}
+        return {run.id: (claim, self._verify.run(verify_request(run), lease.check))}
+
+    def _piped(self, claim: Claim) -> tuple[Claim, Outcome]:
+        """A backfill's pipeline is begun only while few enough are in flight."""
+        now, run, limit = self._clock.now(), claim.run, self._options.backfill_pipelines
+        request = pipeline_request(claim, now)
+        if limit and run.lane == Lane.BACKFILL and "intent" not in request.state:
+            facts = {**run.facts, **request.intent}
+            if not self._store.take_slot(claim, facts, limit, now):
+                note = f"{limit} pipelines of backfills are in flight, or others wait longer"
+                return claim, Wait(PARKED.total_seconds(), note=note, queued="backfill_waits")
+            claim = replace(claim, run=replace(run, facts=facts, error=None, error_message=None))
+        return claim, self._pipeline.run(pipeline_request(claim, now), self._extra(run))
 
     def _extra(self, run: Run) -> Mapping[str, str]:
         return self._proxy_variables.get(run.target.proxy, {})
@@ -203,7 +216,8 @@ class Flow:
         base = Change(Status(run.stage.value), run.stage, {**run.facts, **outcome.facts}, run.tries, since)
         if isinstance(outcome, Wait):
             base = _healed(base) if run.stage is Stage.PIPELINE else base
-            return replace(base, due_at=now + timedelta(seconds=outcome.seconds))
+            base = replace(base, due_at=now + timedelta(seconds=outcome.seconds))
+            return _queued(base, outcome) if outcome.queued else base
         if isinstance(outcome, Note):
             return base
         base = _healed(base)
@@ -235,6 +249,10 @@ def _healed(change: Change) -> Change:
     """After something went well, the next failure is a first one."""
     facts = {name: value for name, value in change.facts.items() if name != "failing_since"}
     return replace(change, facts=facts, tries=0)
+
+
+def _queued(change: Change, outcome: Wait) -> Change:
+    return replace(change, stage_since=None, error=outcome.queued, error_message=outcome.note)
 
 
 def _applied(run: Run, change: Change) -> Run:
@@ -270,22 +288,3 @@ def _log_outcome(run: Run, outcome: Outcome | SyncError, change: Change) -> None
     if isinstance(outcome, SyncError):
         values |= {"code": outcome.code, "error": outcome.message, "retry_at": str(change.due_at or "")}
     log.info("stage_outcome", extra=values)
-
-
-def _pipeline_request(claim: Claim, now: datetime) -> PipelineRequest:
-    run = claim.run
-    return PipelineRequest(
-        key=f"{run.id}-{run.attempt}", fence=claim.fence, project=int(run.facts["project"]["id"]),
-        tag=str(run.facts["push"]["tag"]), module=ModulePath.parse(run.module), version=Version.parse(run.version or ""),
-        commit=run.commit, state=run.facts.get("pipeline", {}), since=run.stage_since or now, now=now,
-    )  # fmt: skip
-
-
-def _verify_request(run: Run) -> VerifyRequest:
-    proof, moved = run.facts["proof"], run.facts.get("moved")
-    return VerifyRequest(
-        module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
-        proxy=run.target.proxy, go_mod_sha256=str(proof["go_mod_sha256"]), h1=proof.get("h1"),
-        clone_url=run.target.clone_url, tag=str(run.facts["push"]["tag"]), directory=str(proof.get("directory", "")),
-        earlier=Earlier(moved["old_commit"], moved.get("old_h1")) if moved else None,
-    )  # fmt: skip

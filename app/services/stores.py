@@ -163,6 +163,10 @@ class FlowStore(Protocol):
         """Take the other runs of the same lane that wait for the mirror stage of the same mirror, oldest first."""
         ...
 
+    def take_slot(self, claim: Claim, facts: Mapping[str, Any], limit: int, now: datetime) -> bool:
+        """Record `facts`, which note a backfill's pipeline, if fewer than `limit` are in flight; False when not."""
+        ...
+
     def pauses(self) -> Sequence[Pause]:
         """What is not worked on now."""
         ...

@@ -149,6 +149,7 @@ class FlowWorld:
         self.git = FakeGit({SOURCE: self.source, f"{self.gitlab.url}/{MIRROR}.git": self.mirror})
         self.gitlab.on_remove = lambda _project, ref: self.mirror.refs.pop(ref, None)
         self.signing: dict[str, Signing] = {}
+        self.backfill_pipelines = 0
         self.proxy_keeps = False  # True: what it has once it never fetches again, as Athens
         self.commit = self.source.commit({"go.mod": GO_MOD})
         self.source.tag("v1.0.0", self.commit)
@@ -202,7 +203,8 @@ class FlowWorld:
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(lease_seconds=LEASE))
         branches = BranchResolver(store, SqlIntakeStore(self.engine), queue, stage, self.clock, self._new_run)
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)
-        options = FlowOptions(f"worker-{self._workers}", LEASE, policy)
+        most = self.backfill_pipelines
+        options = FlowOptions(f"worker-{self._workers}", LEASE, policy, backfill_pipelines=most)
         verify = VerifyStage({"default": Fused(self.proxy, fuse, "proxy")}, _zip_sums, lambda *_: None, {})
         publish = PublishStage({}, _never_packs, _zip_sums)
         pipeline = PipelineStage(gitlab, PipelineOptions(poll_first=1))
@@ -240,14 +242,18 @@ class FlowWorld:
 
     def world_goes_on(self) -> None:
         """Pushed refs are visible to pipelines, pipelines succeed and make the proxy cache what is in the mirror."""
-        for project in self.gitlab.projects.values():
-            for ref in self.mirror.refs:
-                at = self.mirror.at(ref)
-                self.gitlab.push(project.id, ref, at.commit or "" if at else "")
+        self.show_refs()
         for number, made in self.gitlab.pipelines.items():
             if made.now.status == "created":
                 self.cache(made.variables["MODSYNC_VERSION"])
                 self.gitlab.finish(number, "success")
+
+    def show_refs(self) -> None:
+        """GitLab knows what was pushed."""
+        for project in self.gitlab.projects.values():
+            for ref in self.mirror.refs:
+                at = self.mirror.at(ref)
+                self.gitlab.push(project.id, ref, at.commit or "" if at else "")
 
     def cache(self, version: str) -> None:
         """The proxy fetches what the mirror has."""

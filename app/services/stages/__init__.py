@@ -17,11 +17,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do for `seconds`; the run holds no worker meanwhile."""
+    """Nothing to do for `seconds`; the run holds no worker meanwhile.
+
+    `queued`: the code that says for whom it waits; that time is not held against its stage.
+    """
 
     seconds: float
     facts: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    queued: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,11 @@ class PipelineRequest:
         return f"modsync {self.key}"
 
     @property
+    def intent(self) -> dict[str, Any]:
+        """What is recorded before the pipeline is created: its name, and by which claim."""
+        return {"pipeline": {"intent": self.name, "fence": self.fence}}
+
+    @property
     def variables(self) -> dict[str, str]:
         """What the pipeline is told; nothing larger, for a payload above 128 kB breaks the job."""
         return {
@@ -78,7 +83,7 @@ class PipelineStage:
         """One look: note the intent, create, or poll. `extra` are variables about the proxy (no secrets)."""
         state = request.state
         if "intent" not in state:
-            return Note({"pipeline": {"intent": request.name, "fence": request.fence}})
+            return Note(request.intent)
         if "id" not in state:
             made = self._made(request, extra)
             return Note({"pipeline": {**state, **_facts(made), "polls": 0}})
