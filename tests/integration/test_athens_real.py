@@ -19,21 +19,12 @@ SECRET = "a-secret-in-the-address-of-athens"
 TABLE = '[athens]\nsecret_env = "ATHENS_SECRET"\nblock = ["example.com/blocked@v1.0.0"]\n'
 
 
-class Asking(Athens):
-    """Athens with the hook."""
-
-    hook = ""
-
-    def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), "ATHENS_PROXY_VALIDATOR": self.hook}
-
-
 @dataclass
 class Pair:
     """modsync and Athens; Athens' store has both versions, whose sources are nowhere."""
 
     modsync: WebWorld
-    athens: Asking
+    athens: Athens
 
     def ask(self, version: str, module: str = "example.com/blocked") -> int:
         """The status of Athens' answer for a version's `.info`."""
@@ -50,8 +41,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         pytest.skip(f"{NOT_TO_BE_HAD}{error}")
     root = tmp_path_factory.mktemp("athens")
     for world in running(tmp_path_factory.mktemp("modsync"), TABLE, ATHENS_SECRET=SECRET):
-        athens = Asking(binary, root, free_port(), "http://127.0.0.1:9", {})
-        athens.hook = f"http://127.0.0.1:{world.port}/athens/validate/{SECRET}"
+        athens = Athens(binary, root, free_port(), "http://127.0.0.1:9", {})
+        athens.validator = f"http://127.0.0.1:{world.port}/athens/validate/{SECRET}"
         for version in ("v1.0.0", "v1.0.1"):
             store(root / "storage" / "example.com" / "blocked" / version, version)
         athens.start()

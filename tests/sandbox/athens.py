@@ -1,6 +1,6 @@
-"""A real Athens on loopback. It was never run where modsync is built: the registry there does not give Athens out.
+"""A real Athens on loopback; where one comes from: tests.sandbox.tools.
 
-Settings: pkg/config/config.go and pkg/module/prepare_env.go of Athens v0.19.
+Settings: pkg/config/config.go and pkg/module/prepare_env.go of Athens.
 """
 
 import subprocess
@@ -21,8 +21,9 @@ _PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_prox
 
 
 class Athens:
-    """Stores below `root`, finds repositories through the web proxy `discovery_url`; `mode` counts from the next start.
+    """Stores below `root`, finds repositories through the web proxy `discovery_url`.
 
+    `mode`, `storage` and `validator` (whom it asks before it hands out a version) count from the next start.
     `credentials`: URL prefix to Authorization header, for git.
     """
 
@@ -30,6 +31,8 @@ class Athens:
         self, binary: Path, root: Path, port: int, discovery_url: str, credentials: Mapping[str, str]
     ) -> None:  # fmt: skip
         self.mode: Literal["sync", "async"] = "sync"
+        self.storage: Literal["disk", "memory"] = "disk"
+        self.validator = ""
         self._binary, self._root, self._port = binary, root, port
         self._discovery, self._credentials = discovery_url, dict(credentials)
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,10 +74,11 @@ class Athens:
         return {
             **{name: own[name] for name in ("PATH", "HOME", "TMPDIR", *_PASSED_ON)},
             "ATHENS_PORT": f"127.0.0.1:{self._port}",
-            "ATHENS_STORAGE_TYPE": "disk",
+            "ATHENS_STORAGE_TYPE": self.storage,
             "ATHENS_DISK_STORAGE_ROOT": str(self._root / "storage"),
             "ATHENS_GOGET_DIR": str(self._root / "fetch"),
             "ATHENS_DOWNLOAD_MODE": self.mode,
+            "ATHENS_PROXY_VALIDATOR": self.validator,
             "ATHENS_GONOSUM_PATTERNS": "*",
             "ATHENS_SUM_DBS": NOWHERE.replace("http:", "https:"),  # it insists
             "ATHENS_LOG_LEVEL": "info",
