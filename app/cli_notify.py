@@ -7,7 +7,7 @@ from rich.table import Table
 
 from app import notices
 from app.cli_open import json_option, open_container
-from app.cli_output import NO, UNAVAILABLE, console, print_json, printable
+from app.cli_output import NO, UNAVAILABLE, console, local, print_json, printable
 from app.domain.errors import SyncError
 
 
@@ -16,7 +16,12 @@ def notify() -> None:
     """Test the receivers of notifications, and see how they do."""
 
 
-@notify.command("test")
+@notify.command(
+    "test",
+    epilog="""\b
+Example:
+  modsync notify test on-call""",
+)
 @click.argument("name")
 @json_option
 @click.pass_context
@@ -24,10 +29,6 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
     """Send a test message to the receiver NAME and print what came back.
 
     Status 0 when it was taken, 1 when it was refused, 4 when nobody answers.
-
-    \b
-    Example:
-      modsync notify test on-call
     """
     try:
         answer = notices.notifying(open_container()).test(name)
@@ -56,7 +57,7 @@ def list_receivers(as_json: bool) -> None:
     for column in ("name", "delivered", "given up", "waiting", "last delivered", "failing since", "last answer"):
         table.add_column(column)
     for each in states:
-        times = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (each.delivered_at, each.failing_since)]
+        times = [local(at) if at else "" for at in (each.delivered_at, each.failing_since)]
         counts = (str(each.delivered), str(each.given_up), str(each.waiting))
         table.add_row(each.name, *counts, *times, printable(each.answer))
     console().print(table)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -48,12 +49,16 @@ class Receiver:
         status, text, headers = self.answers.pop(0) if self.answers else (200, "ok", {})
         if self.trickle.is_set():
             return self._trickle(handler)
+        with suppress(OSError):  # whoever asked may be gone by now
+            self._respond(handler, status, text, headers)
+        return None
+
+    def _respond(self, handler: BaseHTTPRequestHandler, status: int, text: str, headers: dict[str, str]) -> None:
         handler.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(text.encode()))}.items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(text.encode())
-        return None
 
     def _trickle(self, handler: BaseHTTPRequestHandler) -> None:
         """A status line that never ends, a byte at a time: no wait for bytes is long."""
