@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 _ARGUMENTS = [
@@ -28,7 +28,8 @@ def missing() -> str | None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser, closed at the end."""
+    """The browser, closed at the end; what is expected on a page may take as long as on a busy machine."""
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
         try:

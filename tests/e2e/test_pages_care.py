@@ -145,7 +145,7 @@ def test_a_pause_from_the_first_page_holds_a_run_until_it_is_ended(
     page.get_by_role("button", name="Pause", exact=True).click()
     held = page.locator("#now-held")
     expect(held).to_contain_text("module go.corp.example/held/* since")
-    expect(held).to_contain_text("by session:admin: “GitLab is upgraded”")
+    expect(held).to_contain_text("by session:admin: GitLab is upgraded")
     assert axe_findings(page) == []
 
     run = run_of(send(world, release(world, "held/one")))

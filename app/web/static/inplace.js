@@ -19,9 +19,13 @@
     return parts.map(function (part) { return part.textContent.trim(); }).join(". ") || "The answer was " + status;
   }
 
-  function complain(form, text) {
+  function forget(form) {
     var old = form.parentElement.querySelector(":scope > p.box[role=alert]");
     if (old) { old.remove(); }
+  }
+
+  function complain(form, text) {
+    forget(form);
     form.before(box(text));
   }
 
@@ -37,6 +41,7 @@
     var fresh = page.getElementById(id);
     if (!fresh) { complain(form, words(page, status)); return; }
     var button = form.contains(document.activeElement);
+    forget(form);
     window.modsync.localize(fresh);
     document.getElementById(id).replaceWith(document.adoptNode(fresh));
     said.textContent = fresh.querySelector("p") ? fresh.querySelector("p").textContent.trim() : "";
