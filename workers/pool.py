@@ -5,6 +5,7 @@ RQ's own WorkerPool ends when Redis is away; ours has to outlive that.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from redis.exceptions import RedisError
 
 from app import upkeep
+from app.adapters import git_process
 from app.adapters.job_queue import redis_for_worker
 from app.bootstrap import Container
 from workers.parent import end_with_parent
@@ -146,6 +148,10 @@ def _warm(container: Container) -> None:
     _ = container.flow
     # Built again in the job's own process, for a lease names who works.
     del container.flow
+    git_process.warm()
+    # What is there now lives as long as we do: no job's garbage collector has to look at it, or to copy its pages.
+    gc.collect()
+    gc.freeze()
 
 
 def _tell(pid: int, number: signal.Signals) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -91,6 +92,13 @@ def run(
         process.kill()
         raise
     return Result(process.popen.returncode, out, err.decode("utf-8", "replace"))
+
+
+def warm() -> None:
+    """Import GitPython (which runs `git version`) and look for setpriv now, so that forked processes need not."""
+    tied()
+    with suppress(ImportError):
+        import_module("git")
 
 
 def _watched(process: subprocess.Popen[bytes], stdin: bytes, watch: Watch, what: str) -> tuple[bytes, bytes]:
