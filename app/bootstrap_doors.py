@@ -25,6 +25,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
 from app.domain.run import Lane
 from app.domain.signature import TrustedKeys
+from app.domain.urls import whose
 from app.services.checksum import ModuleSums, SourceUnreadable, module_sums, zip_sums
 from app.services.gitlab_login import TokenWatch
 from app.services.measuring import Tally, share
@@ -128,10 +129,10 @@ class Doors:
         if _host(url) == _host(settings.gitlab.url):
             self.gitlab_login.check()
             return Credential(settings.gitlab.username, settings.gitlab.token)
-        for source in settings.sources:
-            if source.clone_token and any(_host(pattern) == _host(url) for pattern in source.allow):
-                return Credential(source.clone_username, source.clone_token)
-        return None
+        lists = {each.name: each.allow for each in settings.sources if each.clone_token}
+        name = whose(url, lists, sandbox=settings.sandbox.enabled)
+        found = next((each for each in settings.sources if each.name == name), None)
+        return Credential(found.clone_username, found.clone_token) if found and found.clone_token else None
 
     @cached_property
     def gitlab_login(self) -> GitLabLogin:
@@ -234,10 +235,14 @@ class Doors:
 
     def _source_sums(self, cache: SourceCopy, release: Release, directory: str) -> ModuleSums:
         from app.adapters.git_archive import GitArchive
+        from app.adapters.git_copy import Copy
 
         try:
-            archive = GitArchive(Path(cache.path()), scratch=self.tmp_dir)
-            return module_sums(archive, release.commit, release.module, release.version, directory)
+            if isinstance(cache, Copy):
+                files: GitArchive = cache.files(self.tmp_dir)
+            else:
+                files = GitArchive(Path(cache.path()), scratch=self.tmp_dir)
+            return module_sums(files, release.commit, release.module, release.version, directory)
         except RuleBroken as error:
             raise SyncError(
                 "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"

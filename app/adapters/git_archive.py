@@ -135,15 +135,19 @@ class GitArchive:
 
     def _objects(self, scratch: str) -> str:
         """Make `scratch` an empty bare repository of the same object format, and return the objects to read from it."""
+        objects = self._make_bare(scratch)
+        info = Path(scratch, "info")
+        info.mkdir(exist_ok=True)
+        (info / "attributes").write_text(_ATTRIBUTES)
+        return objects
+
+    def _make_bare(self, scratch: str) -> str:
         told = self.git("rev-parse", "--show-object-format", "--git-path", "objects").stdout.decode(
             errors="surrogateescape"
         )
         object_format, objects = told.rstrip("\n").split("\n", 1)
         init = ["init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", scratch]
         run_git(init, timeout=self._timeout)
-        info = Path(scratch, "info")
-        info.mkdir(exist_ok=True)
-        (info / "attributes").write_text(_ATTRIBUTES)
         return str(Path(objects).absolute())
 
 

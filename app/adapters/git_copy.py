@@ -13,6 +13,7 @@ from app.adapters import git_cache
 from app.adapters.git_commit import make_commit
 from app.adapters.git_errors import from_os
 from app.adapters.git_fetch import fetch_commits, fetch_tags
+from app.adapters.git_files import CacheFiles
 from app.adapters.git_objects import ObjectReader
 from app.adapters.git_push import push
 from app.adapters.git_repository import Repository, check_ref, check_sha
@@ -87,6 +88,10 @@ class Copy:
     def path(self) -> str:
         """See SourceCopy.path."""
         return str(self._path)
+
+    def files(self, scratch: Path) -> CacheFiles:
+        """The files of the cache's commits, as `go` reads them."""
+        return CacheFiles(self._path, self._objects, scratch=scratch)
 
     def close(self) -> None:
         """End the reader's git."""

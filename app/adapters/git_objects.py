@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -78,6 +78,30 @@ class ObjectReader:
         entries = _entries(self.contents(tree.name) or b"", len(commit) // 2)
         blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in _REGULAR), None)
         return self._blob(blob) if blob else None
+
+    def tree(self, name: str) -> list[tuple[bytes, bytes, str]]:
+        """The (mode, name, object) of each entry of a tree. SyncError `cache_broken` for what is none."""
+        found = self.info(name)
+        content = self.contents(found.name) if found and found.type == "tree" else None
+        if found is None or content is None:
+            raise SyncError("cache_broken", f"{name} is no tree")
+        return list(_entries(content, len(found.name) // 2))
+
+    def streams(self, names: Sequence[str]) -> Iterator[tuple[int, IO[bytes]]]:
+        """For each object (by full name, of any size) its size and the stream with its bytes, all of which are to be read.
+
+        The names are sent at once, so they may be a few hundred. Go on to the iterator's end before asking anything else.
+        """
+        if not names:
+            return
+        with self._asking("\n".join(f"contents {name}" for name in names)) as stream:
+            for name in names:
+                found = _head(stream.readline())
+                if found is None:
+                    raise SyncError("cache_broken", f"object {name} is missing")
+                yield found.size, stream
+                if stream.read(1) != b"\n":
+                    raise ValueError("the answer is too short")
 
     def close(self) -> None:
         """End git; the next question starts it anew."""

@@ -1,0 +1,143 @@
+"""A commit's files out of a cache, through the `git cat-file` that reads it anyway; through `git archive` where attributes count.
+
+Without a .gitattributes `git archive` writes the blobs as they are (measured against it in test_git_files.py), and five
+processes can be saved. A cache is modsync's own bare repository, so its object format and its place are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from app.adapters.git_archive import GitArchive
+from app.adapters.git_objects import ObjectReader
+from app.domain.errors import SyncError
+from app.domain.modules import RuleBroken
+from app.domain.modzip import Entry, Kind
+from app.services.checksum import SourceUnreadable
+from app.services.module_zip import Readable
+
+_ATTRIBUTES = b".gitattributes"
+_TREE, _SYMLINK, _SUBMODULE = b"40000", b"120000", b"160000"
+_AT_ONCE = 256  # questions in one go: they fit into a pipe that nobody reads yet
+
+
+class _Blob(NamedTuple):
+    """A file of a tree: where it is, and the object with its bytes ("": a symlink, whose bytes nobody needs)."""
+
+    name: str
+    object: str
+
+
+class CacheFiles(GitArchive):
+    """Implements services.checksum.CommitFiles; `objects` reads the same cache. A damaged cache is SourceUnreadable."""
+
+    def __init__(self, git_dir: Path, objects: ObjectReader, *, scratch: Path, timeout: float = 600.0) -> None:
+        super().__init__(git_dir, timeout=timeout, scratch=scratch)
+        self._objects_dir, self._reader = git_dir / "objects", objects
+
+    @contextmanager
+    def archive(self, commit: str, subdir: str) -> Iterator[Iterator[tuple[Entry, Readable]]]:
+        """See CommitFiles."""
+        blobs = self._plain(commit, subdir)
+        if blobs is None:
+            with super().archive(commit, subdir) as entries:
+                yield entries
+            return
+        try:
+            yield self._contents(blobs)
+        except SyncError as error:
+            raise SourceUnreadable(error.message) from error
+
+    def read_file(self, commit: str, path: str, limit: int) -> bytes | None:
+        """See CommitFiles."""
+        if not path.isprintable():  # git's questions are lines
+            return super().read_file(commit, path, limit)
+        try:
+            found = self._reader.info(f"{commit}:{path}")
+            if found is None or found.type != "blob":
+                return None
+            if found.size > limit:
+                raise RuleBroken("file_too_large", f"{path} has {found.size} bytes; at most {limit} are allowed")
+            return self._reader.contents(found.name)
+        except SyncError as error:
+            raise SourceUnreadable(error.message) from error
+
+    def _plain(self, commit: str, subdir: str) -> list[_Blob] | None:
+        """Every file and symlink below `subdir`; None where attributes may count, or something is not as expected."""
+        try:
+            tree: str | None = f"{commit}^{{tree}}"
+            for part in subdir.split("/") if subdir else []:
+                tree = self._below(tree, part.encode()) if tree else None
+            return list(self._walk(tree, "")) if tree else None
+        except (SyncError, _AttributesFound):
+            return None  # git archive says what is wrong, if anything is
+
+    def _below(self, tree: str, part: bytes) -> str | None:
+        found = next((entry for entry in self._entries(tree) if entry[1] == part), None)
+        return found[2] if found and found[0] == _TREE else None
+
+    def _walk(self, tree: str, prefix: str) -> Iterator[_Blob]:
+        for mode, name, object_ in self._entries(tree):
+            path = prefix + name.decode("utf-8", "surrogateescape")
+            if mode == _TREE:
+                yield from self._walk(object_, f"{path}/")
+            elif mode != _SUBMODULE:
+                yield _Blob(path, "" if mode == _SYMLINK else object_)
+
+    def _entries(self, tree: str) -> list[tuple[bytes, bytes, str]]:
+        entries = self._reader.tree(tree)
+        if any(name == _ATTRIBUTES for _, name, _ in entries):
+            raise _AttributesFound
+        return entries
+
+    def _contents(self, blobs: list[_Blob]) -> Iterator[tuple[Entry, Readable]]:
+        for start in range(0, len(blobs), _AT_ONCE):
+            group = blobs[start : start + _AT_ONCE]
+            answers = self._reader.streams([blob.object for blob in group if blob.object])
+            for name, object_ in group:
+                if not object_:
+                    yield Entry(name, Kind.SYMLINK, 0), _Part(None, 0)
+                    continue
+                size, stream = next(answers)
+                part = _Part(stream, size)
+                yield Entry(name, Kind.FILE, size), part
+                part.skip()
+            next(answers, None)  # ends the exchange
+
+    def _make_bare(self, scratch: str) -> str:
+        """By hand: `git init` and a question to git cost more than the archive of a small module."""
+        for name in ("objects", "refs", "info"):
+            Path(scratch, name).mkdir()
+        Path(scratch, "HEAD").write_text("ref: refs/heads/modsync\n")
+        Path(scratch, "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
+        return str(self._objects_dir.absolute())
+
+
+class _AttributesFound(Exception):  # noqa: N818 - it reads as what happened
+    """The commit has attributes, which may change what `git archive` writes."""
+
+
+class _Part:
+    """The next `size` bytes of a stream."""
+
+    def __init__(self, stream: IO[bytes] | None, size: int) -> None:
+        self._stream, self._left = stream, size
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; empty at the end. SyncError `cache_broken` when the stream ends too early."""
+        wanted = self._left if size < 0 else min(size, self._left)
+        if self._stream is None or not wanted:
+            return b""
+        found = self._stream.read(wanted)
+        if not found:
+            raise SyncError("cache_broken", "git cat-file ended in the middle of an object")
+        self._left -= len(found)
+        return found
+
+    def skip(self) -> None:
+        """Read what nobody wanted."""
+        while self.read(1 << 20):
+            continue

@@ -1,0 +1,129 @@
+"""A commit's files through `git cat-file` are what `git archive` gives, and archive is asked wherever attributes may count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from app.adapters.git_archive import GitArchive
+from app.adapters.git_copy import Copy
+from app.adapters.git_files import CacheFiles
+from app.domain.modules import RuleBroken
+from app.services.checksum import CommitFiles, SourceUnreadable
+from app.services.module_zip import Readable
+from tests.integration.git_damage import drop_a_blob
+from tests.integration.git_world import SOURCE, World, git, nothing
+from tests.sandbox.repositories import Content, Entry
+
+FILES: dict[str, Content] = {
+    "go.mod": "module corp.example/lib\n",
+    "empty.go": "",
+    "run.sh": Entry(b"#!/bin/sh\n", "100755"),
+    "link": Entry(b"go.mod", "120000"),
+    "crlf.txt": b"one\r\ntwo\r\n",
+    "$Id$.txt": "$Id$ $Format:%H$\n",
+    "a/b/c/deep.go": "package c\n",
+    "a.b/x.go": "package x\n",
+    "sub/go.mod": "module corp.example/lib/sub\n",
+    "sub/big.bin": b"\0\1\2" * (6 << 20),
+    "späte/ü.txt": "ü\n",
+    **{f"many/f{number}.go": f"package many // {number}\n" for number in range(600)},
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@contextmanager
+def both(world: World, files: dict[str, Content]) -> Iterator[tuple[CacheFiles, GitArchive, str]]:
+    """The cache's files in both ways, of a commit of these files."""
+    commit = world.repositories.commit(SOURCE, files, "Files")
+    world.repositories.tag(SOURCE, f"v1.0.{len(world.repositories.tags(SOURCE))}", commit)
+    with world.door().source(world.file_url(SOURCE), nothing) as copy:
+        assert isinstance(copy, Copy)
+        copy.fetch(list(world.repositories.tags(SOURCE)), [])
+        yield copy.files(world.root / "scratch"), GitArchive(Path(copy.path())), commit
+
+
+def listed(source: CommitFiles, commit: str, subdir: str) -> list[tuple[object, str]]:
+    """Every entry in its order, with its content's digest."""
+    with source.archive(commit, subdir) as entries:
+        return [(entry, sha256(_whole(content)).hexdigest()) for entry, content in entries]
+
+
+def _whole(content: Readable) -> bytes:
+    """Read in small pieces."""
+    return b"".join(iter(lambda: content.read(1000), b""))
+
+
+@pytest.mark.parametrize("subdir", ["", "sub", "a", "a/b/c"])
+def test_the_same_as_git_archive(world: World, subdir: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with both(world, FILES) as (plain, archive, commit):
+        expected = listed(archive, commit, subdir)
+        monkeypatch.setattr(GitArchive, "archive", None)  # it is not asked
+        found = listed(plain, commit, subdir)
+    assert found == expected
+    assert found
+
+
+@pytest.mark.parametrize("place", [".gitattributes", "sub/.gitattributes", "sub/deep/.gitattributes"])
+def test_attributes_are_left_to_git_archive(world: World, place: str) -> None:
+    files = {"go.mod": "module x\n", "sub/x.txt": "one\n", "sub/deep/y.txt": "one\n", place: "*.txt text eol=crlf\n"}
+    with both(world, dict(files)) as (plain, archive, commit):
+        found = listed(plain, commit, "sub")
+        assert found == listed(archive, commit, "sub")
+    assert sha256(b"one\r\n").hexdigest() in {digest for _, digest in found}
+
+
+def test_a_submodule_is_no_entry(world: World) -> None:
+    world.repositories.commit(SOURCE, {"go.mod": "module x\n"}, "One")
+    tree = world.git(SOURCE, "ls-tree", "main")
+    with_link = f"{tree}\n160000 commit {'1' * 40}\tvendored\n".encode()
+    made = world.git(SOURCE, "mktree", "--missing", stdin=with_link)
+    commit = world.git(SOURCE, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", made, "-m", "x")
+    world.repositories.tag(SOURCE, "v0.0.1", commit)
+    with both(world, {"x": "1"}) as (plain, archive, _):
+        assert listed(plain, commit, "") == listed(archive, commit, "")
+
+
+def test_what_is_not_there(world: World) -> None:
+    with both(world, FILES) as (plain, archive, commit):
+        for source in (plain, archive):
+            with pytest.raises(SourceUnreadable):
+                listed(source, commit, "nowhere")
+            assert source.read_file(commit, "nowhere/go.mod", 100) is None
+            assert source.read_file(commit, "sub", 1 << 20) is None
+            assert source.read_file(commit, "link", 100) == b"go.mod"
+            assert source.read_file(commit, "sub/go.mod", 100) == b"module corp.example/lib/sub\n"
+            with pytest.raises(RuleBroken, match="at most 100"):
+                source.read_file(commit, "sub/big.bin", 100)
+
+
+def test_reading_that_stops_early_does_not_harm_the_next(world: World) -> None:
+    with both(world, FILES) as (plain, archive, commit):
+        with plain.archive(commit, "") as entries:
+            next(entries)[1].read(1)
+            del entries
+        assert listed(plain, commit, "a") == listed(archive, commit, "a")
+        with plain.archive(commit, "") as entries:
+            names = [entry.name for entry, _ in entries]  # nobody reads the contents
+        assert "many/f599.go" in names
+
+
+def test_damage_is_no_content(world: World) -> None:
+    with both(world, {"go.mod": "module x\n", "version.txt": "one\n"}) as (plain, _, commit):
+        drop_a_blob(Path(git_dir(plain)))
+        plain._reader.close()  # it has the old pack open
+        with pytest.raises(SourceUnreadable):
+            listed(plain, commit, "")
+
+
+def git_dir(files: CacheFiles) -> str:
+    """Where the files are read from."""
+    return git(files._git_dir, "rev-parse", "--absolute-git-dir")
