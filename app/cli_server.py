@@ -6,12 +6,9 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from app.adapters import migrate
 from app.adapters.backup import backup
@@ -19,7 +16,6 @@ from app.adapters.embedded_redis import server_command
 from app.adapters.job_queue import where
 from app.cli_open import json_option, open_settings, require_server
 from app.cli_output import NO, print_json
-from app.domain.errors import SyncError
 
 
 def _examples(*lines: str) -> str:
@@ -43,7 +39,7 @@ def db() -> None:
 def upgrade(as_json: bool) -> None:
     """Bring the database to the newest schema; safe to repeat, and for several at once."""
     url = open_settings().store.url
-    _migrate(url)
+    migrate.upgrade(url)
     _say(migrate.head(), as_json)
 
 
@@ -145,21 +141,6 @@ def _say(revision: str | None, as_json: bool) -> None:
         print_json({"revision": revision})
     else:
         click.echo(revision or "none")
-
-
-def _migrate(url: str) -> None:
-    with _database_errors():
-        migrate.upgrade(url)
-
-
-@contextmanager
-def _database_errors() -> Iterator[None]:
-    """Alembic has its own connection, so its errors do not become ours by themselves."""
-    try:
-        yield
-    except DBAPIError as error:
-        text = str(error.orig).strip().splitlines() or [type(error).__name__]
-        raise SyncError("store_unavailable", f"the database refused: {text[0]}") from error
 
 
 def _work(arguments: list[str]) -> None:

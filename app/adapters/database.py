@@ -94,8 +94,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One consistent view for reading. Errors: `store_unavailable`."""
-    with _own_errors(), engine.connect().execution_options(readonly=True) as connection:
+    """One consistent view for reading, whatever is written meanwhile. Errors: `store_unavailable`."""
+    options: dict[str, Any] = {"readonly": True}
+    if engine.dialect.name == "postgresql":  # SQLite's transactions have one view anyway
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with _own_errors(), engine.connect().execution_options(**options) as connection:
         yield connection
 
 

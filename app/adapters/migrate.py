@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -11,10 +14,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 import migrations
 from app.adapters.database import connect, reading
+from app.domain.errors import SyncError
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
@@ -32,13 +36,15 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Upgrade to `revision`; does nothing when the database is there already, and two at once wait for each other.
 
     A database that a newer modsync has upgraded is left as it is: it works with this one, too (docs/upgrades.md).
+    Errors: store_unavailable, migration_failed.
     """
     try:
-        command.upgrade(_config(url), revision)
-    except CommandError:
+        with _own_errors():
+            command.upgrade(_config(url), revision)
+    except CommandError as error:
         found = current(url)
         if not is_newer(found):
-            raise
+            raise SyncError("migration_failed", f"the schema cannot become {revision}: {error}") from error
         log.warning("database_newer", extra={"revision": found, "known": head()})
 
 
@@ -47,14 +53,38 @@ def upgrade_when_reachable(url: str) -> None:
     while True:
         try:
             return upgrade(url)
-        except OperationalError as error:
-            log.warning("database_away", extra={"error": str(error.orig).partition("\n")[0]})
+        except SyncError as error:
+            if error.code != "store_unavailable":
+                raise
+            log.warning("database_away", extra={"error": error.message})
             time.sleep(_LOOK_SECONDS)
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Go back to `revision` ("base": no tables)."""
-    command.downgrade(_config(url), revision)
+    """Go back to `revision` ("base": no tables). Errors: store_unavailable, migration_failed."""
+    try:
+        with _own_errors():
+            command.downgrade(_config(url), revision)
+    except CommandError as error:
+        raise SyncError("migration_failed", f"the schema cannot become {revision}: {error}") from error
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Alembic has its own connection, so its errors do not become ours by themselves."""
+    try:
+        yield
+    except DBAPIError as error:
+        # SQLite calls a wrong statement operational, too.
+        wrong = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        if isinstance(error, OperationalError) and not wrong:
+            raise SyncError("store_unavailable", f"the database refused: {_said(error)}", retry_after=2) from error
+        raise SyncError("migration_failed", f"the database refused a migration: {_said(error)}") from error
+
+
+def _said(error: DBAPIError) -> str:
+    """The driver's first line: the rest may hold values."""
+    return str(error.orig).partition("\n")[0]
 
 
 def current(url: str) -> str | None:

@@ -180,6 +180,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ),
     # modsync itself
     ErrorKind("store_unavailable", _B, "Check the database; nothing was recorded, so send the request again."),
+    ErrorKind(
+        "migration_failed",
+        _N,
+        "The database's schema could not be brought to this modsync's: read the message and docs/upgrades.md.",
+    ),
     ErrorKind("queue_unavailable", _B, "Check Redis; the run is recorded and goes on by itself when Redis is back."),
     ErrorKind("overtaken", _N, "Nothing to do: another worker took this run over."),
     ErrorKind("interrupted", _B, "Nothing to do: the worker was stopped, and another one goes on."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -76,6 +76,18 @@ def allowed(url: CloneUrl | str, allow_list: Sequence[str], *, sandbox: bool = F
     except SyncError:
         return False
     return any(AllowPattern.parse(pattern).permits(parsed) for pattern in allow_list)
+
+
+def whose(url: str, lists: Mapping[str, Sequence[str]], *, sandbox: bool = False) -> str | None:
+    """The name of the allow-list that is meant for this URL: the first that permits it, else the first with its host."""
+    try:
+        parsed = CloneUrl.parse(url, sandbox=sandbox)
+    except SyncError:
+        return None
+    patterns = {name: [AllowPattern.parse(pattern) for pattern in patterns] for name, patterns in lists.items()}
+    exact = (name for name, found in patterns.items() if any(each.permits(parsed) for each in found))
+    near = (name for name, found in patterns.items() if any(each.covers_host(parsed) for each in found))
+    return next(exact, None) or next(near, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, inspect
 
 import migrations
 from app.adapters import migrate
-from app.adapters.database import connect
+from app.adapters.database import connect, writing
 from app.adapters.tables import metadata
 from app.domain.errors import SyncError
 from tests.integration.databases import wait_until
@@ -75,6 +76,26 @@ def test_processes_that_start_at_once_do_not_disturb_each_other(empty_database_u
 def test_a_database_that_is_away_is_said_to_be_so() -> None:
     with pytest.raises(SyncError, match="store_unavailable"):
         migrate.current("postgresql+psycopg://nobody@/none?host=/nonexistent")
+
+
+@pytest.mark.parametrize("move", [migrate.upgrade, migrate.downgrade])
+def test_errors_of_a_migration_are_ours(move: Callable[[str, str], None], tmp_path: Path) -> None:
+    with pytest.raises(SyncError, match="store_unavailable: the database refused: ") as away:
+        move("postgresql+psycopg://nobody:hunter2@/none?host=/nonexistent", "base")
+    assert "hunter2" not in str(away.value)
+    url = f"sqlite:///{tmp_path}/modsync.db"
+    migrate.upgrade(url)
+    with pytest.raises(SyncError, match="migration_failed: the schema cannot become nowhere"):
+        move(url, "nowhere")
+
+
+def test_a_migration_that_the_database_refuses(empty_database_url: str) -> None:
+    engine = connect(empty_database_url)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE runs (id INTEGER)")
+    engine.dispose()
+    with pytest.raises(SyncError, match=r"migration_failed: the database refused a migration: .*runs"):
+        migrate.upgrade(empty_database_url)
 
 
 def test_a_start_waits_for_a_database_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

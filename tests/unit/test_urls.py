@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import SyncError
-from app.domain.urls import AllowPattern, CloneUrl, allowed, is_local
+from app.domain.urls import AllowPattern, CloneUrl, allowed, is_local, whose
 
 LABEL = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8).filter(lambda t: not t[-1].isdigit())
 SEGMENT = st.text(string.ascii_letters + string.digits + "._~+", min_size=1, max_size=8).filter(lambda t: t.strip("."))
@@ -223,3 +223,27 @@ def test_a_prefix_with_two_stars_permits_all_below(host: str, path: list[str], c
     assert (
         not allowed(f"https://{host}/{'/'.join(['other', *path[1:]])}", [pattern]) or not prefix or path[0] == "other"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://git.corp.example/a/x", "a"),
+        ("https://git.corp.example/b/x", "b"),
+        ("https://git.corp.example/other/x", "a"),  # nobody's: the host's first
+        ("https://one.sub.example/x", "wild"),
+        ("https://two.one.sub.example/x", None),
+        ("https://sub.example/x", None),
+        ("http://one.sub.example/x", None),
+        ("https://one.sub.example:8443/x", None),
+        ("https://elsewhere.example/x", None),
+        ("no url", None),
+    ],
+)
+def test_whose_login_a_url_gets(url: str, expected: str | None) -> None:
+    lists = {
+        "a": ["https://git.corp.example/a/**"],
+        "b": ["https://git.corp.example/b/**"],
+        "wild": ["https://*.sub.example/**"],
+    }
+    assert whose(url, lists) == expected
