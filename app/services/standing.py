@@ -9,7 +9,7 @@ from typing import Protocol
 from app.domain.run import Lane, Status
 
 # Rows that one question looks at, at most: more waiting runs than that are as bad as that many.
-MOST = 5000
+MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)

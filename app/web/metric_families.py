@@ -68,9 +68,8 @@ def gauge(name: str, samples: Samples) -> Metric:
 
 
 def one(name: str, number: float | None) -> Iterator[Metric]:
-    """A gauge without labels; nothing when there is no number."""
-    if number is not None:
-        yield gauge(name, {(): number})
+    """A gauge without labels; without a number the family stands there empty."""
+    yield gauge(name, {} if number is None else {(): number})
 
 
 def of_standing(standing: Standing) -> Iterator[Metric]:

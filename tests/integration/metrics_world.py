@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,8 @@ import requests
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-PROMTOOL = "promtool"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES, DASHBOARD = DEPLOY / "prometheus/modsync.rules.yml", DEPLOY / "grafana/modsync.json"
 
 
 @dataclass
@@ -57,6 +60,24 @@ def settled(url: str, condition: Callable[[Scrape], bool], until: Callable[..., 
 
     until(fits, 30, "the metrics")
     return found[-1]
+
+
+def promtool() -> str:
+    """Prometheus' own checker."""
+    found = shutil.which("promtool", path="/usr/local/bin:/usr/bin:/bin")
+    assert found, "promtool is in Debian's prometheus, one of the packages that .ci/run installs"
+    return found
+
+
+def used() -> set[str]:
+    """modsync's metrics that the rules and the dashboard name, as they name them."""
+    text = RULES.read_text() + DASHBOARD.read_text()
+    return set(re.findall(r"\bmodsync_[a-z0-9_]+", text))
+
+
+def family_of(name: str) -> str:
+    """The name's family: without what counters and histograms add."""
+    return re.sub(r"_(total|bucket|count|sum)$", "", name)
 
 
 def counter_files(data: Path) -> set[str]:

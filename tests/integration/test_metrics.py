@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import func, select
 from app.adapters.database import reading
 from app.adapters.tables import attempts
 from tests.chaos.session import PIPELINE
-from tests.integration.metrics_world import Scrape, counter_files, scrape, settled
+from tests.integration.metrics_world import Scrape, counter_files, family_of, promtool, scrape, settled, used
 from tests.integration.recovery_world import Stage, gone, until
 from tests.sandbox.gitlab import faults
 from tests.sandbox.modules import make_plain
@@ -111,6 +112,22 @@ def test_labels_are_modsyncs_own_words(stage: Stage) -> None:
     for foreign in (release.module_path, release.repository, release.version, run, stage.world.gitlab.url, "127.0.0.1"):
         assert foreign not in text
     assert len(text.splitlines()) < 2000
+
+
+def test_promtool_finds_nothing_wrong_and_everything_that_is_drawn_is_given(stage: Stage) -> None:
+    stage.ends_well(*stage.release())
+    forged = requests.post(
+        f"{stage.world.url}/webhooks/platform", b"{}", headers={"X-Gitlab-Token": "sha256=00"}, timeout=20
+    )
+    assert forged.status_code == 401
+    found = settled(stage.world.url, lambda now: now.has("modsync_refusals_total"), until)
+    checked = subprocess.run(
+        [promtool(), "check", "metrics"], input=found.text, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    # An error's series is there once there was an error.
+    given = set(found.families) | {"modsync_failures"}
+    assert {name for name in used() if family_of(name) not in given} == set()
 
 
 def test_a_killed_web_process_leaves_neither_its_numbers_nor_its_name_behind(stage: Stage) -> None:
