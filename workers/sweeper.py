@@ -55,6 +55,7 @@ class _Sweeper:
         self._pruning, self._reconcile = container.pruning, upkeep.schedule(container)
         self._slots = upkeep.slots(container)
         self._tidied_at = float("-inf")
+        self._share = container.share
 
     def look(self, pause: float) -> float:
         """One look, where the duty is ours; returns the pause until the next one, growing while something is away."""
@@ -86,3 +87,4 @@ class _Sweeper:
             self._reconcile.once()
             self._pausing.wake_forgotten()
             self._runs.once()
+            self._share()

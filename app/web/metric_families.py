@@ -54,6 +54,10 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "modsync_disk_floor_bytes": ("With less free nothing is fetched; 0: no limit.", ("host",)),
 }
 
+# The same of counters that the database keeps.
+COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "modsync_notices": ("Notifications that came to an end, by receiver.", ("receiver", "outcome")),
+}
 
 Samples = Mapping[tuple[str, ...], float]
 
@@ -114,9 +118,8 @@ def of_logins(login: LoginState, api_token_ends: float | None, gitlab_token_ends
 
 def of_receivers(states: Sequence[ReceiverState]) -> Iterator[Metric]:
     """How the receivers of notifications do."""
-    counter = CounterMetricFamily(
-        "modsync_notices", "Notifications that came to an end, by receiver.", labels=["receiver", "outcome"]
-    )
+    name = "modsync_notices"
+    counter = CounterMetricFamily(name, COUNTERS[name][0], labels=COUNTERS[name][1])
     for state in states:
         counter.add_metric([state.name, "delivered"], state.delivered)
         counter.add_metric([state.name, "given_up"], state.given_up)

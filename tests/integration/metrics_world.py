@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from prometheus_client import Counter, Gauge
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+
+from app.domain.measures import MEASURES
+from app.web import metrics
+from app.web.metric_families import COUNTERS, GAUGES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES, DASHBOARD = DEPLOY / "prometheus/modsync.rules.yml", DEPLOY / "grafana/modsync.json"
@@ -67,6 +72,15 @@ def promtool() -> str:
     found = shutil.which("promtool", path="/usr/local/bin:/usr/bin:/bin")
     assert found, "promtool is in Debian's prometheus, one of the packages that .ci/run installs"
     return found
+
+
+def families() -> dict[str, tuple[str, ...]]:
+    """Every family that /metrics can give, with its labels."""
+    own = [each for each in vars(metrics).values() if isinstance(each, Counter | Gauge)]
+    counted = {each._name: tuple(each._labelnames) for each in own}
+    summed = {name: each.labels for name, each in MEASURES.items()}
+    read = {name: labels for name, (_, labels) in [*GAUGES.items(), *COUNTERS.items()]}
+    return counted | summed | read
 
 
 def used() -> set[str]:

@@ -9,24 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prometheus_client import Counter, Gauge
 
-from app.domain.measures import MEASURES
-from app.web import metrics
-from app.web.metric_families import GAUGES
-from tests.integration.metrics_world import DASHBOARD, RULES, family_of, promtool, used
+from tests.integration.metrics_world import DASHBOARD, RULES, families, family_of, promtool, used
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).with_name("alerts.yml")
 LABELS_OF_PROMETHEUS = {"le", "instance", "job"}
-
-
-def families() -> dict[str, tuple[str, ...]]:
-    """Every family that /metrics can give, with its labels."""
-    own = [each for each in vars(metrics).values() if isinstance(each, Counter | Gauge)]
-    counted = {each._name: tuple(each._labelnames) for each in own}
-    summed = {name: each.labels for name, each in MEASURES.items()}
-    return counted | summed | {name: labels for name, (_, labels) in GAUGES.items()}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

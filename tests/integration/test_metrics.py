@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from app.adapters.database import reading
 from app.adapters.tables import attempts
 from tests.chaos.session import PIPELINE
-from tests.integration.metrics_world import Scrape, counter_files, family_of, promtool, scrape, settled, used
+from tests.integration.metrics_world import Scrape, counter_files, families, family_of, promtool, scrape, settled, used
 from tests.integration.recovery_world import Stage, gone, until
 from tests.sandbox.gitlab import faults
 from tests.sandbox.modules import make_plain
@@ -125,6 +125,7 @@ def test_promtool_finds_nothing_wrong_and_everything_that_is_drawn_is_given(stag
         [promtool(), "check", "metrics"], input=found.text, capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    assert set(found.families) <= families().keys()
     # An error's series is there once there was an error.
     given = set(found.families) | {"modsync_failures"}
     assert {name for name in used() if family_of(name) not in given} == set()
