@@ -5,6 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+# click's zsh script, loaded from fpath, completes nothing at the second Tab: then it is a function like any other.
+_ZSH_AUTOLOAD = ("$zsh_eval_context[-1] == loadautofunc", "${funcstack[1]} == _modsync")
+
 
 @click.command(
     "completion",
@@ -26,7 +29,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     if found is None:
         raise click.UsageError(f"there is no completion for {shell}")
     root = ctx.find_root()
-    click.echo(found(root.command, {}, "modsync", "_MODSYNC_COMPLETE").source())
+    script = found(root.command, {}, "modsync", "_MODSYNC_COMPLETE").source()
+    click.echo(script.replace(*_ZSH_AUTOLOAD))
 
 
 commands: tuple[click.Command, ...] = (completion,)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from app import upkeep
 from app.adapters.board_store import SqlBoardStore
 from app.adapters.delivery_store import SqlDeliveryStore
 from app.adapters.ops_store import SqlReplayStore
+from app.adapters.pause_store import SqlPauseStore
 from app.bootstrap import Container
 from app.config_models import Source
 from app.domain.audit import Entry
@@ -34,6 +34,7 @@ from app.services.operator import (
     ReplayPlan,
     SecretRow,
 )
+from app.services.pausing import Pausing
 from app.services.run_filter import RunFilter, check_limit, parse_time
 from app.services.stores import Receipt, ReplayOrder
 from app.services.views import ErrorView, Page, RunDetail, RunSummary
@@ -93,7 +94,7 @@ class LocalAsking:
 
     def pauses(self) -> Pauses:
         """See Asking."""
-        store = upkeep.pause_store(self._parts)
+        store = SqlPauseStore(self._parts.engine)
         shown = (PauseView(each.kind, each.value, each.actor, each.reason, each.created_at) for each in store.pauses())
         return Pauses(tuple(shown), store.count_parked())
 
@@ -150,11 +151,14 @@ class LocalOperator(LocalAsking):
 
     def pause(self, kind: PauseKind, value: str, reason: str) -> bool:
         """See Doing."""
-        return upkeep.pausing(self._parts).pause(kind, value, self._actor, reason)
+        return self._pausing().pause(kind, value, self._actor, reason)
 
     def resume(self, kind: PauseKind, value: str) -> int:
         """See Doing."""
-        return upkeep.pausing(self._parts).resume(kind, value, self._actor)
+        return self._pausing().resume(kind, value, self._actor)
+
+    def _pausing(self) -> Pausing:
+        return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock)
 
 
 def redelivered(answer: Answer) -> Redelivered:

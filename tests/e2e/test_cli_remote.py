@@ -123,9 +123,8 @@ def test_both_ways_say_the_same(world: World, service: Service, far: Far) -> Non
     run = str(_send(world, release).json["runs"][0]["id"])
     service.wait_for(run, "done", seconds=SECONDS)
     for command in (
-        ["show", run], ["show", run, "--json"], ["runs", run], ["runs", run, "--json"], ["explain", f"{release.query}"],
-        ["modules", "far/same"], ["deliveries", "--limit", "1"], ["sources"], ["sources", "--json"], ["pauses"],
-        ["failures", "--json"], ["watch", run, "--json"], ["gosum", run],
+        ["show", run], ["show", run, "--json"], ["runs", run], ["explain", release.query, "--json"],
+        ["deliveries", "--limit", "1"], ["gosum", run],
     ):  # fmt: skip
         assert on_server(service, *command).out == far(*command).out, command
 

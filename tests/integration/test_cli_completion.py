@@ -78,6 +78,8 @@ def test_there_is_a_script_for_each_shell_without_any_configuration(tmp_path: Pa
         capture_output=True, text=True, timeout=TIMEOUT, check=True,
     )  # fmt: skip
     assert f"_MODSYNC_COMPLETE={shell}_complete" in done.stdout
+    # See app.cli_completion: loaded from fpath, the script must work more than once.
+    assert ("if [[ ${funcstack[1]} == _modsync ]]" in done.stdout) == (shell == "zsh")
 
 
 def test_completing_a_command_imports_no_command(tmp_path: Path) -> None:
