@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.adapters.git_env import Credentials, GitOptions, check_url, environment
 from app.adapters.git_errors import Side, classify, from_os
+from app.adapters.git_ls_refs import ls_refs
 from app.adapters.git_process import Result, Watch, run
 from app.adapters.git_resolve import Pin, pin
 from app.adapters.redact import redact
@@ -20,6 +21,7 @@ _ILLEGAL_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$
 _NAME_LENGTH = 40  # hex digits of SHA-1
 _GLOB = re.compile(r"[*?\[]")
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_ASK_SECONDS = 5.0  # for each wait; then git asks, for as long as its commands may take
 _NO_MORE: Mapping[str, str] = {}
 _REFUSED: dict[Side, str] = {"source": "clone_url_refused", "mirror": "gitlab_refused"}
 
@@ -76,12 +78,9 @@ class Repository:
 
     def remote_refs(self, side: Side, url: str, patterns: Sequence[str] = ()) -> dict[str, TagAt]:
         """The refs at `url` that match one of `patterns` ([]: all), by full name, with their peeled objects."""
-        result = self.remote(side, url, ["ls-remote", "--quiet"])
-        if result.code:
-            raise self.failure(side, url, result)
-        objects = _advertised(result.out.decode("utf-8", "surrogateescape"))
-        if not objects and url.startswith("http"):
-            self._check_speaks_git(side, url)
+        objects = self._asked(side, url, patterns)
+        if objects is None:
+            objects = self._listed(side, url)
         if any(len(found) != _NAME_LENGTH for found in objects.values()):
             raise self.failure(side, url, Result(1, b"", "mismatched algorithms: its objects have SHA-256 names"))
         wanted = _Wanted(patterns)
@@ -90,6 +89,28 @@ class Repository:
             for ref, found in objects.items()
             if ref.startswith("refs/") and not ref.endswith("^{}") and ref in wanted
         }
+
+    def _asked(self, side: Side, url: str, patterns: Sequence[str]) -> dict[str, str] | None:
+        """By one small request, where nothing stands between us and the other side; None: git has to ask."""
+        options = self.options
+        pinned, prefixes = side == "source" and options.resolver is not None, _prefixes(patterns)
+        if pinned or options.http_proxy or not prefixes or not url.startswith("http"):
+            return None
+        check_url(url, options.protocols, _REFUSED[side])
+        self.watch.checkpoint()
+        began = time.perf_counter()
+        found = ls_refs(url, prefixes, self._credentials(url), ca_file=options.ca_file, seconds=_ASK_SECONDS)
+        options.tally.call(began, "git", side, "ls-refs", "ok" if found is not None else "failed")
+        return found
+
+    def _listed(self, side: Side, url: str) -> dict[str, str]:
+        result = self.remote(side, url, ["ls-remote", "--quiet"])
+        if result.code:
+            raise self.failure(side, url, result)
+        objects = _advertised(result.out.decode("utf-8", "surrogateescape"))
+        if not objects and url.startswith("http"):
+            self._check_speaks_git(side, url)
+        return objects
 
     def _check_speaks_git(self, side: Side, url: str) -> None:
         """A login page that answers 200 looks to git like an old-fashioned server of an empty repository."""
@@ -144,6 +165,12 @@ def check_sha(sha: str) -> str:
 def _advertised(listing: str) -> dict[str, str]:
     pairs = (line.split("\t", 1) for line in listing.splitlines() if "\t" in line)
     return {ref: found for found, ref in pairs}
+
+
+def _prefixes(patterns: Sequence[str]) -> list[str]:
+    """What every matching ref begins with; [] where a pattern says nothing of that."""
+    found = [_GLOB.split(pattern, maxsplit=1)[0] for pattern in patterns]
+    return found if all(each.startswith("refs/") for each in found) else []
 
 
 class _Wanted:

@@ -1,0 +1,94 @@
+"""Asks a git server for a few refs by one request of git's protocol, version 2: what `git ls-remote` cannot do.
+
+`git ls-remote` lists all refs, whatever its patterns say, in two requests and two processes; a mirror has a tag for each
+version that was ever released. One POST of `ls-refs` with the refs' names as prefixes is answered with these alone
+(git's Documentation/gitprotocol-v2.txt and gitprotocol-http.txt: the server keeps no state, so nothing has to come first).
+Whoever asks must be ready for None: then git itself asks, and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.adapters.git_env import Credential
+
+_OK = 200
+_LENGTH = 4  # hex digits before each line, which count themselves
+_FLUSH, _DELIMITER = b"0000", b"0001"
+_ANSWER = "application/x-git-upload-pack-result"
+_HEADERS = {
+    "Content-Type": "application/x-git-upload-pack-request",
+    "Accept": _ANSWER,
+    "Git-Protocol": "version=2",
+}
+_PEELED = "peeled:"
+
+
+def ls_refs(
+    url: str, prefixes: Sequence[str], credential: Credential | None, *, ca_file: Path | None, seconds: float
+) -> dict[str, str] | None:
+    """ref -> object, and `<ref>^{}` -> what a tag peels to, of all refs that begin with one of `prefixes` ([]: all).
+
+    None for every answer that is not exactly what was asked for, and for none within `seconds` (of each wait).
+    """
+    login = {"Authorization": credential.header()} if credential else {}
+    try:
+        content = _posted(url, _question(prefixes), {**_HEADERS, **login}, ca_file, seconds)
+        return dict(pair for line in _lines(content) for pair in _pairs(line))
+    except (HTTPException, OSError, ValueError):
+        return None
+
+
+def _posted(url: str, body: bytes, headers: Mapping[str, str], ca_file: Path | None, seconds: float) -> bytes:
+    """The answer's body. ValueError for another answer than git's. No redirect is followed, no proxy of the environment asked."""
+    connection = _connection(url, ca_file, seconds)
+    try:
+        connection.request("POST", f"{urlsplit(url).path}/git-upload-pack", body, dict(headers))
+        answer = connection.getresponse()
+        if answer.status != _OK or answer.headers.get("Content-Type") != _ANSWER:
+            raise ValueError("this is not git's answer")
+        return answer.read()
+    finally:
+        connection.close()
+
+
+def _connection(url: str, ca_file: Path | None, seconds: float) -> HTTPConnection:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        return HTTPConnection(host, parts.port, timeout=seconds)
+    trust = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    return HTTPSConnection(host, parts.port, timeout=seconds, context=trust)
+
+
+def _question(prefixes: Sequence[str]) -> bytes:
+    head = [_line("command=ls-refs"), _line("object-format=sha1"), _DELIMITER, _line("peel")]
+    return b"".join([*head, *(_line(f"ref-prefix {prefix}") for prefix in prefixes), _FLUSH])
+
+
+def _line(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogateescape") + b"\n"
+    return b"%04x" % (len(data) + _LENGTH) + data
+
+
+def _lines(content: bytes) -> Iterator[str]:
+    """The lines up to the flush, which must be the end. ValueError for anything else."""
+    at = 0
+    while content[at:] != _FLUSH:
+        length = int(content[at : at + _LENGTH], 16)
+        line = content[at + _LENGTH : at + length]
+        if length <= _LENGTH or len(line) != length - _LENGTH:
+            raise ValueError("this is no line of git's protocol")
+        yield line.decode("utf-8", "surrogateescape").rstrip("\n")
+        at += length
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    found, ref, *more = line.split(" ")
+    bytes.fromhex(found)
+    yield ref, found
+    yield from ((f"{ref}^{{}}", each.removeprefix(_PEELED)) for each in more if each.startswith(_PEELED))

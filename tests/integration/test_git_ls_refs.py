@@ -1,0 +1,94 @@
+"""A few refs by one request: only those that were asked for come, and whatever is not right is left to git itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.adapters.git_ls_refs import ls_refs
+from app.domain.refs import TagAt
+from tests.integration.git_world import MIRROR, SOURCE, TOKEN, World, credential, nothing, status
+
+_RESULT = ("Content-Type", "application/x-git-upload-pack-result")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    with made.server:
+        yield made
+
+
+def asked(world: World, *prefixes: str, name: str = SOURCE) -> dict[str, str] | None:
+    return ls_refs(world.url(name), prefixes, None, ca_file=None, seconds=20)
+
+
+def test_one_request_brings_what_begins_so_and_nothing_else(world: World) -> None:
+    commit, tag = world.release("v1.0.0", annotated=True)
+    for number in range(1, 20):
+        world.release(f"v1.{number}.0")
+    assert asked(world, "refs/tags/v1.0.0") == {"refs/tags/v1.0.0": tag, "refs/tags/v1.0.0^{}": commit}
+    assert [path for path, _ in world.front.seen] == [f"/{SOURCE}.git/git-upload-pack"]
+    assert len(asked(world, "refs/tags/") or {}) == 21
+    assert asked(world, "refs/tags/none") == {}
+    assert asked(world, name=MIRROR) == {}
+
+
+def test_the_door_needs_no_process_for_named_refs(world: World) -> None:
+    commit, tag = world.release("v1.0.0", annotated=True)
+    world.release("v1.0.00")  # begins so, and is another one
+    found = world.door().remote_refs(world.url(SOURCE), ["refs/tags/v1.0.0", "refs/heads/none"], nothing)
+    assert found == {"refs/tags/v1.0.0": TagAt(tag, commit)}
+    assert [path.rpartition("/")[2] for path, _ in world.front.seen] == ["git-upload-pack"]
+
+
+def test_the_credential_is_sent(world: World) -> None:
+    world.release("v1.0.0")
+    world.front.wants_token = ("/",)
+    assert asked(world, "refs/tags/") is None
+    given = ls_refs(world.url(SOURCE), ["refs/tags/"], credential(), ca_file=None, seconds=20)
+    assert list(given or {}) == ["refs/tags/v1.0.0"]
+    assert TOKEN not in str(given)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status("404 Not Found"),
+        status("200 OK", body=b"<html>please log in</html>"),
+        status("302 Found", ("Location", "http://127.0.0.1:9/elsewhere")),
+        status("200 OK", _RESULT, body=b""),
+        status("200 OK", _RESULT, body=b"0000trailing"),
+        status("200 OK", _RESULT, body=b"003e" + b"a" * 40 + b" refs/tags/v1.0.0\n"),
+        status("200 OK", _RESULT, body=b"0009oops\n0000"),
+        status("200 OK", _RESULT, body=b"00010000"),
+    ],
+    ids=["missing", "login page", "redirect", "empty", "trailing", "cut", "no object", "delimiter"],
+)
+def test_any_other_answer_is_left_to_git(world: World, answer: object) -> None:
+    world.release("v1.0.0")
+    world.front.answers[f"/{SOURCE}.git/git-upload-pack"] = answer  # type: ignore[assignment]
+    assert asked(world, "refs/tags/") is None
+
+
+def test_a_server_that_is_away_is_left_to_git(world: World) -> None:
+    world.server.stop()
+    assert asked(world, "refs/tags/") is None
+
+
+def test_git_asks_where_the_short_way_is_closed(world: World) -> None:
+    commit, tag = world.release("v1.0.0", annotated=True)
+    refusals = [status("500 Internal Server Error")]
+    whole = world.front._git
+    post = f"/{SOURCE}.git/git-upload-pack"
+
+    def once(environ, start_response):  # type: ignore[no-untyped-def]
+        return refusals.pop()(environ, start_response) if refusals else whole(environ, start_response)
+
+    world.front.answers[post] = once
+    assert world.door().remote_refs(world.url(SOURCE), ["refs/tags/v1.0.0"], nothing) == {
+        "refs/tags/v1.0.0": TagAt(tag, commit)
+    }
+    assert refusals == []
