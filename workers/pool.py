@@ -18,7 +18,9 @@ from redis.exceptions import RedisError
 from app import upkeep
 from app.adapters import git_process
 from app.adapters.job_queue import redis_for_worker
+from app.adapters.rehearsal import rehearse
 from app.bootstrap import Container
+from app.domain.errors import SyncError
 from workers.parent import end_with_parent
 from workers.worker import SyncWorker
 
@@ -144,11 +146,17 @@ def exit_late() -> None:
 
 
 def _warm(container: Container) -> None:
-    """Import and build before the fork what every job needs; nothing connects yet."""
+    """Import, build and learn before the fork what every job needs; no connection is kept."""
     _ = container.flow
     # Built again in the job's own process, for a lease names who works.
     del container.flow
     git_process.warm()
+    try:
+        rehearse(container.engine, container.clock.now())
+    except SyncError as error:
+        log.info("not_rehearsed", extra={"code": error.code})  # each job learns by itself
+    except Exception:
+        log.exception("rehearsal_defect")
     # What is there now lives as long as we do: no job's garbage collector has to look at it, or to copy its pages.
     gc.collect()
     gc.freeze()
