@@ -88,6 +88,7 @@ def _in_the_mirror(
         _git(path, "update-ref", "-d", "refs/heads/main")
         if "mirrors-root" in path.parts:
             _git(path, "update-ref", "refs/heads/ci-sync", at)
+            _git(path, "config", "receive.advertisePushOptions", "true")  # as GitLab does
     (bare_cache / "ci-sync").write_text(at)
     return at
 
