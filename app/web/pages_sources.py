@@ -31,7 +31,9 @@ def sources() -> str:
         )
         for each in container().settings.sources
     ]
-    return render_template("sources.html", sources=found, former=list(uses.values()), result=None)
+    # What reconcile found itself was signed by nobody.
+    former = [use for use in uses.values() if use.secret]
+    return render_template("sources.html", sources=found, former=former)
 
 
 @blueprint.post("/sources/<source>/test")
