@@ -1,8 +1,11 @@
 """The loop closed: webhook, mirror, pipeline, private proxy, verdict, and then a real `go` that knows only that proxy.
 
-Each test runs against a real Athens where it can be had, and against the stand-in everywhere.
+Each test runs against the stand-in everywhere, and by `make athens` against a real Athens.
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +56,20 @@ def test_three_releases_reach_a_developer_through_the_proxy_alone(world: ProxyWo
     built = developer.build(PROGRAM)
     assert built.returncode == 0, built.stderr.decode()
     assert developer.run_program().stderr.decode().split() == ["v1.2.0", "v0.3.0", "v2.0.0", "250"]
+
+
+def test_doctor_finds_that_the_proxy_speaks_the_protocol(world: ProxyWorld, service: Service) -> None:
+    ledger = make_ledger(world.platform, "doctor/ledger")
+    runs = [ended(service, world.send(release)) for release in ledger.trio]
+    asked = [f"--module={release.query}" for release in ledger.trio]
+    h1 = runs[0]["facts"]["verify"]["h1"]  # type: ignore[index]
+    command = [str(Path(sys.executable).with_name("modsync")), "doctor", "proxy", world.private.url, *asked]
+    done = subprocess.run([*command, f"--h1={h1}", "--timeout=60", "--json"], capture_output=True, timeout=300)
+    found = json.loads(done.stdout)
+    assert [check for check in found["checks"] if check["result"] == "fail"] == []
+    assert (done.returncode, found["passed"]) == (0, True)
+    results = {check["name"]: check["result"] for check in found["checks"]}
+    assert results[f"h1 {ledger.trio[0].query}"] == "pass"
 
 
 def test_the_template_under_gitlab_ci_local(world: ProxyWorld, service: Service) -> None:
