@@ -30,9 +30,8 @@ _CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,200}$"}
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": 50}
 _COMMIT: Schema = {"type": "string", "pattern": "^$|^[0-9a-fA-F]{7,64}$"}
 _PAGE = {"limit": _LIMIT, "cursor": _CURSOR}
-_NAME: Schema = {"type": "string", "pattern": "^[!-~]*$"}
-_NAMED = {"q": _NAME, "after": _NAME, "limit": _LIMIT}
-_CODE: Schema = {"type": "string", "pattern": "^[!-~]+$"}
+_NAMED = {"q": _WORDS, "after": _WORDS, "limit": _LIMIT}
+_CODE: Schema = {"type": "string", "minLength": 1}
 _IDENTIFIER: Schema = {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9_-]+$"}
 
 

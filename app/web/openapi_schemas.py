@@ -40,7 +40,7 @@ _STATUS: Schema = {"type": "string", "enum": [each.value for each in Status]}
 _STAGE: Schema = {"type": "string", "enum": [each.value for each in Stage]}
 _VERDICT: Schema = {"type": "string", "enum": list(VERDICTS)}
 _KIND: Schema = {"type": "string", "enum": [each.value for each in PauseKind]}
-_REASON: Schema = {"type": "string", "maxLength": 500}
+_REASON: Schema = nullable({"type": "string", "maxLength": 500})
 _RUN_ID: Schema = {"type": "string", "pattern": "^r[0-9a-hjkmnp-tv-z]{19}$"}
 _LINKS = record(self=TEXT, replay=TEXT)
 
