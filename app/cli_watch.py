@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from app.services.watching import Happening, ended_well, happenings
 
 _INTERRUPTED = 130
 _BATCH = 200
+_asked_to_end = threading.Event()
 _LOCAL_SECONDS, _REMOTE_SECONDS = 0.5, 1.0
 _LONGEST_AWAY = 300.0
 
@@ -55,6 +58,7 @@ def watch(
     Without an ID, what happens to all runs from now on, until Ctrl+C. Where the server (or its database) goes away
     meanwhile, that is said, and the watch goes on when it is back within five minutes.
     """
+    _heed_interrupts()
     operator = open_operator()
     report = _report_json if as_json else _reporter()
     ticks = _ticks(interval or (_REMOTE_SECONDS if is_remote() else _LOCAL_SECONDS), timeout)
@@ -69,10 +73,22 @@ def watch(
 commands: tuple[click.Command, ...] = (watch,)
 
 
+def _heed_interrupts() -> None:
+    """Remember Ctrl+C: Python drops a KeyboardInterrupt that meets it in a destructor or a weak reference's callback."""
+
+    def interrupted(_number: int, _frame: object) -> None:
+        _asked_to_end.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupted)
+
+
 def _ticks(interval: float, timeout: float | None) -> Iterator[None]:
-    """One look at once, then one every `interval` seconds, the last when the time is over."""
+    """One look at once, then one every `interval` seconds, the last when the time is over. KeyboardInterrupt at Ctrl+C."""
     end = None if timeout is None else time.monotonic() + timeout
     while True:
+        if _asked_to_end.is_set():
+            raise KeyboardInterrupt
         yield
         now = time.monotonic()
         if end is not None and now >= end:
