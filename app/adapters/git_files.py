@@ -21,7 +21,7 @@ from app.services.module_zip import Readable
 
 _ATTRIBUTES = b".gitattributes"
 _TREE, _SYMLINK, _SUBMODULE = b"40000", b"120000", b"160000"
-_AT_ONCE = 256  # questions in one go: they fit into a pipe that nobody reads yet
+_AT_ONCE = 1000  # questions in one go, of 50 bytes each: they fit into a pipe (64 KiB) that nobody reads yet
 
 
 class _Blob(NamedTuple):

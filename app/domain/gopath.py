@@ -64,7 +64,7 @@ def split_path_version(path: str) -> tuple[str, str] | None:
 
 
 def _check_path(kind: str, path: str) -> None:
-    if any("\ud800" <= char <= "\udfff" for char in path):
+    if not path.isascii() and any("\ud800" <= char <= "\udfff" for char in path):
         raise _broken(kind, path, "utf8", "invalid UTF-8")
     if not path:
         raise _broken(kind, path, "empty", "empty string")
