@@ -1,4 +1,4 @@
-"""The lines of a run as a JSON file and as a picture: bars of ratio against target."""
+"""The lines of a run as a JSON file, a table and a picture: bars of ratio against target."""
 
 from __future__ import annotations
 
@@ -19,13 +19,24 @@ _GOOD, _BAD, _INK, _PALE = "#2e7d52", "#b3402f", "#222222", "#8a8a8a"
 
 
 def write(lines: Sequence[Line], directory: Path, name: str) -> None:
-    """Write `<name>.json` and `<name>.svg` to `directory`."""
+    """Write `<name>.json`, `<name>.md` (a table) and `<name>.svg` to `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     machine = {"cores": os.cpu_count(), "system": platform.platform(terse=True), "python": platform.python_version()}
     figures = [{**asdict(line), "ratio": line.ratio, "met": line.met} for line in lines]
     told = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "figures": figures}
     (directory / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    (directory / f"{name}.md").write_text(table(lines))
     (directory / f"{name}.svg").write_text(picture(lines))
+
+
+def table(lines: Sequence[Line]) -> str:
+    """For docs/performance.md."""
+    head = "| figure | ours | bare | ratio | target | |\n|---|---|---|---|---|---|\n"
+    return head + "".join(
+        f"| {line.name} | {line.ours:.2f} {line.unit} | {line.bare:.2f} {line.unit} | {line.ratio:.2f} | {line.target:.2f} "
+        f"| {'met' if line.met else '**missed**'} |\n"
+        for line in lines
+    )
 
 
 def picture(lines: Sequence[Line]) -> str:
