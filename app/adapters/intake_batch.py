@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from app.adapters.database import writing
 from app.adapters.group_commit import GroupCommit
 from app.adapters.intake_store import SqlIntakeStore, delivery_row, record, run_row
+from app.adapters.prepared_insert import prepared
 from app.adapters.tables import attempts, deliveries, delivery_runs, releases, runs
 from app.domain.errors import SyncError
 from app.domain.ids import JobId
@@ -124,6 +123,5 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
     """INSERT ... ON CONFLICT DO NOTHING of all rows; True when each was inserted."""
     if not rows:
         return True
-    make = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    statement = make(table).on_conflict_do_nothing()
-    return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount == len(rows)
+    insert = prepared(table, connection.dialect, frozenset(rows[0]))
+    return insert(connection, rows) == len(rows)

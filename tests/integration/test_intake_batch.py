@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, event, select
 
 from app.adapters import migrate
 from app.adapters.database import connect
 from app.adapters.intake_batch import GroupedIntakeStore
 from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.prepared_insert import prepared
 from app.adapters.tables import attempts, deliveries, delivery_runs, releases, runs
 from app.domain.errors import SyncError
 from app.domain.run import Status
@@ -106,3 +108,9 @@ def _tried(store: GroupedIntakeStore, stored: Stored, version: str) -> str:
 def _full_soon(connection: Any, _record: Any) -> None:
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count={pages + 40}")
+
+
+def test_a_row_that_would_need_a_default_is_refused(engine: Engine) -> None:
+    """The prepared statement fills none in, so a new column with a default must be said by whoever makes the rows."""
+    with pytest.raises(ValueError, match="seen"):
+        prepared(deliveries, engine.dialect, frozenset({"id", "source"}))
