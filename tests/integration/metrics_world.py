@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import requests
 from prometheus_client import Counter, Gauge
 from prometheus_client.metrics_core import Metric
@@ -68,9 +69,10 @@ def settled(url: str, condition: Callable[[Scrape], bool], until: Callable[..., 
 
 
 def promtool() -> str:
-    """Prometheus' own checker."""
-    found = shutil.which("promtool", path="/usr/local/bin:/usr/bin:/bin")
-    assert found, "promtool is in Debian's prometheus, one of the packages that .ci/run installs"
+    """Prometheus' own checker; where it is missing the test is skipped, which CI forbids."""
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
     return found
 
 
