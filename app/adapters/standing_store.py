@@ -73,11 +73,10 @@ def lane(which: Lane, now: datetime) -> Select[Any]:
     return numbers
 
 
-def undelivered() -> Select[Any]:
+def undelivered() -> Select[int, Any]:
     """How many notices wait, and when the first is due."""
     waiting = select(notices.c.due_at).where(notices.c.state.in_(("gathering", "waiting"))).limit(MOST).subquery()
-    numbers: Select[Any] = select(func.count(), func.min(waiting.c.due_at)).select_from(waiting)
-    return numbers
+    return select(func.count(), func.min(waiting.c.due_at)).select_from(waiting)
 
 
 def _lane(connection: Connection, which: Lane, now: datetime) -> LaneStanding:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 from subprocess import TimeoutExpired
 from threading import Event
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -53,7 +54,7 @@ class World:
         application = Pages(pages or {}, other or text("not found\n", status=404))
         return self.up.enter_context(LoopbackServer(application)).url
 
-    def tls(self, *names: str, backend: int = 0, starts: int = -1, ends: int = 5, **more: Path) -> int:
+    def tls(self, *names: str, backend: int = 0, starts: int = -1, ends: int = 5, **more: Any) -> int:
         """The port of TLS with a certificate for the names before the healthy proxy (or another backend)."""
         pem = self.authority.issue(*names, starts=timedelta(days=starts), ends=timedelta(days=ends))
         return self.listen(tls_front(pem, backend or self.port, **more)).port
