@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 from subprocess import TimeoutExpired
 from threading import Event
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
