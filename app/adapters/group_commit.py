@@ -97,9 +97,13 @@ class GroupCommit(Generic[In, Out]):
         return batch
 
     def _those_behind(self) -> list[_Task[In, Out]]:
-        """What waited meanwhile has waited long enough; for a moment nobody else begins to wait."""
+        """What waited meanwhile has waited long enough; for as long as the batch took nobody else begins to wait.
+
+        A shorter pause would not do: those who queue for a thread would hang behind a second batch, and a third.
+        """
         with self._changed:
-            self._refuse_until = time.monotonic() + _PAUSE_SECONDS
+            now = time.monotonic()
+            self._refuse_until = now + max(_PAUSE_SECONDS, now - (self._since or now))
             behind, self._waiting = self._waiting, []
         return behind
 

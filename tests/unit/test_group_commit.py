@@ -91,3 +91,22 @@ def _result(commits: GroupCommit[int, int], item: int) -> int | None:
         return commits.submit(item)
     except SyncError:
         return None
+
+
+def test_after_a_batch_that_hung_new_items_are_refused_for_as_long_as_it_took() -> None:
+    calls: list[Sequence[int]] = []
+
+    def hangs(items: Sequence[int]) -> Sequence[int | SyncError]:
+        calls.append(items)
+        time.sleep(1.5)
+        raise SyncError("store_unavailable", "away")
+
+    commits: GroupCommit[int, int] = GroupCommit(hangs)
+    with pytest.raises(SyncError, match="away"):
+        commits.submit(1)
+    begun = time.monotonic()
+    while time.monotonic() - begun < 1.2:
+        with pytest.raises(SyncError) as caught:
+            commits.submit(2)
+        assert caught.value.code == "busy"
+    assert calls == [[1]]
