@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("app.cli_runs", "Say which rule, mirror, tag and proxy apply to a module."),
     "modules": ("app.cli_board", "List modules by path."),
     "failures": ("app.cli_board", "Count failed runs by error code."),
-    "replay": ("app.cli_replay", "Begin a new attempt of a run, or of all that failed with a code."),
+    "replay": ("app.cli_replay", "Begin a new attempt of a run, or of all that failed alike."),
     "cancel": ("app.cli_runs", "End a run that is in flight."),
     "accept-move": ("app.cli_moves", "Let a released version move to another commit."),
     "reconcile": ("app.cli_reconcile", "Compare source, mirror and proxy, and bring what is missing."),

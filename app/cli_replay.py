@@ -21,7 +21,7 @@ from app.services.views import Page
 
 @click.command(
     "replay",
-    short_help="Begin a new attempt of a run, or of all that failed with a code.",
+    short_help="Begin a new attempt of a run, or of all that failed alike.",
     epilog="""\b
 Examples:
   modsync replay r0kz3v7m2c5q8x1b4n6d
