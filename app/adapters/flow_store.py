@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -80,6 +81,7 @@ class SqlFlowStore:
     def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:
         """See FlowStore."""
         with writing(self._engine) as connection:
+            change = _unless_woken(connection, claim, change)
             _fenced(connection, claim, _values(change, now))
             job = _hand_over(connection, claim.run, now) if change.hand_over else None
             if step:
@@ -195,6 +197,19 @@ def _start_again(connection: Connection, other: RowMapping, run: Run, now: datet
     restart(connection, other, kind="redelivery", stage=stage, actor=actor, reason=reason, now=now)
     # No job was enqueued for it: the sweeper sees that at once.
     connection.execute(update(runs).where(runs.c.id == other["id"]).values(job_at=None))
+
+
+def _unless_woken(connection: Connection, claim: Claim, change: Change) -> Change:
+    """A wait for a pipeline whose event came while it was looked at is over: the attempt's next job looks again.
+
+    A claim takes `job_at` away, so one that is there now is the mark of SqlWakeStore.wake.
+    """
+    if change.due_at is None or change.error or claim.run.stage is not Stage.PIPELINE:
+        return change
+    mark = select(runs.c.job_at).where(runs.c.id == claim.run.id).with_for_update()
+    if connection.execute(mark).scalar_one_or_none() is None:
+        return change
+    return replace(change, due_at=None, hand_over=True)
 
 
 def _hand_over(connection: Connection, run: Run, now: datetime) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, or_, select, update
+from sqlalchemy import Engine, select, update
 
 from app.adapters.database import writing
 from app.adapters.rows import next_job
@@ -22,16 +22,20 @@ class SqlWakeStore:
         self._engine = engine
 
     def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str] | None:
-        """See WakeStore. A run that somebody works on, or that is due already, needs no help."""
-        idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
-        waits = runs.c.active & (runs.c.stage == Stage.PIPELINE) & (runs.c.due_at > now) & idle
-        which = (runs.c.id == event.run) & waits
+        """See WakeStore. A run that is due already needs no help; one that somebody works on is looked at again then."""
+        which = (runs.c.id == event.run) & runs.c.active & (runs.c.stage == Stage.PIPELINE)
         with writing(self._engine) as connection:
             row = connection.execute(select(runs).where(which).with_for_update()).mappings().one_or_none()
             if row is None or not _meant(row["facts"], event):
                 return None
+            if row["lease_until"] and row["lease_until"] >= now:
+                # Its worker may have asked GitLab just before the end: record() finds this mark.
+                connection.execute(update(runs).where(which).values(job_at=now))
+                return None
+            if row["due_at"] <= now:
+                return None
             job = next_job(connection, event.run, row["attempt"])
-            connection.execute(update(runs).where(runs.c.id == event.run).values(due_at=now, job=job, job_at=now))
+            connection.execute(update(runs).where(which).values(due_at=now, job=job, job_at=now))
         return job, str(row["lane"])
 
 

@@ -26,6 +26,7 @@ class WakeStore(Protocol):
     def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str] | None:
         """Make the run due now, if it waits for just this pipeline; (job id, lane) to enqueue, None when it does not.
 
+        None, too, for a run that is being worked on: it is marked, and its worker hands it over instead of waiting.
         Error: store_unavailable.
         """
         ...

@@ -180,7 +180,10 @@ class FlowStore(Protocol):
         ...
 
     def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:
-        """Write an outcome in one transaction; returns the id of the job to enqueue when `change.hand_over`."""
+        """Write an outcome in one transaction; returns the id of the job to enqueue when `change.hand_over`.
+
+        A wait for a pipeline whose end was told meanwhile (WakeStore) is handed over, too.
+        """
         ...
 
     def take_version(self, claim: Claim, version: str, commit: str, now: datetime) -> tuple[str, str] | None:

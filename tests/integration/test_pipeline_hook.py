@@ -18,6 +18,7 @@ from app.domain.errors import SyncError
 from app.domain.run import Status
 from app.domain.webhook import Secret
 from app.services.pipeline_hook import PipelineHook
+from app.services.ports import Pipeline
 from tests.integration.flow_world import FlowWorld
 
 TOKEN, SIGNING = "a-plain-secret-token", "whsec_" + base64.b64encode(b"a signing key of 24 byte").decode()
@@ -127,6 +128,53 @@ def test_a_run_that_somebody_works_on_is_left_alone(world: FlowWorld) -> None:
     world.clock.advance(60)
     assert SqlFlowStore(world.engine).claim(run, "somebody", world.clock.now(), 10)
     assert hook(world).receive(token(), event(run)) is None
+    assert world.queue.jobs == []
+
+
+def told_while_looking(world: FlowWorld, told: str) -> str:
+    """A worker asks GitLab, the pipeline ends and its event comes, and only then the worker has its answer: it runs."""
+    run = world.take_to_pipeline()
+    world.cache("v1.0.0")
+    ask = world.gitlab.pipeline
+
+    def overtaken(project: int, pipeline: int) -> Pipeline:
+        answer = ask(project, pipeline)
+        world.gitlab.pipeline = ask  # type: ignore[method-assign]
+        world.gitlab.finish(1, told)
+        assert hook(world).receive(token(), event(run, told)) is None
+        return answer
+
+    world.gitlab.pipeline = overtaken  # type: ignore[method-assign]
+    world.queue.jobs.clear()
+    world.clock.advance(60)  # time for the next look
+    world.advance(run)
+    return run
+
+
+def test_an_event_that_comes_while_a_worker_looks_is_not_lost(world: FlowWorld) -> None:
+    run = told_while_looking(world, "success")
+    assert [each for _, each in world.queue.jobs] == [run]
+    world.work()  # the clock stands still
+    assert world.run(run).status is Status.DONE
+
+
+def test_an_event_that_was_not_true_costs_one_look(world: FlowWorld) -> None:
+    run = told_while_looking(world, "success")
+    world.gitlab.finish(1, "running")
+    world.work()
+    found = world.run(run)
+    assert found.due_at is not None
+    assert found.due_at > world.clock.now()
+    assert world.queue.jobs == []
+
+
+def test_a_worker_that_dies_over_it_leaves_the_run_to_the_sweeper(world: FlowWorld) -> None:
+    run = waiting(world)
+    world.clock.advance(60)
+    assert SqlFlowStore(world.engine).claim(run, "somebody", world.clock.now(), 10)
+    assert hook(world).receive(token(), event(run)) is None
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
 
 
 @pytest.mark.parametrize("headers", [{}, token("wrong"), {"webhook-signature": "v1,AAAA"}])
