@@ -80,7 +80,8 @@ def _heed_interrupts() -> None:
         _asked_to_end.set()
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupted)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # so begins what a shell runs in the background
+        signal.signal(signal.SIGINT, interrupted)
 
 
 def _ticks(interval: float, timeout: float | None) -> Iterator[None]:

@@ -4,10 +4,14 @@ What no machine of ours could run yet is not collected at all but by name: `make
 """
 
 import os
+import signal
 
 import pytest
 
 NOT_TO_BE_HAD = "not to be had here: "
+# Started in a shell's background, tests and all that they start would ignore Ctrl+C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 REQUIRE_ALL = os.environ.get("MODSYNC_REQUIRE_ALL", "") not in ("", "0")
 
 
