@@ -25,7 +25,9 @@ class PreparedInsert:
         given = {name: None for name in table.columns.keys() if name in names}  # noqa: SIM118 - it is no mapping
         compiled = make(table).values(given).on_conflict_do_nothing().compile(dialect=dialect)
         if unnamed := set(compiled.params) - names:
-            raise ValueError(f"a new row of {table.name} has to say its {sorted(unnamed)}: no default is filled in here")
+            raise ValueError(
+                f"a new row of {table.name} has to say its {sorted(unnamed)}: no default is filled in here"
+            )
         self._sql = str(compiled)
         self._order = tuple(compiled.positiontup or ()) if compiled.positional else None
         self._binds = {name: bind for name in given if (bind := _bind(table, dialect, name))}
