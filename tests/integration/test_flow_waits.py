@@ -47,6 +47,20 @@ def test_the_other_sides_wish_is_the_runs_next_time(world: FlowWorld, method: st
     assert world.run(run).status is Status.DONE
 
 
+def test_nobody_asks_the_proxy_before_the_tag_is_in_the_mirror(world: FlowWorld) -> None:
+    """Several proxies keep a miss, for half an hour at worst."""
+    run = world.take("v1.1.0").run_id
+    for _ in range(5):
+        world.clock.advance(2)
+        world.advance(run)
+    assert (world.run(run).error, world.mirror.refs) == ("tag_missing", {})
+    assert (world.proxy.calls, world.gitlab.pipelines) == ([], {})
+    world.source.tag("v1.1.0", world.commit)
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+    assert world.proxy.calls[0] == ("info", world.run(run).module, "v1.1.0")
+
+
 def test_submodules_and_lfs_are_named_on_the_run(world: FlowWorld) -> None:
     files = {
         "go.mod": b"module go.example/team/thing\n", ".gitmodules": b'[submodule "x"]\n',
