@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +92,32 @@ def test_push_options_where_the_mirror_takes_them(world: World, advertised: str)
     told = (world.repositories.path(MIRROR) / "options.txt").read_text().strip()
     assert told == ("options: 1 ci.skip" if advertised == "true" else "options: 0")
     assert len(asked) - before >= (1 if advertised == "true" else 2)  # right before each push
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (r"!\t%s:refs/heads/ci-sync\t[rejected] (stale info)\n", "mirror_moved"),
+        (r"!\t%s:refs/heads/ci-sync\t[remote rejected] (pre-receive hook declined)\n", "push_refused"),
+        ("", "push_not_visible"),
+        (r"*\t%s:refs/heads/other\t[new branch]\n", "push_not_visible"),
+    ],
+)
+def test_an_exit_status_of_nought_is_not_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch, told: str, code: str
+) -> None:
+    commit, _ = world.release("v1.0.0")
+    real, fake = shutil.which("git"), world.root / "bin" / "git"
+    fake.parent.mkdir()
+    words = told.replace("%s", commit)
+    fake.write_text(f"""#!/bin/sh\ncase " $* " in *" push "*) printf '{words}'; exit 0 ;; esac\nexec {real} "$@"\n""")
+    fake.chmod(0o755)
+    with world.door().source(world.file_url(SOURCE), nothing) as copy:
+        copy.fetch(["v1.0.0"], [])
+        monkeypatch.setenv("PATH", str(fake.parent), prepend=os.pathsep)
+        with pytest.raises(SyncError) as caught:
+            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [])
+    assert caught.value.code == code
 
 
 def test_an_overtaken_worker_does_not_push(world: World) -> None:
