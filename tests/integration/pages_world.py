@@ -1,0 +1,67 @@
+"""An application in the test's own process, and what pages and tables say."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+from werkzeug.test import TestResponse
+
+from app.adapters.database import reading
+from app.adapters.tables import deliveries, releases, runs
+from app.bootstrap import Container
+from app.domain.access import Role
+from tests.integration.web_world import (
+    BEARER,
+    BROWSER,
+)
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MIRROR = "go-mirrors/team/repo"
+SCHEMES = ("github", "gitea", "forgejo", "gitlab-token", "standard-webhooks", "artifactory")
+SOURCES = "".join(
+    f'[[sources]]\nname = "{each}"\nscheme = "{each}"\nallow = ["https://git.corp.example/**"]\n'
+    f'secrets = [{{ id = "new", env = "HOOK_SECRET" }}, {{ id = "old", env = "ADMIN_TOKEN" }}]\nprereleases = false\n'
+    for each in SCHEMES
+)
+
+
+def post(client: FlaskClient, path: str, token: str = "", **form: str) -> TestResponse:
+    bearer = {"Authorization": f"Bearer {token}"} if token else BEARER
+    return client.post(path, data=form, headers={**BROWSER, **bearer})
+
+
+def page(client: FlaskClient, path: str, token: str = "") -> str:
+    bearer = {"Authorization": f"Bearer {token}"} if token else BEARER
+    return client.get(path, headers={**BROWSER, **bearer}).text
+
+
+def words(answer: TestResponse) -> str:
+    """The page's text without markup."""
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.text)))
+
+
+def rows(container: Container) -> list[int]:
+    with reading(container.engine) as connection:
+        return [
+            connection.execute(select(func.count()).select_from(each)).scalar_one()
+            for each in (deliveries, runs, releases)
+        ]
+
+
+def audited(container: Container, action: str) -> list[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
+    return [
+        (each.actor, each.object, each.reason, dict(each.before), dict(each.after))
+        for each in container.audit.entries() if each.action == action
+    ]  # fmt: skip
+
+
+def token(container: Container, role: Role) -> str:
+    return container.access.create_token(f"a-{role}", role, 1, "test")[0]
+
+
+SAMPLE = {"module": "go.corp.example/team/repo", "version": "v1.2.3"}
