@@ -16,14 +16,11 @@ from app.config_models import (
     Access,
     ConfigError,
     Git,
-    Limits,
     Log,
     Outgoing,
     Problem,
     Proxy,
     Queue,
-    Reconcile,
-    Retries,
     RuleTable,
     Sandbox,
     Settings,
@@ -35,6 +32,7 @@ from app.config_models import (
 from app.config_notify import Notify
 from app.config_read import Reader, advice_for_unknown
 from app.config_table import Table
+from app.config_upkeep import Limits, Reconcile, Retries
 
 __all__ = ["ConfigError", "Problem", "Settings", "find_config", "load_settings"]
 

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from app.config_athens import Athens, ClientSetup, certificates
 from app.config_gitlab import Discovery, GitLab
-from app.config_models import Outgoing, Proxy, Retries, RuleTable, Source, Web
+from app.config_models import Outgoing, Proxy, RuleTable, Source, Web
 from app.config_read import Reader, secret_keys
+from app.config_upkeep import Retries
 from app.domain.urls import AllowPattern, is_local
 
 SHORTEST_SECRET = 16
