@@ -34,14 +34,14 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
         "Target URL: {url}",
         "HTTP method: POST; POST content type: application/json (a form is refused).",
         _KEY_STEP,
-        "Custom events: Release; Push too, where you tag without releases.",
+        "Custom events: Release; Push too, where you tag without releases (Test Delivery sends nothing without Push).",
     ),
     "forgejo": (
         "Open the repository's or organisation's Settings, Webhooks, Add webhook, Forgejo.",
         "Target URL: {url}",
         "HTTP method: POST; POST content type: application/json (a form is refused).",
         _KEY_STEP,
-        "Custom events: Release; Push too, where you tag without releases.",
+        "Custom events: Release; Push too, where you tag without releases (Test Delivery sends nothing without Push).",
     ),
     "gitlab-token": (
         "Open the project's or group's Settings, Webhooks, Add new webhook.",

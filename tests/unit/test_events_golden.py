@@ -1,11 +1,13 @@
 """Bodies as the platforms' own documentation shows them, one file each; a file's name says what comes of it.
 
 `released-*`: `outcome` holds the ReleaseEvent's fields that are not None. `ignored-<reason>[-*]`, `refused-<field>[-*]`.
+Where `captured` says so, headers and body are what a real platform sent.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,16 @@ def test_golden(file: Path) -> None:
     kind = next((kind for kind in ("ignored", "refused") if kind in expected), None)
     named = f"{kind}-{expected[kind]}" if kind else "released"
     assert file.stem == named or file.stem.startswith(f"{named}-")
+
+
+def test_what_was_captured_is_told_and_has_no_signature() -> None:
+    captured = {file: case for file in FILES if "captured" in (case := json.loads(file.read_text("utf-8")))}
+    assert len(captured) >= 16
+    for file, case in captured.items():
+        version = re.search(r"-(\d+\.\d+\.\d+)-", file.stem)
+        assert version is not None
+        assert version[1] in case["captured"]
+        assert not [name for name in case["headers"] if "signature" in name.lower() or name.lower() == "authorization"]
 
 
 def test_every_scheme_has_each_outcome() -> None:

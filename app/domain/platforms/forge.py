@@ -1,8 +1,9 @@
 """GitHub, Gitea and Forgejo: `release`, and tags as `push` and `create` events.
 
-Sources: GitHub "Webhook events and payloads"; Gitea modules/structs/hook.go and services/webhook/notifier.go, which Forgejo
-shares. Only a push's `head_commit` is surely a commit: `after` and Gitea's `sha` are the tag object for annotated tags,
-and a release's `target_commitish` is ignored by the platform when the tag exists already.
+Sources: GitHub "Webhook events and payloads"; Gitea modules/structs/hook.go, services/webhook/notifier.go and
+services/release/release.go, which Forgejo shares, and what a real Gitea 1.25.4 sent. Only a push's `head_commit` is surely
+a commit: `after` and Gitea's `sha` are the tag object for annotated tags, and a release's `target_commitish` is ignored by
+the platform when the tag exists already (Gitea then leaves it empty).
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ class Forge:
 
     `created`: a field that only `create` events have. The header is not signed, and the body of a `delete` event looks
     much the same: without this check, whoever has seen one could send it again as a release.
+    `published`: actions of a `release` event by which it may have come out. Gitea says `updated` also when a draft on a
+    tag that was there before is published, and when a prerelease becomes a release.
     """
 
     events: tuple[str, ...]
     created: str
+    published: tuple[str, ...]
 
 
-_GITHUB = Forge(("x-github-event",), "master_branch")
-_GITEA = Forge(("x-forgejo-event", "x-gitea-event", "x-github-event"), "sha")
+_GITHUB = Forge(("x-github-event",), "master_branch", ("published",))
+_GITEA = Forge(("x-forgejo-event", "x-gitea-event", "x-github-event"), "sha", ("published", "updated"))
 
 
 def parse_github(headers: Mapping[str, str], body: Fields, policy: Policy) -> Parsed:
@@ -57,14 +61,14 @@ def _parse(forge: Forge, headers: Mapping[str, str], body: Fields, policy: Polic
     return as_parsed(reader(forge, body, policy))
 
 
-def _release(_forge: Forge, body: Fields, policy: Policy) -> ReleaseEvent | Ignored:
+def _release(forge: Forge, body: Fields, policy: Policy) -> ReleaseEvent | Ignored:
     action = body.text("action", _WORD_LIMIT)
     if action in ("deleted", "unpublished"):
         return Ignored("deleted", f"the release was {action}; modsync never deletes a version")
     release = body.object("release")
     if release.flag("draft"):
         return Ignored("draft", "the release is a draft")
-    if action != "published":
+    if action not in forge.published:
         return Ignored("not_published", f"action {action!r} of a release is not its publication")
     if release.flag("prerelease") and not policy.prereleases:
         return Ignored("prerelease", "the release is marked as a prerelease, which this source's policy leaves out")
@@ -73,6 +77,8 @@ def _release(_forge: Forge, body: Fields, policy: Policy) -> ReleaseEvent | Igno
 
 def _push(_forge: Forge, body: Fields, _policy: Policy) -> ReleaseEvent | Ignored:
     ref = body.text("ref", REF_LIMIT)
+    if _changes_nothing(body):
+        return Ignored("ping", "the platform tried the webhook out (a push that changes nothing), and it works")
     if not ref.startswith("refs/tags/"):
         return Ignored("not_a_release", "a branch was pushed, not a tag")
     if not body.text("after", 64).strip("0"):
@@ -80,6 +86,12 @@ def _push(_forge: Forge, body: Fields, _policy: Policy) -> ReleaseEvent | Ignore
     head = body.maybe("head_commit")
     commit = head.commit("id") if head else None
     return tag_release(ref.removeprefix("refs/tags/"), body.name("ref"), _clone_url(body), commit)
+
+
+def _changes_nothing(body: Fields) -> bool:
+    """Gitea has no ping: its test delivery is a push of what was there before (its button's: of no commit at all)."""
+    before = body.values.get("before")
+    return before is not None and before == body.values.get("after")
 
 
 def _create(forge: Forge, body: Fields, _policy: Policy) -> ReleaseEvent | Ignored:
