@@ -6,16 +6,19 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select
 
 from app.adapters.tables import deliveries, runs
+from app.adapters.wake_store import SqlWakeStore
 from app.domain.errors import SyncError
+from app.domain.pipeline_event import PipelineEnded
 from app.domain.run import Stage, Status
 from app.services.stores import Receipt
-from tests.integration.stored import LEASE, ORDER, TARGET, A, B, Stored
+from tests.integration.stored import LEASE, ORDER, PUSHED, TARGET, A, B, Stored
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -166,3 +169,35 @@ def test_a_cancel_and_an_outcome_are_one_end(stored: Stored) -> None:
         assert ends in (({"ok": 1}, {"overtaken": 1}), ({"bad_request": 1}, {"ok": 1}))
         row, (attempt,) = stored.row(run_id), stored.attempts(run_id)
         assert (row["status"], row["error"]) == (attempt["outcome"], attempt["error"])
+
+
+def test_a_pipelines_event_and_the_end_of_a_look_leave_one_job(stored: Stored) -> None:
+    """In whichever order: the wait is over at once, and one job is given for it."""
+    wake = SqlWakeStore(stored.engine)
+    for number in range(10):
+        run_id = stored.release(version=f"v1.0.{number}").run_id
+        claim = stored.push(stored.claim(run_id))
+        event = PipelineEnded(run_id, PUSHED["project"]["id"], 1, "success")
+        wait = partial(stored.record, claim, Status.PIPELINE, facts=PUSHED, due_at=stored.now + timedelta(seconds=600))
+        woken, handed = at_once(partial(wake.wake, event, stored.now), wait)
+        row = stored.row(run_id)
+        assert [each for each in (woken and woken[0], handed) if each] == [row["job"]]
+        assert (row["due_at"] <= stored.now, row["lease_owner"]) == (True, None)
+
+
+def test_without_an_event_a_look_ends_in_a_wait(stored: Stored) -> None:
+    run_id = stored.release().run_id
+    claim = stored.push(stored.claim(run_id))
+    due_at = stored.now + timedelta(seconds=600)
+    assert stored.record(claim, Status.PIPELINE, facts=PUSHED, due_at=due_at) is None
+    assert (stored.row(run_id)["due_at"], stored.row(run_id)["job_at"]) == (due_at, None)
+
+
+def test_an_event_does_not_shorten_the_wait_after_an_error(stored: Stored) -> None:
+    run_id = stored.release().run_id
+    claim = stored.push(stored.claim(run_id))
+    event = PipelineEnded(run_id, PUSHED["project"]["id"], 1, "success")
+    assert SqlWakeStore(stored.engine).wake(event, stored.now) is None
+    due_at = stored.now + timedelta(seconds=600)
+    assert stored.record(claim, Status.PIPELINE, error="rate_limited", facts=PUSHED, due_at=due_at) is None
+    assert stored.row(run_id)["due_at"] == due_at
