@@ -4,6 +4,7 @@ What no machine of ours could run yet is not collected at all but by name: `make
 """
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -15,11 +16,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 REQUIRE_ALL = os.environ.get("MODSYNC_REQUIRE_ALL", "") not in ("", "0")
 
 
+# Debian packages of these names, but for ssh-keygen (openssh-client) and gpg (gnupg).
+PROGRAMS = ("curl", "gpg", "openssl", "ssh-keygen")
+
+
+def _missing(error: BaseException) -> str | None:
+    """The program that a test wanted to start and this machine does not have."""
+    name = error.filename if isinstance(error, FileNotFoundError) else None
+    return name if name in PROGRAMS and shutil.which(name) is None else None
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):  # type: ignore[no-untyped-def]
-    """Turn a skip into a failure that names its reason."""
+    """Skip what lacks a program of the machine's; where nothing may be skipped, make that a failure with the reason."""
     outcome = yield
     report = outcome.get_result()
+    if call.excinfo is not None and (missing := _missing(call.excinfo.value)):
+        path, line, _ = item.location
+        report.outcome, report.longrepr = "skipped", (path, line, f"Skipped: {missing} is not installed")
     if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and nothing may be: {report.longrepr}"

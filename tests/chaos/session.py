@@ -36,7 +36,14 @@ workflow:
 precache:
   script:
     - base="$MODSYNC_PROXY_URL/$MODSYNC_MODULE_ESCAPED/@v/$MODSYNC_VERSION_ESCAPED"
-    - curl -fsS --retry 2 --retry-all-errors -o /dev/null "$base.info" -o /dev/null "$base.mod" -o /dev/null "$base.zip"
+    - |
+      if command -v curl > /dev/null; then
+        curl -fsS --retry 2 --retry-all-errors -o /dev/null "$base.info" -o /dev/null "$base.mod" -o /dev/null "$base.zip"
+      else
+        for kind in info mod zip; do
+          python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1]).read()' "$base.$kind"
+        done
+      fi
 """
 # Two processes for each lane, and comparing by schedule within the session.
 _MORE = """
