@@ -38,7 +38,11 @@ class SqlFlowStore:
         same = runs.c.mirror == claim.run.target.mirror
         waiting = same & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None) & (runs.c.lane == claim.run.lane)
         with writing(self._engine) as connection:
-            query = select(runs.c.id).where(waiting, _free(now), runs.c.id != claim.run.id).order_by(runs.c.created_at)
+            query = (
+                select(runs.c.id)
+                .where(waiting, _free(now), runs.c.id != claim.run.id)
+                .order_by(runs.c.created_at, runs.c.id)
+            )
             ids = connection.execute(query.limit(limit)).scalars().all()
             taken = [_claim(connection, runs.c.id == run_id, claim.owner, now, lease_seconds) for run_id in ids]
         return [each for each in taken if each]

@@ -33,7 +33,7 @@ class SqlSweepStore:
         columns = (runs.c.id, runs.c.job, runs.c.job_at, runs.c.lane, runs.c.lease_until)
         query = select(*columns).where(runs.c.active, runs.c.due_at <= now, idle, jobless)
         # Round and round: with more waiting jobs than one look can ask for, each run has its turn.
-        ordered = query.order_by(runs.c.job_at.nulls_first(), runs.c.due_at).limit(limit)
+        ordered = query.order_by(runs.c.job_at.nulls_first(), runs.c.due_at, runs.c.id).limit(limit)
         with reading(self._engine) as connection:
             # Each lane by itself: a long backfill must not hide a live run that lost its job.
             rows = [row for lane in Lane for row in connection.execute(ordered.where(runs.c.lane == lane)).all()]
