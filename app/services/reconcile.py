@@ -46,11 +46,18 @@ class Reconcile:
 
     def repository_of(self, module: str) -> Repository:
         """Where a module's releases come from and go to, by the rules of today. Errors: no_rule, clone_url_refused."""
-        sources = self._planner.sources_of(ModulePath.parse(module).text)
-        if not sources:
-            raise SyncError("no_rule", f"no rule matches {module}")
-        target = self._planner.target(sources[0], module, None, None)
-        return self._store.find(target.mirror) or Repository(target.mirror, sources[0], target.clone_url)
+        source, target = self._origin(module)
+        return self._store.find(target.mirror) or Repository(target.mirror, source, target.clone_url)
+
+    def _origin(self, module: str) -> tuple[str, Target]:
+        """The first source whose allow-list permits what a rule clones: a rule need not name its source."""
+        refusals = [SyncError("no_rule", f"no rule matches {module}")]
+        for source in self._planner.sources_of(ModulePath.parse(module).text):
+            try:
+                return source, self._planner.target(source, module, None, None)
+            except SyncError as error:
+                refusals.append(error)
+        raise refusals[:2][-1]  # the first source's, where there is one
 
     def by_mirror(self, mirror: str, order: Order) -> Report:
         """Reconcile a known repository. Error: not_found."""

@@ -1,6 +1,6 @@
 """A FlowWorld whose repository is reconciled, by rules that place it where its runs go."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.adapters.intake_store import SqlIntakeStore
@@ -31,9 +31,13 @@ RULES = (
 class ReconcileWorld(FlowWorld):
     """`reconcile()` compares the repository, and unless it is a dry run brings what is missing."""
 
-    def __init__(self, directory: Path, url: str = "", rules: Sequence[Rule] = RULES) -> None:
+    def __init__(
+        self, directory: Path, url: str = "", rules: Sequence[Rule] = RULES, *, before: Mapping[str, str] | None = None
+    ) -> None:
+        """`before`: sources that the configuration has before the platform, with what each may clone."""
         super().__init__(directory, url)
-        sources = {"platform": SourceOptions("platform", "article", (), allow=("https://git.example/**",))}
+        allowed = {**(before or {}), "platform": "https://git.example/**"}
+        sources = {name: SourceOptions(name, "article", (), allow=(allow,)) for name, allow in allowed.items()}
         self.planner = Planner(sources, rules, self.new_id)
         self.registries: dict[str, GoProxy] = {}
         self.repositories = SqlRepositoryStore(self.engine)

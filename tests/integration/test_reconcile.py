@@ -180,6 +180,22 @@ def test_a_source_that_does_not_answer_is_recorded_and_stays_due(world: Reconcil
     assert world.repositories.mirrors(world.clock.now()) == []
 
 
+def test_the_source_is_the_first_that_may_clone_what_the_rule_says(tmp_path: Path) -> None:
+    world = ReconcileWorld(tmp_path, before={"elsewhere": "https://other.example/**"})
+    assert world.service().repository_of(MODULE).source == "platform"
+    (run,) = world.reconcile().runs
+    assert (world.run(run).source, world.run(run).status) == ("platform", Status.DONE)
+
+
+def test_a_module_that_no_source_may_clone_is_refused_by_its_code(tmp_path: Path) -> None:
+    rules = [Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone="https://third.example/{team}/{repo}.git")]
+    world = ReconcileWorld(tmp_path, rules=rules, before={"elsewhere": "https://other.example/**"})
+    for module, code in ((MODULE, "clone_url_refused"), ("foreign.example/a/b", "no_rule")):
+        with pytest.raises(SyncError) as refused:
+            world.service().repository_of(module)
+        assert refused.value.code == code
+
+
 def test_made_tags_need_not_be_at_the_source(tmp_path: Path) -> None:
     rules = [Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=SOURCE, tags="make")]
     world = ReconcileWorld(tmp_path, rules=rules)
