@@ -1,5 +1,6 @@
 """`modsync doctor explain` on what a real `go` prints, for causes that lie in modules and repositories."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -124,6 +125,7 @@ def test_git_that_wants_a_password(world: World) -> None:
     assert machine.explained(output) == ["git-credentials"]
 
 
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed (Debian: openssh-client)")
 def test_git_that_is_not_let_in(world: World) -> None:
     with Listener(hanging) as gone:
         port = gone.port
