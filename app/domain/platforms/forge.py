@@ -25,7 +25,7 @@ class Forge:
     `created`: a field that only `create` events have. The header is not signed, and the body of a `delete` event looks
     much the same: without this check, whoever has seen one could send it again as a release.
     `published`: actions of a `release` event by which it may have come out. Gitea says `updated` also when a draft on a
-    tag that was there before is published, and when a prerelease becomes a release.
+    tag that was there before is published, and when a prerelease becomes a release; for that GitHub says `released`.
     """
 
     events: tuple[str, ...]
@@ -33,7 +33,7 @@ class Forge:
     published: tuple[str, ...]
 
 
-_GITHUB = Forge(("x-github-event",), "master_branch", ("published",))
+_GITHUB = Forge(("x-github-event",), "master_branch", ("published", "released"))
 _GITEA = Forge(("x-forgejo-event", "x-gitea-event", "x-github-event"), "sha", ("published", "updated"))
 
 
