@@ -1,19 +1,24 @@
-"""`modsync gitlab check`, `modsync mirrors check`: is GitLab as modsync needs it?"""
+"""`modsync gitlab check`, `modsync mirrors`: is GitLab as modsync needs it?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from app.adapters.read_store import SqlReadStore
 from app.bootstrap import Container
-from app.cli_open import actor, json_option, open_container
-from app.cli_output import NO, print_json, printable
+from app.cli_board import after_option, limit_option, print_mirrors
+from app.cli_layout import watched
+from app.cli_open import json_option, open_container, open_operator
+from app.cli_output import NO, console, print_json, printable
 from app.domain.errors import SyncError
-from app.mirror_care import mirror_care
 from app.services.drift import MirrorCheck
 from app.services.gitlab_login import LoginState
+from app.services.operator import Operator
+from app.services.run_filter import LONGEST_PAGE
+from app.services.views import ErrorView
+
+_OF_ONE = frozenset({"not_found", "busy"})
 
 
 @click.group("gitlab", short_help="Check modsync's login at GitLab.")
@@ -72,9 +77,30 @@ def _tell(problems: Iterable[str]) -> None:
         click.echo(f"problem: {printable(problem)}", err=True)
 
 
-@click.group("mirrors", short_help="Check that the mirror projects are as modsync set them up.")
+@click.group("mirrors", short_help="List the mirrors, and check that they are as modsync set them up.")
 def mirrors() -> None:
-    """Check that the mirror projects are as modsync set them up."""
+    """List the mirror projects, and check that they are as modsync set them up."""
+
+
+@mirrors.command(
+    "list",
+    short_help="List mirrors by path.",
+    epilog="""\b
+Examples:
+  modsync mirrors list
+  modsync mirrors list platform/ --json""",
+)
+@click.argument("text", default="")
+@after_option
+@limit_option
+@json_option
+def list_mirrors(text: str, after: str | None, limit: int, as_json: bool) -> None:
+    """List mirrors whose path contains TEXT: their newest run, where `ci-sync` was left, and who works there now."""
+    page = open_operator().mirrors(text, after, limit)
+    if as_json:
+        print_json(page)
+    else:
+        print_mirrors(console(), page)
 
 
 @mirrors.command(
@@ -83,26 +109,50 @@ def mirrors() -> None:
     epilog="""\b
 Examples:
   modsync mirrors check
-  modsync mirrors check go-mirrors/platform/log --fix""",
+  modsync mirrors check go-mirrors/platform/log --fix --reason "somebody was too quick\"""",
 )
 @click.argument("paths", metavar="[MIRROR]...", nargs=-1)
 @click.option("--fix", is_flag=True, help="Set up anew what drifted.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log; with --fix.")
 @json_option
-def check_mirrors(paths: tuple[str, ...], *, fix: bool, as_json: bool) -> None:
+def check_mirrors(paths: tuple[str, ...], *, fix: bool, reason: str, as_json: bool) -> None:
     """Compare the GitLab projects of all mirrors, or of these, with how modsync sets them up.
 
     Status 1 when something is not as it shall be (and was not mended).
     """
-    container = open_container()
-    known = paths or SqlReadStore(container.engine).mirror_paths()
-    care = mirror_care(container)
-    checks = [care.mend(path, actor(), "") if fix else care.check(path) for path in known]
+    if reason and not fix:
+        raise click.UsageError("--reason is for --fix")
+    operator = open_operator()
+    known = paths or tuple(_known(operator))
+    looked = (_looked_at(operator, path, reason if fix else None) for path in known)
+    checks = list(watched(looked, len(known), "mirrors", quiet=as_json))
     if as_json:
         print_json([each.as_json() for each in checks])
     else:
         _print_checks(checks)
     if not all(each.good for each in checks):
         raise click.exceptions.Exit(NO)
+
+
+def _known(operator: Operator) -> Iterator[str]:
+    """The mirrors whose project was made or found before, by path."""
+    after: str | None = None
+    while True:
+        page = operator.mirrors("", after, LONGEST_PAGE)
+        yield from (each.path for each in page.items if each.project_id is not None)
+        after = page.next
+        if after is None:
+            return
+
+
+def _looked_at(operator: Operator, path: str, reason: str | None) -> MirrorCheck:
+    """One mirror; what concerns it alone stops none of the others."""
+    try:
+        return operator.check_mirror(path) if reason is None else operator.mend_mirror(path, reason)
+    except SyncError as error:
+        if error.code not in _OF_ONE:
+            raise
+        return MirrorCheck(path, error=ErrorView(error.code, error.message, str(error.kind.retry), error.advice))
 
 
 def _print_checks(checks: Sequence[MirrorCheck]) -> None:

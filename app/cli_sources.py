@@ -9,8 +9,9 @@ import click
 from app.cli_guide import guide_text
 from app.cli_layout import print_table
 from app.cli_open import json_option, open_operator, open_settings
-from app.cli_output import console, local, print_json
+from app.cli_output import NO, console, local, print_json, printable
 from app.services.operator import SecretRow
+from app.services.rehearsal import Rehearsal, Sample
 
 
 @click.group(
@@ -20,7 +21,8 @@ from app.services.operator import SecretRow
     epilog="""\b
 Examples:
   modsync sources
-  modsync sources guide platform""",
+  modsync sources guide platform
+  modsync sources test platform""",
 )
 @json_option
 @click.pass_context
@@ -53,6 +55,42 @@ def guide(name: str) -> None:
         names = ", ".join(each.name for each in settings.sources)
         raise click.UsageError(f"the configuration has no source {name!r}; it has {names}")
     click.echo(guide_text(source, settings.web.base_url, settings.origins))
+
+
+@sources.command(
+    "test",
+    short_help="Take a made-up signed delivery through intake.",
+    epilog="""\b
+Examples:
+  modsync sources test platform
+  modsync sources test platform --module go.corp.example/platform/log --version v1.4.0""",
+)
+@click.argument("name", metavar="NAME")
+@click.option("--module", default="", help="The module of the release; else one that the source's first rule names.")
+@click.option("--version", default="", help="Its version; else v0.0.1.")
+@click.option("--commit", default="", help="Its commit; else nobody's.")
+@click.option("--repo-url", default="", help="Its repository, where the payload tells one.")
+@json_option
+def test(name: str, module: str, version: str, commit: str, repo_url: str, *, as_json: bool) -> None:
+    """Make up a release, sign it as the platform of NAME does, with each secret, and say what would become of it.
+
+    No delivery and no run is recorded; the audit log says who tested. Status 1 when a step is not good.
+    """
+    found = open_operator().test_source(name, Sample(module, version, commit, repo_url))
+    if as_json:
+        print_json(found)
+    else:
+        _print_test(found)
+    if not all(step.good for step in found.steps):
+        raise click.exceptions.Exit(NO)
+
+
+def _print_test(found: Rehearsal) -> None:
+    click.echo(f"{found.verdict}{f' (run {found.run})' if found.run else ''}")
+    for step in found.steps:
+        click.echo(f"  {'good' if step.good else 'BAD '}  {printable(step.what)}: {printable(step.text)}")
+    if found.error:
+        click.echo(f"  {found.error.advice}")
 
 
 commands: tuple[click.Command, ...] = (sources,)

@@ -15,10 +15,12 @@ from app.domain.audit import Entry
 from app.domain.errors import SyncError
 from app.domain.pause import PauseKind
 from app.domain.run import Stage
+from app.mirror_care import mirror_care
 from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
 from app.services.bulk import Done, replay_all
 from app.services.deliveries import DeliveryFilter
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
+from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
 from app.services.intake import Answer
 from app.services.moves import MoveOrder
@@ -35,9 +37,11 @@ from app.services.operator import (
     SecretRow,
 )
 from app.services.pausing import Pausing
+from app.services.rehearsal import Rehearsal, Sample
 from app.services.run_filter import RunFilter, check_limit, parse_time
 from app.services.stores import Receipt, ReplayOrder
 from app.services.views import ErrorView, Page, RunDetail, RunSummary
+from app.source_tests import completed, tested
 
 
 class LocalAsking:
@@ -156,6 +160,18 @@ class LocalOperator(LocalAsking):
     def resume(self, kind: PauseKind, value: str) -> int:
         """See Doing."""
         return self._pausing().resume(kind, value, self._actor)
+
+    def check_mirror(self, path: str) -> MirrorCheck:
+        """See Doing."""
+        return mirror_care(self._parts).check(path)
+
+    def mend_mirror(self, path: str, reason: str) -> MirrorCheck:
+        """See Doing."""
+        return mirror_care(self._parts).mend(path, self._actor, reason)
+
+    def test_source(self, source: str, sample: Sample) -> Rehearsal:
+        """See Doing."""
+        return tested(self._parts, self._actor, source, completed(self._parts, source, sample))
 
     def _pausing(self) -> Pausing:
         return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from app.domain.pause import PauseKind
 from app.domain.run import Stage
 from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
 from app.services.delivery_views import DeliveryDetail, DeliverySummary
+from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
 from app.services.operator import (
     Begun,
@@ -28,6 +30,7 @@ from app.services.operator import (
     ReplayPlan,
     SecretRow,
 )
+from app.services.rehearsal import Rehearsal, Sample
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import Page, RunDetail, RunSummary
 
@@ -148,6 +151,18 @@ class HttpOperator(HttpAsking):
     def resume(self, kind: PauseKind, value: str) -> int:
         """See Doing."""
         return _read(int, self._post(dict, "/api/pauses/end", {"kind": kind.value, "value": value}).get("runs"))
+
+    def check_mirror(self, path: str) -> MirrorCheck:
+        """See Doing."""
+        return self._post(MirrorCheck, "/api/mirrors/check", {"mirror": path})
+
+    def mend_mirror(self, path: str, reason: str) -> MirrorCheck:
+        """See Doing."""
+        return self._post(MirrorCheck, "/api/mirrors/mend", {"mirror": path, "reason": reason})
+
+    def test_source(self, source: str, sample: Sample) -> Rehearsal:
+        """See Doing."""
+        return self._post(Rehearsal, f"/api/sources/{_part(source)}/test", asdict(sample))
 
     def _post(self, kind: type[Value], path: str, body: Mapping[str, Any] | None = None) -> Value:
         given = {name: value for name, value in (body or {}).items() if value is not None}

@@ -65,12 +65,6 @@ class SqlReadStore:
             held = _rows(connection, select(releases).where(*of_releases).order_by(releases.c.version).limit(limit))
         return known(found, held)
 
-    def mirror_paths(self) -> tuple[str, ...]:
-        """The mirrors whose project was made or found before, by path."""
-        query = select(mirrors.c.path).where(mirrors.c.project_id.is_not(None)).order_by(mirrors.c.path)
-        with reading(self._engine) as connection:
-            return tuple(connection.execute(query).scalars())
-
     def mirrors(self, paths: Collection[str]) -> tuple[MirrorView, ...]:
         """See ReadStore."""
         query = select(mirrors).where(mirrors.c.path.in_(list(paths))).order_by(mirrors.c.path)

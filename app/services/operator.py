@@ -17,7 +17,9 @@ from app.domain.pause import PauseKind
 from app.domain.run import Stage, Status
 from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
+from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
+from app.services.rehearsal import Rehearsal, Sample
 from app.services.views import ErrorView, Page, RunDetail, RunSummary, View
 
 Filters = Mapping[str, str | None]
@@ -213,6 +215,18 @@ class Doing(Protocol):
 
     def resume(self, kind: PauseKind, value: str) -> int:
         """End a pause; how many runs go on. Errors: bad_request, not_found."""
+        ...
+
+    def check_mirror(self, path: str) -> MirrorCheck:
+        """Ask GitLab about a mirror; what kept us from it stands in the result. Errors over the API: not_found, busy."""
+        ...
+
+    def mend_mirror(self, path: str, reason: str) -> MirrorCheck:
+        """Set up anew what was changed. Errors as check_mirror's, and bad_request over the API."""
+        ...
+
+    def test_source(self, source: str, sample: Sample) -> Rehearsal:
+        """A test delivery; what is "" in the sample, the source's rules say. Errors: see Rehearsals.rehearse."""
         ...
 
 

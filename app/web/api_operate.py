@@ -11,13 +11,16 @@ from flask import Blueprint
 from app.domain.ids import run_of
 from app.domain.pause import PauseKind
 from app.services.bulk import BATCH
+from app.services.rehearsal import Sample
 from app.web.api import arguments, body_of, operator, page_limit, text_of
 from app.web.context import principal
+from app.web.mirror_turns import looked_at
 from app.web.orders import reason_of, wrong
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("api_operate", __name__, url_prefix="/api")
 _USUAL_SINCE = "24h"
+_LONGEST = 500
 
 
 @blueprint.get("/now")
@@ -37,6 +40,20 @@ def modules() -> dict[str, Any]:
 def mirrors() -> dict[str, Any]:
     """Mirrors by path: `{"items", "next"}`; `after` takes `next`."""
     return operator().mirrors(*_named()).as_json()
+
+
+@blueprint.post("/mirrors/check")
+def check_mirror() -> dict[str, Any]:
+    """Ask GitLab whether `mirror` is as modsync set it up; see services.drift.MirrorCheck. Errors: not_found, busy."""
+    return looked_at(text_of(body_of("mirror"), "mirror"), lambda care, path: care.check(path)).as_json()
+
+
+@blueprint.post("/mirrors/mend")
+def mend_mirror() -> dict[str, Any]:
+    """Set up anew what was changed at `mirror`; the audit log keeps it. Errors: not_found, busy, bad_request."""
+    body, who = body_of("mirror", "reason"), principal().actor
+    path, reason = text_of(body, "mirror"), reason_of(body.get("reason"))
+    return looked_at(path, lambda care, name: care.mend(name, who, reason)).as_json()
 
 
 def _named() -> tuple[str, str | None, int]:
@@ -86,6 +103,26 @@ def sources() -> dict[str, Any]:
     """`{"sources": [...]}`: a row for each secret of each source, never a secret's value."""
     arguments(())
     return {"sources": [each.as_json() for each in operator().sources()]}
+
+
+@blueprint.post("/sources/<source>/test")
+def test_source(source: str) -> dict[str, Any]:
+    """A signed test delivery through intake, of which nothing is recorded but an audit entry; see services.rehearsal.
+
+    Errors: not_found, bad_request (with the field).
+    """
+    body = body_of("module", "version", "commit", "repo_url")
+    sample = Sample(*(_short(body, name) for name in ("module", "version", "commit", "repo_url")))
+    result = operator().test_source(source, sample)
+    log.info("source_tested", extra={"source": source, "verdict": result.verdict, "actor": principal().actor})
+    return result.as_json()
+
+
+def _short(body: dict[str, Any], name: str) -> str:
+    text = text_of(body, name, "")
+    if len(text) > _LONGEST or not text.isprintable():
+        raise wrong(name, f"must be a text of at most {_LONGEST} characters")
+    return text
 
 
 @blueprint.get("/pauses")

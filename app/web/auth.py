@@ -42,6 +42,8 @@ ADMIN = frozenset(
     {
         "api.accept_move",
         "api_operate.audit",
+        "api_operate.mend_mirror",
+        "api_operate.test_source",
         "pages.audit",
         "pages.audit_export",
         "pages.accept_move",

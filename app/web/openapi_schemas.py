@@ -41,6 +41,7 @@ _STAGE: Schema = {"type": "string", "enum": [each.value for each in Stage]}
 _VERDICT: Schema = {"type": "string", "enum": list(VERDICTS)}
 _KIND: Schema = {"type": "string", "enum": [each.value for each in PauseKind]}
 _REASON: Schema = nullable({"type": "string", "maxLength": 500})
+_SHORT: Schema = {"type": "string", "maxLength": 500}
 _RUN_ID: Schema = {"type": "string", "pattern": "^r[0-9a-hjkmnp-tv-z]{19}$"}
 _LINKS = record(self=TEXT, replay=TEXT)
 
@@ -73,6 +74,11 @@ SCHEMAS: dict[str, Schema] = {
                   failed=listed(ref("Seen")), seen=listed(ANY)),
     "Seen": record(**{name: schema for name, schema in _RUN_SUMMARY.items() if name != "links"}),
     "NamedPage": record(items=listed(ANY), next=nullable(TEXT)),
+    "MirrorName": record(mirror=TEXT),
+    "MendMirror": record("mirror", mirror=TEXT, reason=_REASON),
+    "MirrorCheck": record(mirror=TEXT, drift=listed(ref("Drift")), mended=listed(ref("Drift")),
+                          error=nullable(ref("RunError"))),
+    "Drift": record(what=TEXT, found=TEXT, wanted=TEXT, mendable={"type": "boolean"}),
     "Failures": record(failures=listed(record(code=TEXT, runs=NUMBER))),
     "ReplayPlan": record(code=TEXT, since=TIME, runs=listed(ref("Seen")), more={"type": "boolean"}),
     "ReplayRuns": record("runs", runs={"type": "array", "items": _RUN_ID, "minItems": 1, "maxItems": BATCH},
@@ -81,6 +87,9 @@ SCHEMAS: dict[str, Schema] = {
     "Sources": record(sources=listed(record(
         scheme=TEXT, url=TEXT, source=TEXT, secret=TEXT, count=NUMBER, last_used_at=nullable(TIME),
         skew_seconds=nullable({"type": "number"})))),
+    "Sample": record(module=_SHORT, version=_SHORT, commit=_SHORT, repo_url=_SHORT),
+    "Rehearsal": record(verdict=TEXT, steps=listed(record(what=TEXT, good={"type": "boolean"}, text=TEXT)), body=TEXT,
+                        headers=listed(TEXT), error=nullable(ref("RunError")), run=TEXT),
     "Pauses": record(pauses=listed(record(kind=_KIND, value=TEXT, actor=TEXT, reason=TEXT, created_at=TIME)), runs=NUMBER),
     "Pause": record("kind", kind=_KIND, value=TEXT, reason=_REASON),
     "PauseName": record("kind", kind=_KIND, value=TEXT),
@@ -103,6 +112,7 @@ SCHEMAS: dict[str, Schema] = {
     "Alive": record(status={"type": "string", "const": "ok"}),
     "Ready": record(status={"type": "string", "enum": ["ready", "degraded", "not_ready"]}, checks=ANY),
 }  # fmt: skip
-SCHEMAS["Replay"] |= {"required": [], "additionalProperties": False}
-for name in ("Move", "ReplayRuns", "Pause", "PauseName"):
+for name in ("Replay", "Sample"):
+    SCHEMAS[name] |= {"required": [], "additionalProperties": False}
+for name in ("Move", "ReplayRuns", "Pause", "PauseName", "MirrorName", "MendMirror"):
     SCHEMAS[name]["additionalProperties"] = False

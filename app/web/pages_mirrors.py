@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from flask import render_template, request
 
 from app.adapters.reconciled_reads import SqlReconciledReads
-from app.domain.errors import SyncError
-from app.mirror_care import hurried_mirror_care
 from app.services.drift import MirrorCare, MirrorCheck
 from app.services.run_filter import RunFilter
 from app.web.context import container, principal, queries
+from app.web.mirror_turns import looked_at
 from app.web.orders import LONGEST_REASON, reason_of
 from app.web.page import PAGE, blueprint, board, given, missing
 
-log = logging.getLogger(__name__)
 _RUNS = 10
-# GitLab may be slow: it must not take all of a process's threads.
-_TURNS = threading.BoundedSemaphore(2)
 
 
 @blueprint.get("/mirrors")
@@ -82,16 +75,7 @@ def key(text: str) -> str:
 
 def _checked(act: Callable[[MirrorCare, str], MirrorCheck]) -> str:
     path = request.form.get("mirror", "")
-    row = board().mirror(path)
-    if row is None:
-        raise missing("mirror", path)
-    with _turn():
-        check = act(hurried_mirror_care(container()), path)
-    code = check.error.code if check.error else ""
-    log.info(
-        "mirror_checked", extra={"mirror": path, "drift": len(check.drift), "mended": len(check.mended), "code": code}
-    )
-    return render_template("drift.html", **_values(path, check))
+    return render_template("drift.html", **_values(path, looked_at(path, act)))
 
 
 def _values(path: str, check: MirrorCheck) -> dict[str, Any]:
@@ -99,13 +83,3 @@ def _values(path: str, check: MirrorCheck) -> dict[str, Any]:
         "name": path, "check": check, "checked_at": container().clock.now(), "longest_reason": LONGEST_REASON,
         "small": bool(request.form.get("small")),
     }  # fmt: skip
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    if not _TURNS.acquire(blocking=False):
-        raise SyncError("busy", "others ask GitLab about mirrors just now", retry_after=3)
-    try:
-        yield
-    finally:
-        _TURNS.release()

@@ -7,15 +7,14 @@ import logging
 from flask import render_template, request
 
 from app.adapters.delivery_store import SqlDeliveryStore
-from app.adapters.read_store import SqlReadStore
-from app.services.rehearsal import Rehearsals, Sample
-from app.web.context import api_url, container, principal, routing
+from app.services.rehearsal import Sample
+from app.source_tests import rehearsals, tested
+from app.web.context import api_url, container, principal
 from app.web.orders import wrong
 from app.web.page import blueprint
 
 log = logging.getLogger(__name__)
 _LONGEST = 500
-_KNOWN = 20
 
 
 @blueprint.get("/sources")
@@ -27,7 +26,7 @@ def sources() -> str:
             each,
             api_url(f"/webhooks/{each.name}"),
             [(key.id, uses.pop((each.name, key.id), None)) for key in each.secrets],
-            _rehearsals().sample(each.name),
+            rehearsals(container()).sample(each.name),
         )
         for each in container().settings.sources
     ]
@@ -40,25 +39,9 @@ def sources() -> str:
 def test_source(source: str) -> str:
     """A signed test delivery through intake, which records nothing of it. Errors: not_found, bad_request (with the field)."""
     sample = Sample(*(_field(name) for name in ("module", "version", "commit", "repo_url")))
-    result = _rehearsals().rehearse(source, sample)
-    container().audit.append(
-        principal().actor, "source.test", f"source:{source}", container().clock.now(),
-        after={"verdict": result.verdict, "release": f"{sample.module}@{sample.version}"},
-    )  # fmt: skip
+    result = tested(container(), principal().actor, source, sample)
     log.info("source_tested", extra={"source": source, "verdict": result.verdict, "actor": principal().actor})
     return render_template("source_test.html", name=source, sample=sample, result=result)
-
-
-def _rehearsals() -> Rehearsals:
-    parts = container()
-    store = SqlReadStore(parts.engine, parts.clock)
-    return Rehearsals(
-        parts.sources,
-        routing(),
-        parts.intake,
-        lambda module, version: store.known(module, version, _KNOWN),
-        parts.clock,
-    )
 
 
 def _field(name: str) -> str:

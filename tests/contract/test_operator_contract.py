@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,14 @@ from app.domain.pause import PauseKind
 from app.domain.run import Stage, Status
 from app.operator_local import LocalOperator
 from app.services.operator import Operator
+from app.services.rehearsal import Sample
 from tests.integration.databases import migrated_sqlite
+from tests.integration.gitlab_helpers import connect
+from tests.integration.pages_world import MIRROR
 from tests.integration.stored import MODULE, B, Stored
+from tests.integration.test_pages_mirrors import place
 from tests.integration.web_world import release, signed, write_settings
+from tests.sandbox.gitlab import GitLab
 
 __all__ = ["migrated_sqlite"]
 UNKNOWN = "r" + "0" * 19
@@ -48,6 +54,16 @@ def local(container: Container) -> Operator:
 
 @pytest.fixture
 def remote(container: Container) -> Iterator[Operator]:
+    with opened(container, "remote") as operator:
+        yield operator
+
+
+@contextmanager
+def opened(container: Container, mode: str) -> Iterator[Operator]:
+    """One of both, for as long as the block lasts."""
+    if mode == "local":
+        yield LocalOperator(container, "cli:alice")
+        return
     secret, _ = container.access.create_token("alice", Role.ADMIN, 1, "cli:test")
     server = make_server("127.0.0.1", 0, create_app(container), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -191,6 +207,46 @@ def test_a_pause(operator: Operator) -> None:
     assert pause.actor.endswith(":alice")
     assert operator.resume(PauseKind.MODULE, "go.corp.example/*") == 0
     assert operator.pauses().pauses == ()
+
+
+def test_a_source_is_tested_and_nothing_recorded(operator: Operator, container: Container, stored: Stored) -> None:
+    found = operator.test_source("platform", Sample("", ""))
+    assert (found.verdict, found.error, all(step.good for step in found.steps)) == ("accepted", None, True)
+    assert found.steps[0].what == "secret one"
+    assert _code(lambda: operator.test_source("platform", Sample("elsewhere.example/x", "v1.0.0"))) == "bad_request"
+    told = [each for each in container.audit.entries() if each.action == "source.test"]
+    assert [(each.object, each.actor.endswith(":alice")) for each in told] == [("source:platform", True)]
+    assert told[0].after["verdict"] == "accepted"
+    assert operator.runs({}, None, 5).items == ()
+    assert _code(lambda: operator.test_source("nobody", Sample("", ""))) == "not_found"
+
+
+@pytest.fixture
+def gitlab(tmp_path: Path) -> Iterator[GitLab]:
+    with GitLab(tmp_path / "gitlab") as server:
+        server.create_group("go-mirrors")
+        connect(server).ensure_project(MIRROR)
+        yield server
+
+
+@pytest.fixture
+def with_gitlab(tmp_path: Path, gitlab: GitLab) -> Container:
+    return place(tmp_path, gitlab.url, gitlab.create_token())
+
+
+@pytest.mark.parametrize("mode", ["local", "remote"])
+def test_a_mirror_is_checked_and_mended(with_gitlab: Container, gitlab: GitLab, mode: str) -> None:
+    with opened(with_gitlab, mode) as operator:
+        assert operator.check_mirror(MIRROR).good
+        gitlab.project(MIRROR).protected_tags.pop("*/v*")
+        what = "protected tags */v*"
+        assert [each.what for each in operator.check_mirror(MIRROR).drift] == [what]
+        done = operator.mend_mirror(MIRROR, "somebody was too quick")
+        assert (done.good, [each.what for each in done.mended]) == (True, [what])
+    assert "*/v*" in gitlab.project(MIRROR).protected_tags
+    (kept,) = (each for each in with_gitlab.audit.entries() if each.action == "mirror.mend")
+    assert (kept.object, kept.reason) == (f"mirror:{MIRROR}", "somebody was too quick")
+    assert kept.actor.endswith(":alice")
 
 
 def test_the_audit_log_can_be_verified_from_afar(

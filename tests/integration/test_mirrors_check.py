@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import insert
+from werkzeug.serving import make_server
 
+from app import create_app
 from app.adapters.database import connect as connect_database
 from app.adapters.database import writing
 from app.adapters.tables import mirrors
+from app.bootstrap import Container
+from app.cli import cli
+from app.domain.access import Role
+from app.domain.errors import SyncError
 from app.services.drift import MirrorCheck, check_mirror
+from app.web.mirror_turns import turn
 from tests.integration.gitlab_helpers import PATH, connect
 from tests.integration.test_gitlab_check import Place
 from tests.sandbox.gitlab import GitLab
@@ -105,6 +114,72 @@ def test_a_mirror_that_is_gone_is_an_error_and_is_not_made(gitlab: GitLab) -> No
         assert found.error is not None
         assert found.error.code == "project_missing"
     assert not gitlab.has_project("mirrors/go/gone")
+
+
+@pytest.fixture
+def far(tmp_path: Path, gitlab: GitLab) -> Iterator[Callable[..., Result]]:
+    """The command from another machine: it knows only the address and a token of this role."""
+    place = Place(tmp_path, gitlab, gitlab.create_token())
+    container = Container(place.settings)
+    with writing(container.engine) as connection:
+        row = {"path": PATH, "project_id": 1, "fence": 0, "updated_at": datetime.now(UTC)}
+        connection.execute(insert(mirrors).values(**row))
+        connection.execute(insert(mirrors).values({**row, "path": "mirrors/never/made", "project_id": None}))
+    secrets = {role: container.access.create_token(role.value, role, 1, "cli:test")[0] for role in Role}
+    server = make_server("127.0.0.1", 0, create_app(container), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def run(role: Role, *arguments: str) -> Result:
+        environment = {"MODSYNC_URL": f"http://127.0.0.1:{server.server_port}", "MODSYNC_TOKEN": secrets[role]}
+        return CliRunner(env=environment).invoke(cli, list(arguments))
+
+    try:
+        yield run
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_commands_from_another_machine(far: Callable[..., Result], gitlab: GitLab) -> None:
+    listed = json.loads(far(Role.VIEWER, "mirrors", "list", "--json").stdout)["items"]
+    assert [each["path"] for each in listed] == [PATH, "mirrors/never/made"]
+    assert PATH in far(Role.VIEWER, "mirrors", "list").stdout
+    gitlab.project(PATH).settings["auto_devops_enabled"] = True
+    shown = far(Role.OPERATOR, "mirrors", "check")
+    assert (shown.exit_code, shown.stdout.splitlines()[:2]) == (
+        1, [f"{PATH}: drift", "  auto_devops_enabled: on, wanted off"],
+    )  # fmt: skip
+    unknown = far(Role.OPERATOR, "mirrors", "check", "no/such", PATH, "--json")
+    assert [(each["error"] or {}).get("code") for each in json.loads(unknown.stdout)] == ["not_found", None]
+    fix = ("mirrors", "check", PATH, "--fix", "--reason", "too quick", "--json")
+    refused = far(Role.OPERATOR, *fix)
+    assert isinstance(refused.exception, SyncError)
+    assert refused.exception.code == "forbidden_role"
+    assert gitlab.project(PATH).settings["auto_devops_enabled"] is True
+    mended = json.loads(far(Role.ADMIN, *fix).stdout)[0]["mended"]
+    assert "auto_devops_enabled" in [each["what"] for each in mended]
+    assert gitlab.project(PATH).settings["auto_devops_enabled"] is False
+
+
+def test_a_busy_server_is_told_for_each_mirror_and_stops_nothing(far: Callable[..., Result]) -> None:
+    with turn(), turn():
+        shown = far(Role.OPERATOR, "mirrors", "check", PATH, "no/such")
+    assert shown.exit_code == 1
+    assert [line for line in shown.stdout.splitlines() if line[0] != " "] == [f"{PATH}: busy", "no/such: not_found"]
+
+
+def test_a_source_is_tested_on_the_server(tmp_path: Path, gitlab: GitLab) -> None:
+    place = Place(tmp_path, gitlab, gitlab.create_token())
+    found = place.run("sources", "test", "platform", "--json")
+    assert (found.exit_code, json.loads(found.stdout)["verdict"]) == (0, "accepted")
+
+
+def test_a_source_is_tested_from_another_machine(far: Callable[..., Result]) -> None:
+    found = far(Role.ADMIN, "sources", "test", "platform")
+    assert (found.exit_code, found.stdout.splitlines()[0]) == (0, "accepted")
+    assert "  good  secret one: signs, and the signature is found right" in found.stdout
 
 
 def test_the_command_checks_the_mirrors_that_are_known(tmp_path: Path, gitlab: GitLab) -> None:

@@ -17,7 +17,7 @@ from app.adapters.tables import mirrors, repositories
 from app.bootstrap import Container
 from app.config import load_settings
 from app.domain.access import Role
-from app.web import pages_mirrors
+from app.web.mirror_turns import turn
 from tests.integration.gitlab_helpers import connect
 from tests.integration.pages_world import MIRROR, NOW, SOURCES, audited, page, post, token, words
 from tests.integration.web_world import (
@@ -170,8 +170,10 @@ def test_a_gitlab_that_is_away_is_said_to_be(tmp_path: Path) -> None:
 def test_few_ask_gitlab_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     container = place(tmp_path, f"http://127.0.0.1:{free_port()}", "glpat-x")
     client = create_app(container).test_client()
-    with pages_mirrors._turn(), pages_mirrors._turn():
+    with turn(), turn():
         answer = client.post("/mirrors/check", data={"mirror": MIRROR}, headers=BEARER)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "busy")
+        answer = client.post("/api/mirrors/check", json={"mirror": MIRROR}, headers=BEARER)
         assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "busy")
     assert client.post("/mirrors/check", data={"mirror": MIRROR}, headers=BEARER).status_code == 200
 

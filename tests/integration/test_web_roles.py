@@ -40,6 +40,24 @@ def test_a_role_is_a_bound(container: Container, client: FlaskClient, role: Role
         assert answer.get_json()["error"]["code"] == "forbidden_role"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "answers"),
+    [
+        ("/api/mirrors/check", {"mirror": "no/such"}, (403, 404, 404)),
+        ("/api/mirrors/mend", {"mirror": "no/such", "reason": "why"}, (403, 403, 404)),
+        ("/api/sources/nobody/test", {}, (403, 403, 404)),
+    ],
+)
+def test_mirrors_and_sources_ask_for_their_role(
+    container: Container, client: FlaskClient, path: str, body: dict[str, str], answers: tuple[int, ...]
+) -> None:
+    for role, status in zip(Role, answers, strict=True):
+        secret, _ = container.access.create_token(role, role, 1, "cli:test")
+        answer = client.post(path, json=body, headers={"Authorization": f"Bearer {secret}"})
+        code = "forbidden_role" if status == 403 else "not_found"
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code), role
+
+
 def test_a_viewers_session_reads_and_logs_out(container: Container, client: FlaskClient) -> None:
     link = container.access.create_link("vera", Role.VIEWER, "cli:test")
     page = client.get(f"/login?link={link}")
