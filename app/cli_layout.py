@@ -30,7 +30,7 @@ def print_table(
     Where even that is too wide, each row becomes a few lines of its own, and nothing is cut off.
     """
     if _needed(columns, rows, whole) + indent <= out.width:
-        out.print(Padding(_table(columns, rows, whole), (0, 0, 0, indent)))
+        out.print(Padding(_table(columns, rows, whole), (0, 0, 0, indent), expand=False))
         return
     for row in rows:
         for line in _flow(columns, row, out.width - indent):
