@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("app.cli_doctor", "Find out why Go modules do not come here."),
     "config": ("app.cli_config", "Check and show the configuration."),
     "gitlab": ("app.cli_gitlab", "Check modsync's login at GitLab."),
-    "mirrors": ("app.cli_gitlab", "List the mirrors, and check that they are as modsync set them up."),
+    "mirrors": ("app.cli_gitlab", "List the mirrors, check and mend what drifted."),
     "db": ("app.cli_server", "Bring the database to the newest schema, or look at it."),
     "web": ("app.cli_server", "Serve webhooks, API and pages (gunicorn)."),
     "worker": ("app.cli_server", "Bring releases through."),

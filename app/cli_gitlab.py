@@ -77,7 +77,7 @@ def _tell(problems: Iterable[str]) -> None:
         click.echo(f"problem: {printable(problem)}", err=True)
 
 
-@click.group("mirrors", short_help="List the mirrors, and check that they are as modsync set them up.")
+@click.group("mirrors", short_help="List the mirrors, check and mend what drifted.")
 def mirrors() -> None:
     """List the mirror projects, and check that they are as modsync set them up."""
 
