@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from app.adapters import migrate
 from app.adapters.database import reading
 from app.adapters.tables import deliveries, releases, runs
 from app.bootstrap import Container
@@ -18,6 +20,7 @@ from app.domain.access import Role
 from tests.integration.web_world import (
     BEARER,
     BROWSER,
+    write_settings,
 )
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -28,6 +31,13 @@ SOURCES = "".join(
     f'secrets = [{{ id = "new", env = "HOOK_SECRET" }}, {{ id = "old", env = "ADMIN_TOKEN" }}]\nprereleases = false\n'
     for each in SCHEMES
 )
+
+
+def application(directory: Path) -> Container:
+    """modsync with a source of every scheme, on a new database."""
+    settings = write_settings(directory, more=SOURCES)
+    migrate.upgrade(settings.store.url)
+    return Container(settings)
 
 
 def post(client: FlaskClient, path: str, token: str = "", **form: str) -> TestResponse:

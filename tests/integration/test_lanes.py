@@ -1,18 +1,15 @@
 """Live releases and backfills: two queues, two worker groups, and who waits for whom."""
 
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.adapters.embedded_redis import server_command, socket_path, socket_url
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.job_queue import RqJobQueue
 from app.domain.run import Lane, Stage, Status
 from app.services.stores import NewDelivery, ReplayOrder
-from tests.integration.databases import wait_until
+from tests.integration.embedded import embedded_redis
 from tests.integration.flow_world import FlowWorld
 
 
@@ -109,15 +106,8 @@ def test_a_replay_keeps_the_lane(world: FlowWorld) -> None:
 
 @pytest.fixture
 def redis_url() -> Iterator[str]:
-    """The embedded server; a socket's path must be short."""
-    with tempfile.TemporaryDirectory(prefix="modsync-", dir="/tmp") as directory:
-        process = subprocess.Popen(server_command(Path(directory)), stdout=subprocess.DEVNULL)
-        wait_until(socket_path(Path(directory)).exists)
-        try:
-            yield socket_url(Path(directory))
-        finally:
-            process.terminate()
-            process.wait(10)
+    with embedded_redis() as served:
+        yield served
 
 
 def test_rq_has_a_queue_for_each_lane_or_one_for_both(redis_url: str) -> None:

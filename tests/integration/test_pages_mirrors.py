@@ -19,23 +19,20 @@ from app.config import load_settings
 from app.domain.access import Role
 from app.web.mirror_turns import turn
 from tests.integration.gitlab_helpers import connect
-from tests.integration.pages_world import MIRROR, NOW, SOURCES, audited, page, post, token, words
+from tests.integration.pages_world import MIRROR, NOW, application, audited, page, post, token, words
 from tests.integration.web_world import (
     BEARER,
     BODY_LIMIT,
     CONFIG,
     ENVIRONMENT,
     free_port,
-    write_settings,
 )
 from tests.sandbox.gitlab import GitLab
 
 
 @pytest.fixture
 def container(tmp_path: Path) -> Container:
-    settings = write_settings(tmp_path, more=SOURCES)
-    migrate.upgrade(settings.store.url)
-    return Container(settings)
+    return application(tmp_path)
 
 
 @pytest.fixture

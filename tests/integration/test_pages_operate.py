@@ -10,26 +10,33 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from app import create_app
-from app.adapters import migrate
 from app.adapters.database import writing
 from app.adapters.tables import runs
 from app.bootstrap import Container
 from app.domain.access import Role
-from tests.integration.pages_world import MIRROR, SAMPLE, SCHEMES, SOURCES, audited, page, post, rows, token, words
+from tests.integration.pages_world import (
+    MIRROR,
+    SAMPLE,
+    SCHEMES,
+    application,
+    audited,
+    page,
+    post,
+    rows,
+    token,
+    words,
+)
 from tests.integration.web_world import (
     BEARER,
     ENVIRONMENT,
     release,
     signed,
-    write_settings,
 )
 
 
 @pytest.fixture
 def container(tmp_path: Path) -> Container:
-    settings = write_settings(tmp_path, more=SOURCES)
-    migrate.upgrade(settings.store.url)
-    return Container(settings)
+    return application(tmp_path)
 
 
 @pytest.fixture

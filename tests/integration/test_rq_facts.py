@@ -1,20 +1,16 @@
 """What modsync leaves in Redis, and how its workers take it: with a real Valkey."""
 
 import json
-import subprocess
-import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 import pytest
 from redis import Redis
 from rq.serializers import JSONSerializer
 
-from app.adapters.embedded_redis import server_command, socket_path, socket_url
 from app.adapters.job_queue import FAILURE_SECONDS, RESULT_SECONDS, RqJobQueue, redis_for_worker
-from tests.integration.databases import wait_until
+from tests.integration.embedded import embedded_redis
 from workers.worker import SyncWorker
 
 JOB, RUN = "r0000000000000000001-1-1", "r0000000000000000001"
@@ -22,15 +18,8 @@ JOB, RUN = "r0000000000000000001-1-1", "r0000000000000000001"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The embedded server; a socket's path must be short."""
-    with tempfile.TemporaryDirectory(prefix="modsync-", dir="/tmp") as directory:
-        process = subprocess.Popen(server_command(Path(directory)), stdout=subprocess.DEVNULL)
-        wait_until(socket_path(Path(directory)).exists)
-        try:
-            yield socket_url(Path(directory))
-        finally:
-            process.terminate()
-            process.wait(10)
+    with embedded_redis() as served:
+        yield served
 
 
 def test_a_job_is_json_with_an_id_and_nothing_that_rq_would_do_by_itself(url: str) -> None:
