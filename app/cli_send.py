@@ -15,9 +15,9 @@ from app.adapters.http_session import PinnedSession, Transport
 from app.cli_open import json_option, open_settings
 from app.cli_output import NO, UNAVAILABLE, print_json, printable
 from app.config_models import Settings, Source
-from app.domain.announce import Announcement, Signing, announce, sign
+from app.domain.announce import TELLS_NO_REPOSITORY, Announcement, Signing, announce, sign
 from app.domain.errors import SyncError
-from app.services.explain import Route, Routing, parse_release, routes
+from app.services.explain import Route, Routing, route_told
 
 
 @click.command(
@@ -86,19 +86,13 @@ def _request(settings: Settings, source: Source, fields: dict[str, str | None]) 
 
 def _announcement(settings: Settings, source: Source, fields: dict[str, str | None]) -> Announcement:
     module, version = fields["module"] or "", fields["version"]
-    route = _route(settings, source, module, version, fields["repo_url"])
+    routing = Routing(settings.routing, {source.name: source.allow}, settings.sandbox.enabled)
+    route = route_told(routing, source.name, module, version, fields["repo_url"])
     ref = fields["ref"] or _tag(route, source, module, version)
     if not ref.startswith("refs/") and source.scheme not in ("article", "standard-webhooks"):
         ref = f"refs/tags/{ref}"
-    told = source.scheme not in ("article", "standard-webhooks", "artifactory")
-    known = route.target.clone_url if route.target and told else None
+    known = route.target.clone_url if route.target and source.scheme not in TELLS_NO_REPOSITORY else None
     return Announcement(module, ref, version, fields["commit"], fields["repo_url"] or known)
-
-
-def _route(settings: Settings, source: Source, module: str, version: str | None, repo_url: str | None) -> Route:
-    path, parsed = parse_release(module, version)
-    routing = Routing(settings.routing, {source.name: source.allow}, settings.sandbox.enabled)
-    return routes(routing, path, parsed, {source.name: repo_url} if repo_url else {})[0]
 
 
 def _tag(route: Route, source: Source, module: str, version: str | None) -> str:

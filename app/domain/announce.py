@@ -18,6 +18,9 @@ from app.domain.schemes import SCHEMES, Claim
 
 Body = dict[str, Any]
 
+TELLS_NO_REPOSITORY = frozenset({"article", "standard-webhooks", "artifactory"})
+"""Schemes whose webhooks name a module and no repository: its address comes from the rules."""
+
 
 @dataclass(frozen=True, slots=True)
 class Announcement:

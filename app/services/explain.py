@@ -73,6 +73,13 @@ def parse_release(module: str, version: str | None) -> tuple[ModulePath, Version
     return path, parsed
 
 
+def route_told(routing: Routing, source: str, module: str, version: str | None, repo_url: str | None) -> Route:
+    """The route of a release as this source alone would tell it. Error: bad_request with the field and the broken rule."""
+    path, parsed = parse_release(module, version)
+    mine = replace(routing, allow={source: routing.allow[source]})
+    return routes(mine, path, parsed, {source: repo_url} if repo_url else {})[0]
+
+
 def routes(
     routing: Routing, module: ModulePath, version: Version | None, repo_urls: Mapping[str, str]
 ) -> tuple[Route, ...]:

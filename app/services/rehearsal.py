@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from app.domain.announce import Announcement, Signing, announce, sign
+from app.domain.announce import TELLS_NO_REPOSITORY, Announcement, Signing, announce, sign
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
 from app.domain.webhook import Secret
-from app.services.explain import Route, Routing, parse_release, routes
+from app.services.explain import Routing, route_told
 from app.services.intake import Considered, Intake
 from app.services.planning import SourceOptions
 from app.services.ports import Clock
@@ -20,7 +20,6 @@ from app.services.views import ErrorView, Known, View
 
 # Nobody's commit: a test must not look like a release of something that is there.
 MADE_UP = hashlib.sha1(b"modsync test delivery", usedforsecurity=False).hexdigest()
-_TELLS_NO_REPOSITORY = frozenset({"article", "standard-webhooks", "artifactory"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +133,11 @@ class Rehearsals:
         return Step("release", False, said), "rejected", run
 
     def _announcement(self, options: SourceOptions, sample: Sample) -> Announcement:
-        route = self._route(options, sample)
+        route = route_told(self._routing, options.name, sample.module, sample.version, sample.repo_url or None)
         if route.tag is None:
             said = route.error.message if route.error else "no rule says its tag"
             raise SyncError("bad_request", f"module: {said}", field="module")
-        known = route.target.clone_url if route.target and options.scheme not in _TELLS_NO_REPOSITORY else None
+        known = route.target.clone_url if route.target and options.scheme not in TELLS_NO_REPOSITORY else None
         return Announcement(
             sample.module, f"refs/tags/{route.tag}", sample.version, sample.commit, sample.repo_url or known or None
         )  # fmt: skip
-
-    def _route(self, options: SourceOptions, sample: Sample) -> Route:
-        path, version = parse_release(sample.module, sample.version)
-        mine = Routing(self._routing.rules, {options.name: options.allow}, self._routing.sandbox)
-        return routes(mine, path, version, {options.name: sample.repo_url} if sample.repo_url else {})[0]
