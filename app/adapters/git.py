@@ -12,6 +12,7 @@ from app.adapters.git_env import Credential, Credentials, GitOptions, Secret, ch
 from app.adapters.git_errors import Side, from_os
 from app.adapters.git_process import Watch
 from app.adapters.git_repository import Repository
+from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 from app.services.ports import Checkpoint, SourceCopy
 
@@ -38,6 +39,11 @@ class GitDoor:
             copy = Copy(Repository(path, self._options, self._credentials, watch), path, clone_url, fresh=fresh)
             try:
                 yield copy
+            except SyncError:
+                # At once, not when it is opened again: what half a fetch left may be what fills the disk.
+                copy.close()
+                git_cache.remove_leftovers(path)
+                raise
             finally:
                 copy.close()
 

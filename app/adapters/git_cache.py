@@ -77,7 +77,7 @@ def prepare(path: Path, options: GitOptions, watch: Watch) -> bool:
     """Under the lock: a usable bare repository at `path`, without what a dead worker left there; True: a new one."""
     try:
         end_orphans(path)
-        _remove_leftovers(path)
+        remove_leftovers(path)
         if _is_repository(path):
             return False
         rebuild(path, options, watch)
@@ -136,7 +136,7 @@ def _is_repository(path: Path) -> bool:
     return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
 
 
-def _remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Locks and half packs: nobody works here now, so whatever is there is stale."""
     for half_made in path.parent.glob(f"{path.stem}.new-*"):
         shutil.rmtree(half_made, ignore_errors=True)
