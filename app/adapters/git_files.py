@@ -6,13 +6,14 @@ processes can be saved. A cache is modsync's own bare repository, so its object 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from app.adapters.git_archive import GitArchive
-from app.adapters.git_objects import ObjectReader
+from app.adapters.git_objects import ObjectReader, TreeEntry
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
 from app.domain.modzip import Entry, Kind
@@ -22,6 +23,7 @@ from app.services.module_zip import Readable
 _ATTRIBUTES = b".gitattributes"
 _TREE, _SYMLINK, _SUBMODULE = b"40000", b"120000", b"160000"
 _AT_ONCE = 1000  # questions in one go, of 50 bytes each: they fit into a pipe (64 KiB) that nobody reads yet
+_WHOLE = 1 << 20  # bytes: files up to this size are taken at once
 
 
 class _Blob(NamedTuple):
@@ -71,27 +73,32 @@ class CacheFiles(GitArchive):
             tree: str | None = f"{commit}^{{tree}}"
             for part in subdir.split("/") if subdir else []:
                 tree = self._below(tree, part.encode()) if tree else None
-            return list(self._walk(tree, "")) if tree else None
+            return list(_walk(self._trees(tree), tree, "")) if tree else None
         except (SyncError, _AttributesFound):
             return None  # git archive says what is wrong, if anything is
 
     def _below(self, tree: str, part: bytes) -> str | None:
-        found = next((entry for entry in self._entries(tree) if entry[1] == part), None)
+        found = next((entry for entry in self._entries([tree])[0] if entry[1] == part), None)
         return found[2] if found and found[0] == _TREE else None
 
-    def _walk(self, tree: str, prefix: str) -> Iterator[_Blob]:
-        for mode, name, object_ in self._entries(tree):
-            path = prefix + name.decode("utf-8", "surrogateescape")
-            if mode == _TREE:
-                yield from self._walk(object_, f"{path}/")
-            elif mode != _SUBMODULE:
-                yield _Blob(path, "" if mode == _SYMLINK else object_)
+    def _trees(self, root: str) -> dict[str, list[TreeEntry]]:
+        """The entries of `root` and of every tree below it, asked for level by level."""
+        found: dict[str, list[TreeEntry]] = {}
+        asked, level = {root}, [root]
+        while level:
+            now, level = level[:_AT_ONCE], level[_AT_ONCE:]
+            read = self._entries(now)
+            found.update(zip(now, read, strict=True))
+            below = {object_ for entries in read for mode, _, object_ in entries if mode == _TREE}
+            level += below - asked
+            asked |= below
+        return found
 
-    def _entries(self, tree: str) -> list[tuple[bytes, bytes, str]]:
-        entries = self._reader.tree(tree)
-        if any(name == _ATTRIBUTES for _, name, _ in entries):
+    def _entries(self, trees: list[str]) -> list[list[TreeEntry]]:
+        read = self._reader.trees(trees)
+        if any(name == _ATTRIBUTES for entries in read for _, name, _ in entries):
             raise _AttributesFound
-        return entries
+        return read
 
     def _contents(self, blobs: list[_Blob]) -> Iterator[tuple[Entry, Readable]]:
         for start in range(0, len(blobs), _AT_ONCE):
@@ -99,12 +106,10 @@ class CacheFiles(GitArchive):
             answers = self._reader.streams([blob.object for blob in group if blob.object])
             for name, object_ in group:
                 if not object_:
-                    yield Entry(name, Kind.SYMLINK, 0), _Part(None, 0)
+                    yield Entry(name, Kind.SYMLINK, 0), BytesIO()
                     continue
                 size, stream = next(answers)
-                part = _Part(stream, size)
-                yield Entry(name, Kind.FILE, size), part
-                part.skip()
+                yield from _file(name, size, stream)
             next(answers, None)  # ends the exchange
 
     def _make_bare(self, scratch: str) -> str:
@@ -120,20 +125,47 @@ class _AttributesFound(Exception):  # noqa: N818 - it reads as what happened
     """The commit has attributes, which may change what `git archive` writes."""
 
 
+def _walk(trees: Mapping[str, list[TreeEntry]], tree: str, prefix: str) -> Iterator[_Blob]:
+    """Files and symlinks in git archive's order."""
+    for mode, name, object_ in trees[tree]:
+        path = prefix + name.decode("utf-8", "surrogateescape")
+        if mode == _TREE:
+            yield from _walk(trees, object_, f"{path}/")
+        elif mode != _SUBMODULE:
+            yield _Blob(path, "" if mode == _SYMLINK else object_)
+
+
+def _file(name: str, size: int, stream: IO[bytes]) -> Iterator[tuple[Entry, Readable]]:
+    """A file with its content, all of which is read from the stream when the next one is taken."""
+    if size <= _WHOLE:
+        content = stream.read(size)
+        if len(content) < size:
+            raise _cut()
+        yield Entry(name, Kind.FILE, size), BytesIO(content)
+        return
+    part = _Part(stream, size)
+    yield Entry(name, Kind.FILE, size), part
+    part.skip()
+
+
+def _cut() -> SyncError:
+    return SyncError("cache_broken", "git cat-file ended in the middle of an object")
+
+
 class _Part:
     """The next `size` bytes of a stream."""
 
-    def __init__(self, stream: IO[bytes] | None, size: int) -> None:
+    def __init__(self, stream: IO[bytes], size: int) -> None:
         self._stream, self._left = stream, size
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; empty at the end. SyncError `cache_broken` when the stream ends too early."""
         wanted = self._left if size < 0 else min(size, self._left)
-        if self._stream is None or not wanted:
+        if not wanted:
             return b""
         found = self._stream.read(wanted)
         if not found:
-            raise SyncError("cache_broken", "git cat-file ended in the middle of an object")
+            raise _cut()
         self._left -= len(found)
         return found
 

@@ -15,6 +15,10 @@ from app.domain.refs import TagAt
 
 _READ_LIMIT = 16 << 20  # Go's own limit for go.mod and LICENSE
 _REGULAR = {b"100644", b"100755", b"100664"}
+_PIPE_BYTES = 1 << 18  # what git may be ahead of us
+
+TreeEntry = tuple[bytes, bytes, str]
+"""Mode, name and object."""
 
 
 class ObjectInfo(NamedTuple):
@@ -32,7 +36,7 @@ class ObjectReader:
     """
 
     def __init__(self, git_dir: Path, env: dict[str, str], timeout: float) -> None:
-        self._start: Callable[[], GitProcess] = lambda: GitProcess(["cat-file", "--batch-command"], env, git_dir)
+        self._start: Callable[[], GitProcess] = lambda: _started(env, git_dir)
         self._timeout = timeout
         self._process: GitProcess | None = None
 
@@ -43,13 +47,9 @@ class ObjectReader:
 
     def contents(self, name: str) -> bytes | None:
         """The object's bytes; None when it is missing. Raises SyncError `not_a_module` above 16 MiB."""
-        found = self.info(name)
-        if found is None:
-            return None
-        if found.size > _READ_LIMIT:
-            raise SyncError("not_a_module", f"a file of {found.size} bytes is larger than Go modules allow")
-        with self._asking(f"contents {found.name}") as stream:
-            return _verified(found, _body(stream, found.size)) if _head(stream.readline()) else None
+        with self._asking(f"contents {name}") as stream:
+            found = _head(stream.readline())
+            return _read(found, stream) if found else None
 
     def peel(self, ref: str) -> TagAt | None:
         """The object at `ref` and the commit it peels to (None in it: a tree or a blob); None: no such ref."""
@@ -79,19 +79,28 @@ class ObjectReader:
         blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in _REGULAR), None)
         return self._blob(blob) if blob else None
 
-    def tree(self, name: str) -> list[tuple[bytes, bytes, str]]:
-        """The (mode, name, object) of each entry of a tree. SyncError `cache_broken` for what is none."""
-        found = self.info(name)
-        content = self.contents(found.name) if found and found.type == "tree" else None
-        if found is None or content is None:
-            raise SyncError("cache_broken", f"{name} is no tree")
-        return list(_entries(content, len(found.name) // 2))
+    def trees(self, names: Sequence[str]) -> list[list[TreeEntry]]:
+        """Each tree's entries; asked for at once, so a thousand at most. SyncError `cache_broken` for what is no tree."""
+        return [_tree(found, stream) for found, stream in self._each(names)]
 
     def streams(self, names: Sequence[str]) -> Iterator[tuple[int, IO[bytes]]]:
         """For each object (by full name, of any size) its size and the stream with its bytes, all of which are to be read.
 
-        The names are sent at once, so they may be a few hundred. Go on to the iterator's end before asking anything else.
+        The names are sent at once, so a thousand at most. Go on to the iterator's end before asking anything else.
         """
+        for found, stream in self._each(names):
+            yield found.size, stream
+            if stream.read(1) != b"\n":
+                raise ValueError("the answer is too short")
+
+    def close(self) -> None:
+        """End git; the next question starts it anew."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+
+    def _each(self, names: Sequence[str]) -> Iterator[tuple[ObjectInfo, IO[bytes]]]:
+        """Each object and the stream, which is to be read up to the next one."""
         if not names:
             return
         with self._asking("\n".join(f"contents {name}" for name in names)) as stream:
@@ -99,15 +108,7 @@ class ObjectReader:
                 found = _head(stream.readline())
                 if found is None:
                     raise SyncError("cache_broken", f"object {name} is missing")
-                yield found.size, stream
-                if stream.read(1) != b"\n":
-                    raise ValueError("the answer is too short")
-
-    def close(self) -> None:
-        """End git; the next question starts it anew."""
-        process, self._process = self._process, None
-        if process:
-            process.kill()
+                yield found, stream
 
     def _blob(self, name: str) -> bytes:
         content = self.contents(name)
@@ -122,7 +123,7 @@ class ObjectReader:
         timer = threading.Timer(self._timeout, process.end)
         timer.start()
         try:
-            yield process.ask(question.encode() + b"\n")
+            yield process.ask(question.encode() + b"\nflush\n")
         except (OSError, ValueError) as error:
             self.close()
             raise SyncError("cache_broken", f"git cat-file ended: {error}") from error
@@ -133,12 +134,31 @@ class ObjectReader:
             timer.cancel()
 
 
+def _started(env: dict[str, str], git_dir: Path) -> GitProcess:
+    """git that answers at each `flush`, in large pieces: without --buffer it writes thrice for each object."""
+    process = GitProcess(["cat-file", "--batch-command", "--buffer"], env, git_dir)
+    process.widen(_PIPE_BYTES)
+    return process
+
+
 def _head(line: bytes) -> ObjectInfo | None:
     """`<object> <type> <size>`; None for `<name> missing`. Raises ValueError when git said something else, or died."""
     if line.endswith((b" missing\n", b" ambiguous\n")):
         return None
     name, kind, size = line.decode("ascii").split()
     return ObjectInfo(name, kind, int(size))
+
+
+def _read(found: ObjectInfo, stream: IO[bytes]) -> bytes:
+    if found.size > _READ_LIMIT:
+        raise SyncError("not_a_module", f"a file of {found.size} bytes is larger than Go modules allow")
+    return _verified(found, _body(stream, found.size))
+
+
+def _tree(found: ObjectInfo, stream: IO[bytes]) -> list[TreeEntry]:
+    if found.type != "tree":
+        raise SyncError("cache_broken", f"{found.name} is no tree")
+    return list(_entries(_read(found, stream), len(found.name) // 2))
 
 
 def _body(stream: IO[bytes], size: int) -> bytes:
@@ -161,7 +181,7 @@ def _target(tag: bytes) -> str:
     return tag.partition(b"\n")[0].removeprefix(b"object ").decode("ascii", "replace")
 
 
-def _entries(tree: bytes, width: int) -> Iterator[tuple[bytes, bytes, str]]:
+def _entries(tree: bytes, width: int) -> Iterator[TreeEntry]:
     """The (mode, name, object) of a raw tree whose object names take `width` bytes."""
     at = 0
     while at < len(tree):

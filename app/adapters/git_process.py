@@ -8,6 +8,8 @@ end its git: git is tied to it, and marked.
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
 import shutil
 import signal
@@ -62,6 +64,14 @@ class GitProcess:
         self.popen.stdin.write(words)
         self.popen.stdin.flush()
         return self.popen.stdout
+
+    def widen(self, size: int) -> None:
+        """Let git write `size` bytes ahead of us, and take as many at once. Before the first question."""
+        if self.popen.stdout is None:
+            return
+        with suppress(OSError, AttributeError):  # not on every system, and not above its limit
+            fcntl.fcntl(self.popen.stdout, fcntl.F_SETPIPE_SZ, size)
+        self.popen.stdout = io.BufferedReader(self.popen.stdout.detach(), size)  # type: ignore[attr-defined]
 
     def end(self) -> None:
         """Kill the whole group: git's transport and pack helpers, too."""

@@ -15,11 +15,18 @@ _ASCII_ALLOWED = {
     "path": re.compile(r"[-._~0-9A-Za-z]+"),
     "file": re.compile(r"[-!#$%&()+,.=@\[\]^_{}~ 0-9A-Za-z]+"),
 }
+_PLAIN_ELEMENT = r"(?!(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:[./]|\Z))[-._0-9a-z]*[-_0-9a-z]"
+_PLAIN_FILE = re.compile(f"(?:{_PLAIN_ELEMENT}/)*{_PLAIN_ELEMENT}", re.ASCII | re.IGNORECASE)
 _FIRST_CHAR = re.compile(r"[-.0-9a-z]")
 _SHORT_NAME = re.compile(r".*~[0-9]+", re.DOTALL)
 _GOPKG_SUFFIX = re.compile(r"\.v(?:0|[1-9][0-9]*(?:-unstable)?)\Z")
 _MAJOR_ELEMENT = re.compile(r"/v[0-9.]+\Z")
 _MAJOR_SUFFIX = re.compile(r"/v(?:[2-9]|[1-9][0-9]+)")
+
+
+def is_plain_file_path(name: str) -> bool:
+    """True for most names that are clean and pass check_file_path, seen at one look; False says nothing."""
+    return _PLAIN_FILE.fullmatch(name) is not None
 
 
 def check_file_path(name: str) -> None:

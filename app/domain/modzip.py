@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from app.domain.gofold import fold_key
 from app.domain.gomod import go_line
-from app.domain.gopath import check_file_path
+from app.domain.gopath import check_file_path, is_plain_file_path
 from app.domain.modules import ModulePath, Version, check_path_major
 from app.domain.rules import RuleBroken
 
@@ -124,20 +124,20 @@ class Collisions:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, bool]] = {}
+        self._directories: set[str] = set()
 
     def add(self, name: str, *, is_dir: bool = False) -> None:
         """Take in a name and the directories above it; RuleBroken `zip_collision` or `zip_duplicate`."""
-        while name and not (is_dir and self._known_dir(name)):
+        while name and not (is_dir and name in self._directories):
             self._add_one(name, is_dir=is_dir)
             name, is_dir = name.rpartition("/")[0], True
-
-    def _known_dir(self, name: str) -> bool:
-        return self._seen.get(fold_key(name)) == (name, True)
 
     def _add_one(self, name: str, *, is_dir: bool) -> None:
         key = fold_key(name)
         if key not in self._seen:
             self._seen[key] = (name, is_dir)
+            if is_dir:
+                self._directories.add(name)
             return
         other, other_is_dir = self._seen[key]
         if other != name:
@@ -166,8 +166,10 @@ def _is_left_out(name: str, nested: frozenset[str], *, strict_vendor: bool) -> b
     """Files that silently stay out, whatever they are called: vendored, in a nested module, Mercurial's own."""
     if is_vendored(name, strict=strict_vendor) or name == ".hg_archival.txt":
         return True
+    if not nested:
+        return False
     parents = name.split("/")[:-1]
-    return bool(nested) and any("/".join(parents[: depth + 1]) in nested for depth in range(len(parents)))
+    return any("/".join(parents[: depth + 1]) in nested for depth in range(len(parents)))
 
 
 def _nested_modules(entries: Sequence[Entry]) -> frozenset[str]:
@@ -179,8 +181,9 @@ def _nested_modules(entries: Sequence[Entry]) -> frozenset[str]:
 def _problem(entry: Entry, seen: Collisions) -> RuleBroken | None:
     """Why Go refuses the whole module because of this entry; symlinks must have good names, too."""
     try:
-        check_clean(entry.name)
-        check_file_path(entry.name)
+        if not is_plain_file_path(entry.name):
+            check_clean(entry.name)
+            check_file_path(entry.name)
         if entry.name != "go.mod" and fold_key(entry.name) == "go.mod":
             raise RuleBroken("zip_go_mod_case", f"{entry.name!r} must be named go.mod")
         seen.add(entry.name)

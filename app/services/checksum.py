@@ -154,14 +154,13 @@ class _Scan:
         if entry.kind is not Kind.FILE:
             return
         check_size(entry.name, entry.size)
-        digest, kept = sha256(), bytearray()
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-            if entry.name == "go.mod":
-                kept += chunk
-        self.hashes[entry.name] = digest.hexdigest()
+        first, rest = content.read(_CHUNK), iter(lambda: content.read(_CHUNK), b"")
         if entry.name == "go.mod":
-            self.go_mod = bytes(kept)
+            self.go_mod = first = first + b"".join(rest)
+        digest = sha256(first)
+        for chunk in rest:
+            digest.update(chunk)
+        self.hashes[entry.name] = digest.hexdigest()
 
     def _inherit(self, root_license: bytes | None) -> None:
         """A module in a subdirectory takes over the root's LICENSE, unchanged by attributes."""
