@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ _BLOCK_SECONDS = 5
 _ANSWER_SECONDS = 3
 # How long a worker is known after its last sign of life; it gives one at least every _BLOCK_SECONDS.
 _KNOWN_SECONDS = 30
+_BEAT_SECONDS = 1
 # How often a worker looks at the job's process.
 _LOOK_SECONDS = 2
 
@@ -43,6 +45,7 @@ class SyncWorker(Worker):
     def __init__(self, queue: str, redis: Redis, tidy: Callable[[], None] = lambda: None) -> None:
         self._tidy = tidy
         self._life = Life()
+        self._beaten_at = float("-inf")
         super().__init__(
             [Queue(queue, connection=redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)],
             connection=redis, serializer=JSONSerializer, worker_ttl=_BLOCK_SECONDS + 15, job_monitoring_interval=_LOOK_SECONDS,
@@ -60,12 +63,25 @@ class SyncWorker(Worker):
         return self._shutdown_requested_date is not None or self._stop_requested
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - the base class's shape
-        """As RQ does, for a shorter time, and be known again: a Redis that lost its memory has no list of workers."""
-        super().heartbeat(_KNOWN_SECONDS, pipeline)
-        if pipeline is None and not self._is_horse:
-            worker_registration.register(self)
-            if not self.connection.hexists(self.key, "birth"):
-                self.connection.hset(self.key, mapping={**self.serialize(), "state": self._state})
+        """As RQ does, for a shorter time, and be known again: a Redis that lost its memory has no list of workers.
+
+        RQ gives several signs of life for each job; one in a second is enough.
+        """
+        if pipeline is not None or self._is_horse:
+            super().heartbeat(_KNOWN_SECONDS, pipeline)
+        elif time.monotonic() - self._beaten_at > _BEAT_SECONDS:
+            self._beat()
+            self._beaten_at = time.monotonic()
+
+    def _beat(self) -> None:
+        """One exchange; a second one where Redis has forgotten us."""
+        with self.connection.pipeline() as pipeline:
+            super().heartbeat(_KNOWN_SECONDS, pipeline)
+            worker_registration.register(self, pipeline)
+            pipeline.hexists(self.key, "birth")
+            known = pipeline.execute()[-1]
+        if not known:
+            self.connection.hset(self.key, mapping={**self.serialize(), "state": self._state})
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """As RQ does, with a sign of life."""

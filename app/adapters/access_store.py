@@ -18,6 +18,10 @@ _BATCH = 1000
 _AUDIT_LOCK = 7173002  # pg_advisory_xact_lock; SQLite's BEGIN IMMEDIATE needs none
 
 
+_LAST = select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
+_ADD = insert(audit)
+
+
 class SqlCredentialStore:
     """CredentialStore on SQLite or PostgreSQL."""
 
@@ -115,14 +119,12 @@ def append(
     """Add an entry inside the caller's transaction: the log says what was committed, no more and no less."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
-    last = connection.execute(
-        select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
-    ).one_or_none()
+    last = connection.execute(_LAST).one_or_none()
     entry = Entry(
         number=(last.number if last else 0) + 1, at=now, actor=actor, action=action, object=thing, reason=reason,
         before=plain(before or {}), after=plain(after or {}), previous=last.hash if last else GENESIS,
     ).sealed()  # fmt: skip
-    connection.execute(insert(audit).values({name: getattr(entry, name) for name in Entry.__dataclass_fields__}))
+    connection.execute(_ADD, {name: getattr(entry, name) for name in Entry.__dataclass_fields__})
     return entry
 
 

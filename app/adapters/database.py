@@ -27,7 +27,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(url, parsed.database)
     # A server that went away is noticed at checkout instead of inside a transaction.
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -35,6 +35,17 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         pool_timeout=BUSY_SECONDS,
         connect_args={"connect_timeout": int(BUSY_SECONDS), "options": "-c lock_timeout=5000 -c timezone=UTC"},
     )
+    event.listen(engine, "begin", _postgres_begin)
+    return engine
+
+
+def unhurried(engine: Engine) -> Engine:
+    """The same database, whose commits do not wait for the disk: all see them at once, the next other commit keeps them.
+
+    What a power failure, or the end of PostgreSQL's server, may take away must be nothing that an effect outside relies on
+    (docs/decisions/0015).
+    """
+    return engine.execution_options(unhurried=True)
 
 
 def _sqlite(url: str, database: str | None) -> Engine:
@@ -58,8 +69,17 @@ def _sqlite_begin(connection: Connection) -> None:
     if connection.get_execution_options().get("readonly"):
         connection.exec_driver_sql("BEGIN")
         return
-    driver = connection.connection.driver_connection
-    _begin_writing(driver.execute)  # type: ignore[union-attr]  # it is connected
+    execute: Callable[[str], object] = connection.connection.driver_connection.execute  # type: ignore[union-attr]
+    wanted = "NORMAL" if connection.get_execution_options().get("unhurried") else "FULL"
+    if connection.info.setdefault("synchronous", "FULL") != wanted:
+        execute(f"PRAGMA synchronous={wanted}")
+        connection.info["synchronous"] = wanted
+    _begin_writing(execute)
+
+
+def _postgres_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("unhurried"):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
 
 
 def _begin_writing(execute: Callable[[str], object]) -> None:

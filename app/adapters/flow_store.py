@@ -7,15 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam, insert, or_, select, update
 
 from app.adapters.access_store import append
-from app.adapters.database import reading, writing
+from app.adapters.database import reading, unhurried, writing
 from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
-from app.adapters.tables import mirrors, releases, runs, steps
+from app.adapters.tables import UtcDateTime, mirrors, releases, runs, steps
 from app.domain.errors import SyncError
 from app.domain.pause import Pause
 from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, semantic_key
@@ -27,24 +27,26 @@ class SqlFlowStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # For a hold on something: before anything is done outside, fence() or record() keep it.
+        self._unhurried = unhurried(engine)
 
     def claim(self, run_id: str, owner: str, now: datetime, lease_seconds: float) -> Claim | None:
         """See FlowStore: compare-and-set; the fence grows, and the job that brought us is spent."""
-        with writing(self._engine) as connection:
-            return _claim(connection, (runs.c.id == run_id), owner, now, lease_seconds)
+        with writing(self._unhurried) as connection:
+            return _claim(connection, run_id, owner, now, lease_seconds)
 
     def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
         """See FlowStore."""
         same = runs.c.mirror == claim.run.target.mirror
         waiting = same & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None) & (runs.c.lane == claim.run.lane)
-        with writing(self._engine) as connection:
+        with writing(self._unhurried) as connection:
             query = (
                 select(runs.c.id)
                 .where(waiting, _free(now), runs.c.id != claim.run.id)
                 .order_by(runs.c.created_at, runs.c.id)
             )
             ids = connection.execute(query.limit(limit)).scalars().all()
-            taken = [_claim(connection, runs.c.id == run_id, claim.owner, now, lease_seconds) for run_id in ids]
+            taken = [_claim(connection, run_id, claim.owner, now, lease_seconds) for run_id in ids]
         return [each for each in taken if each]
 
     def take_slot(self, claim: Claim, facts: Mapping[str, Any], limit: int, now: datetime) -> bool:
@@ -84,12 +86,12 @@ class SqlFlowStore:
 
     def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:
         """See FlowStore."""
-        with writing(self._engine) as connection:
+        with writing(self._engine if change.lasting else self._unhurried) as connection:
             change = _unless_woken(connection, claim, change)
             _fenced(connection, claim, _values(change, now))
             job = _hand_over(connection, claim.run, now) if change.hand_over else None
             if step:
-                connection.execute(insert(steps).values(**_step(claim.run, step)))
+                connection.execute(_ADD_STEP, _step(claim.run, step))
             if change.pushed:
                 _mark_pushed(connection, claim.run, now)
                 _audit_push(connection, claim.run, change, now)
@@ -115,15 +117,10 @@ class SqlFlowStore:
     def lease_mirror(self, path: str, owner: str, now: datetime, lease_seconds: float) -> MirrorLease | None:
         """See MirrorStore."""
         until = now + timedelta(seconds=lease_seconds)
-        with writing(self._engine) as connection:
+        with writing(self._unhurried) as connection:
             _ensure_mirror(connection, path, now)
-            free = or_(mirrors.c.lease_until.is_(None), mirrors.c.lease_until < now)
-            row = connection.execute(
-                update(mirrors)
-                .where(mirrors.c.path == path, free)
-                .values(fence=mirrors.c.fence + 1, lease_owner=owner, lease_until=until)
-                .returning(mirrors)
-            ).mappings().one_or_none()  # fmt: skip
+            values = {"on": path, "at": now, "owner": owner, "until": until}
+            row = connection.execute(_LEASE, values).mappings().one_or_none()
         return MirrorLease(**{name: row[_COLUMN.get(name, name)] for name in _LEASE_FIELDS}) if row else None
 
     def release_mirror(
@@ -133,7 +130,7 @@ class SqlFlowStore:
         values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "updated_at": now, "branch_at": branch_at}
         if project:
             values |= {"project_id": project[0], "clone_url": project[1], "web_url": project[2]}
-        with writing(self._engine) as connection:
+        with writing(self._unhurried) as connection:
             _fenced_mirror(connection, lease, values, strict=False)
 
 
@@ -141,26 +138,49 @@ _LEASE_FIELDS = tuple(MirrorLease.__dataclass_fields__)
 _COLUMN = {"owner": "lease_owner"}
 
 
-def _free(now: datetime) -> ColumnElement[bool]:
+def _free(now: datetime | ColumnElement[Any]) -> ColumnElement[bool]:
     return runs.c.active & (runs.c.due_at <= now) & or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
 
 
-def _claim(
-    connection: Connection, which: ColumnElement[bool], owner: str, now: datetime, lease_seconds: float
-) -> Claim | None:
-    until = now + timedelta(seconds=lease_seconds)
-    values = {
-        "fence": runs.c.fence + 1,
-        "lease_owner": owner,
-        "lease_until": until,
-        "job_at": None,
-        "status": runs.c.stage,
-    }
-    row = (
-        connection.execute(update(runs).where(which, _free(now)).values(values).returning(runs))
-        .mappings()
-        .one_or_none()
+# Made once, before workers fork: to make a statement takes longer than to run it.
+_AT: ColumnElement[Any] = bindparam("at", type_=UtcDateTime())
+_CLAIM = (
+    update(runs)
+    .where(runs.c.id == bindparam("on"), _free(_AT))
+    .values(
+        fence=runs.c.fence + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until"), job_at=None,
+        status=runs.c.stage,
     )
+    .returning(runs)
+)  # fmt: skip
+_LEASE = (
+    update(mirrors)
+    .where(mirrors.c.path == bindparam("on"), or_(mirrors.c.lease_until.is_(None), mirrors.c.lease_until < _AT))
+    .values(fence=mirrors.c.fence + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until"))
+    .returning(mirrors)
+)
+_MINE = update(runs).where(
+    runs.c.id == bindparam("on"), runs.c.fence == bindparam("held"), runs.c.lease_owner == bindparam("by")
+)
+_MY_MIRROR = update(mirrors).where(
+    mirrors.c.path == bindparam("on"), mirrors.c.fence == bindparam("held"), mirrors.c.lease_owner == bindparam("by")
+)
+_KNOWN_MIRROR = select(mirrors.c.path).where(mirrors.c.path == bindparam("on"))
+_ADD_STEP = insert(steps)
+_GIVE_JOB = update(runs).where(runs.c.id == bindparam("on"))
+_WOKEN = select(runs.c.job_at).where(runs.c.id == bindparam("on")).with_for_update()
+_PUSHED = (
+    update(releases)
+    .where(
+        releases.c.module == bindparam("of"), releases.c.version == bindparam("in"), releases.c.commit == bindparam("on"),
+        releases.c.pushed_at.is_(None),
+    )
+)  # fmt: skip
+
+
+def _claim(connection: Connection, run_id: str, owner: str, now: datetime, lease_seconds: float) -> Claim | None:
+    values = {"on": run_id, "at": now, "owner": owner, "until": now + timedelta(seconds=lease_seconds)}
+    row = connection.execute(_CLAIM, values).mappings().one_or_none()
     if row is None:
         return None
     run = run_of_row(row)
@@ -168,19 +188,19 @@ def _claim(
 
 
 def _fenced(connection: Connection, claim: Claim, values: dict[str, Any]) -> None:
-    mine = (runs.c.id == claim.run.id) & (runs.c.fence == claim.fence) & (runs.c.lease_owner == claim.owner)
-    if connection.execute(update(runs).where(mine).values(values)).rowcount != 1:
+    mine = {"on": claim.run.id, "held": claim.fence, "by": claim.owner}
+    if connection.execute(_MINE, {**values, **mine}).rowcount != 1:
         raise SyncError("overtaken", f"run {claim.run.id} was taken over by another worker, or cancelled")
 
 
 def _fenced_mirror(connection: Connection, lease: MirrorLease, values: dict[str, Any], *, strict: bool = True) -> None:
-    mine = (mirrors.c.path == lease.path) & (mirrors.c.fence == lease.fence) & (mirrors.c.lease_owner == lease.owner)
-    if connection.execute(update(mirrors).where(mine).values(values)).rowcount != 1 and strict:
+    mine = {"on": lease.path, "held": lease.fence, "by": lease.owner}
+    if connection.execute(_MY_MIRROR, {**values, **mine}).rowcount != 1 and strict:
         raise SyncError("overtaken", f"the lease of mirror {lease.path} was lost")
 
 
 def _ensure_mirror(connection: Connection, path: str, now: datetime) -> None:
-    known = connection.execute(select(mirrors.c.path).where(mirrors.c.path == path)).scalar_one_or_none()
+    known = connection.execute(_KNOWN_MIRROR, {"on": path}).scalar_one_or_none()
     if known is None:
         insert_ignoring(connection, mirrors, {"path": path, "fence": 0, "updated_at": now})
 
@@ -210,15 +230,14 @@ def _unless_woken(connection: Connection, claim: Claim, change: Change) -> Chang
     """
     if change.due_at is None or change.error or claim.run.stage is not Stage.PIPELINE:
         return change
-    mark = select(runs.c.job_at).where(runs.c.id == claim.run.id).with_for_update()
-    if connection.execute(mark).scalar_one_or_none() is None:
+    if connection.execute(_WOKEN, {"on": claim.run.id}).scalar_one_or_none() is None:
         return change
     return replace(change, due_at=None, hand_over=True)
 
 
 def _hand_over(connection: Connection, run: Run, now: datetime) -> str:
     job = next_job(connection, run.id, run.attempt)
-    connection.execute(update(runs).where(runs.c.id == run.id).values(job=job, job_at=now))
+    connection.execute(_GIVE_JOB, {"on": run.id, "job": job, "job_at": now})
     return job
 
 
@@ -253,5 +272,5 @@ def _audit_push(connection: Connection, run: Run, change: Change, now: datetime)
 
 
 def _mark_pushed(connection: Connection, run: Run, now: datetime) -> None:
-    which = (releases.c.module == run.module) & (releases.c.version == run.version) & (releases.c.commit == run.commit)
-    connection.execute(update(releases).where(which, releases.c.pushed_at.is_(None)).values(pushed_at=now))
+    values = {"of": run.module, "in": run.version, "on": run.commit, "pushed_at": now}
+    connection.execute(_PUSHED, values)

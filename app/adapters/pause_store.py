@@ -14,6 +14,7 @@ from app.adapters.tables import pauses, runs
 from app.domain.pause import Pause, PauseKind
 from app.domain.run import Run
 
+_ALL = select(pauses).order_by(pauses.c.created_at)
 _PARKED = runs.c.active & (runs.c.error == "paused")
 
 
@@ -69,5 +70,5 @@ class SqlPauseStore:
 
 def read_pauses(connection: Connection) -> list[Pause]:
     """All pauses, oldest first."""
-    rows = connection.execute(select(pauses).order_by(pauses.c.created_at)).mappings()
+    rows = connection.execute(_ALL).mappings()
     return [Pause(**{**row, "kind": PauseKind(row["kind"])}) for row in rows]

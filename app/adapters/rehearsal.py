@@ -34,11 +34,21 @@ class _Rolled:
     def begin(self) -> Iterator[Connection]:
         yield self._connection
 
-    def connect(self) -> _Rolled:
+    def connect(self) -> _Connecting:
+        return _Connecting(self)
+
+    def execution_options(self, **_options: bool) -> _Rolled:
         return self
 
+
+class _Connecting:
+    """In place of a connection of its own."""
+
+    def __init__(self, rolled: _Rolled) -> None:
+        self._rolled = rolled
+
     def execution_options(self, **_options: bool) -> Any:
-        return self.begin()
+        return self._rolled.begin()
 
 
 class _Enough(Exception):  # noqa: N818 - it reads as what happened
@@ -74,6 +84,7 @@ def _recorded(store: SqlFlowStore, claim: Claim, now: datetime) -> None:
     step = StepRecord(Stage.MIRROR, "ok", now, now)
     forward = Change(Status.PIPELINE, Stage.PIPELINE, _FACTS, 0, None, pushed=True)
     store.record(claim, step, forward, now)
+    store.record(claim, step, Change(Status.VERIFY, Stage.VERIFY, _FACTS, 0, None), now)
     store.record(claim, None, Change(Status.PIPELINE, Stage.PIPELINE, _FACTS, 0, now), now)
     store.record(claim, None, Change(Status.PIPELINE, Stage.PIPELINE, _FACTS, 0, now, due_at=now), now)
     if again := store.claim(_ID, _ID, now, _SECONDS):

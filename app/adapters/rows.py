@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, literal, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -42,14 +42,13 @@ def insert_ignoring(connection: Connection, table: Any, values: Mapping[str, Any
     return connection.execute(statement.returning(literal(1))).first() is not None
 
 
+_ATTEMPT = update(attempts).where(attempts.c.run_id == bindparam("on"), attempts.c.number == bindparam("of"))
+_NEXT_JOB = _ATTEMPT.values(jobs=attempts.c.jobs + 1).returning(attempts.c.jobs)
+
+
 def next_job(connection: Connection, run_id: str, attempt: int) -> str:
     """Count one more job in the attempt and return its id."""
-    number = connection.execute(
-        update(attempts)
-        .where(attempts.c.run_id == run_id, attempts.c.number == attempt)
-        .values(jobs=attempts.c.jobs + 1)
-        .returning(attempts.c.jobs)
-    ).scalar_one()
+    number = connection.execute(_NEXT_JOB, {"on": run_id, "of": attempt}).scalar_one()
     return str(JobId(run_id, attempt, number))
 
 
@@ -65,8 +64,8 @@ def end_attempt(
     connection: Connection, run_id: str, number: int, outcome: Status, error: str | None, now: datetime
 ) -> None:
     """Close an attempt with its outcome, and note it for those who want to be told; the run's row is written before."""
-    which = (attempts.c.run_id == run_id) & (attempts.c.number == number)
-    connection.execute(update(attempts).where(which).values(ended_at=now, outcome=outcome, error=error))
+    values = {"on": run_id, "of": number, "ended_at": now, "outcome": outcome, "error": error}
+    connection.execute(_ATTEMPT, values)
     log_outcome(connection, run_id, number, outcome, error, now)
 
 

@@ -219,14 +219,15 @@ class Flow:
             base = replace(base, due_at=now + timedelta(seconds=outcome.seconds))
             return _queued(base, outcome) if outcome.queued else base
         if isinstance(outcome, Note):
-            return base
+            return replace(base, lasting=outcome.lasting)
         base = _healed(base)
         following = next_stage(run.stage)
         pushed = run.stage is Stage.MIRROR
         if following is None:
             return replace(base, status=Status.DONE, facts={FIRST_DONE: now.isoformat(), **base.facts})
         moved = replace(base, status=Status(following.value), stage=following, tries=0, stage_since=None, pushed=pushed)
-        return moved if keep else replace(moved, hand_over=True)
+        # What was pushed must be known for good; what a pipeline or a proxy said can be asked for again.
+        return replace(moved, lasting=pushed) if keep else replace(moved, hand_over=True)
 
     def _after_error(self, run: Run, error: SyncError, since: datetime, started: datetime, now: datetime) -> Change:
         tries = run.tries + 1

@@ -124,7 +124,8 @@ class StepRecord:
 class Change:
     """How a run goes on. `due_at` None keeps the worker on it; `pushed` marks its version as released for good.
 
-    `hand_over` releases the lease and asks for a job for the next stage.
+    `hand_over` releases the lease and asks for a job for the next stage. `lasting` False: seen by all at once, but a power
+    failure may take it back; then its stage is looked at again.
     """
 
     status: Status
@@ -137,6 +138,7 @@ class Change:
     error_message: str | None = None
     pushed: bool = False
     hand_over: bool = False
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,19 @@ from app.domain.gopath import check_file_path, is_plain_file_path
 from app.domain.modzip import check_clean
 from app.domain.rules import RuleBroken
 
-PARTS = [*map(chr, (0x17F, 0x212A, 0xE9, 0xDCFF)), "a", "con", "CON", "COM1", "com0", "lpt9x", "aux.", "nul.go", ".", ".."]
+PARTS = [
+    *map(chr, (0x17F, 0x212A, 0xE9, 0xDCFF)),
+    "a",
+    "con",
+    "CON",
+    "COM1",
+    "com0",
+    "lpt9x",
+    "aux.",
+    "nul.go",
+    ".",
+    "..",
+]
 PIECES = st.sampled_from([*PARTS, "/", "//", "-", "_", "~1", ":", "'", " ", "\n", ""])
 NAMES = st.one_of(st.lists(PIECES, max_size=8).map("".join), st.text(max_size=12))
 

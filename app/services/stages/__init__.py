@@ -30,9 +30,13 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Record these facts before the stage goes on: what is about to be done must be known after a crash."""
+    """Record these facts before the stage goes on: what is about to be done must be known after a crash.
+
+    `lasting` False: what was learnt, and could be learnt again.
+    """
 
     facts: Mapping[str, Any]
+    lasting: bool = True
 
 
 Outcome = Finished | Wait | Note
