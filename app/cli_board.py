@@ -12,7 +12,7 @@ from app.cli_open import json_option, open_operator
 from app.cli_output import coloured, console, local, print_json, printable
 from app.cli_tables import print_runs
 from app.domain.errors import CATALOG
-from app.services.board import MirrorRow, ModuleRow, Now
+from app.services.board import MOST, MirrorRow, ModuleRow, Now
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import Page
 from app.services.words import duration
@@ -91,10 +91,14 @@ def print_modules(out: Console, page: Page[ModuleRow]) -> None:
     """A line for each module."""
     rows = [
         (printable(each.module), coloured(each.newest.status), printable(each.newest.version or each.newest.ref),
-         local(each.newest.updated_at), str(each.runs), str(each.versions))
+         local(each.newest.updated_at), _counted(each.runs), _counted(each.versions))
         for each in page.items
     ]  # fmt: skip
     _print_rows(out, ("module", "status", "newest", "changed", "runs", "versions"), rows, "no modules", page.next)
+
+
+def _counted(number: int) -> str:
+    return f"{number}+" if number >= MOST else str(number)
 
 
 def print_mirrors(out: Console, page: Page[MirrorRow]) -> None:

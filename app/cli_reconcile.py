@@ -88,8 +88,7 @@ def backfill(ctx: click.Context, module: str, dry_run: bool, as_json: bool) -> N
 
 def _all(container: Container, service: Reconcile, order: Order, hours: float, *, quiet: bool) -> Iterator[Report]:
     store = SqlRepositoryStore(container.engine)
-    while store.learn(1000):
-        pass
+    upkeep.names(container).all()
     mirrors = store.mirrors(container.clock.now() - timedelta(hours=hours))
     with ThreadPoolExecutor(_PARALLEL) as pool:
         found = pool.map(lambda mirror: service.by_mirror(mirror, order), mirrors)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from app.adapters.cache_budget import Budget, Cache, disk, evict_of, found
 from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.names_store import SqlNames
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.pause_store import SqlPauseStore
 from app.adapters.pipeline_slots import SqlSlotStore
@@ -16,6 +17,7 @@ from app.adapters.retention_store import SqlRetentionStore
 from app.bootstrap import Container
 from app.bootstrap_doors import gigabytes, host
 from app.domain.errors import SyncError
+from app.services.names import Names
 from app.services.observe import Observer
 from app.services.pace import Pace
 from app.services.pausing import Pausing
@@ -67,6 +69,11 @@ def schedule(container: Container) -> ReconcileSchedule:
     settings = container.settings.reconcile
     options = ScheduleOptions(settings.interval_hours, settings.requests_per_second)
     return ReconcileSchedule(SqlRepositoryStore(container.engine), container.queue, container.clock, options)
+
+
+def names(container: Container) -> Names:
+    """Learns the names of modules and mirrors."""
+    return Names(SqlNames(container.engine), container.clock)
 
 
 def run_pruning(container: Container) -> RunPruning:

@@ -53,7 +53,7 @@ class _Sweeper:
         self._sweep, self._tidy, self._duty = container.sweep, container.tidy, container.sweep_duty
         self._pausing, self._runs = upkeep.pausing(container), upkeep.run_pruning(container)
         self._pruning, self._reconcile = container.pruning, upkeep.schedule(container)
-        self._slots = upkeep.slots(container)
+        self._slots, self._names = upkeep.slots(container), upkeep.names(container)
         self._tidied_at = float("-inf")
         self._share = container.share
 
@@ -84,6 +84,7 @@ class _Sweeper:
             self._tidied_at = time.monotonic()
             self._tidy.once()
             self._pruning.once()
+            self._names.once()
             self._reconcile.once()
             self._pausing.wake_forgotten()
             self._runs.once()

@@ -17,9 +17,9 @@ _GITLAB = frozenset({
 _PROXY = frozenset({"proxy_unreachable", "proxy_denied", "proxy_not_goproxy"})
 
 
-def module_row(row: RowMapping, newest: RunSummary, versions: int) -> ModuleRow:
-    """A module with its number of runs."""
-    return ModuleRow(row["module"], row["runs"], versions, newest)
+def module_row(row: RowMapping, newest: RunSummary) -> ModuleRow:
+    """A module with its numbers."""
+    return ModuleRow(row["module"], row["runs"], row["versions"], newest)
 
 
 def mirror_row(row: RowMapping, newest: RunSummary | None, now: datetime) -> MirrorRow:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, case, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, case, func, select
 
 from app.adapters.board_rows import mirror_row, module_row, seen
 from app.adapters.database import reading
 from app.adapters.level_query import level_rows
+from app.adapters.names_store import contains, marked, matching
 from app.adapters.read_rows import summary
 from app.adapters.read_store import SqlReadStore
+from app.adapters.run_search import LISTED, NEWEST
 from app.adapters.tables import mirrors, releases, runs, steps
+from app.adapters.texts import texts
 from app.domain.run import Status
 from app.services.board import (
+    MOST,
     FailureCount,
     MirrorRow,
     ModuleRow,
@@ -26,8 +30,6 @@ from app.services.level import LevelRow
 from app.services.ports import Clock
 from app.services.views import Page, RunSummary
 
-# A list needs few of a run's columns, and none of its JSON.
-_SUMMARY = [runs.c[name] for name in RunSummary.__dataclass_fields__ if name in runs.c] + [runs.c.error_message]
 _FAILED_FOR = timedelta(days=1)
 _OVERDUE = timedelta(seconds=10)
 # How many steps are looked at for a word about GitLab and the proxies: a bound, for this is asked every two seconds.
@@ -60,22 +62,23 @@ class SqlBoardStore:
                 _seen(connection),
             )
 
-    def level(self, since: datetime, bucket_seconds: int) -> list[LevelRow]:
+    def level(self, since: datetime, bucket_seconds: int, until: datetime | None = None) -> list[LevelRow]:
         """See BoardStore."""
         with reading(self._engine) as connection:
-            return level_rows(connection, since, bucket_seconds)
+            return level_rows(connection, since, bucket_seconds, until)
 
     def modules(self, text: str, after: str | None, limit: int) -> Page[ModuleRow]:
         """See BoardStore."""
-        conditions = _by_name(runs.c.module, text, after)
-        counted = select(runs.c.module, func.count().label("runs")).where(*conditions)
-        query = counted.group_by(runs.c.module).order_by(runs.c.module).limit(limit + 1)
         with reading(self._engine) as connection:
-            found = connection.execute(query).mappings().all()
-            names = [row["module"] for row in found[:limit]]
-            newest, held = _newest(connection, runs.c.module, names), _pushed(connection, names)
-        rows = tuple(module_row(row, newest[row["module"]], held.get(row["module"], 0)) for row in found[:limit])
-        return Page(rows, names[-1] if len(found) > limit else None)
+            mark = connection.execute(select(marked())).scalar_one()
+            names = matching(contains(text) if text else None, mark, after).subquery()
+            listed = select(names.c.name).order_by(names.c.name).limit(limit + 1)
+            found: list[str] = list(connection.execute(listed).scalars())
+            rows = connection.execute(_counted(connection, found[:limit])).mappings().all()
+            newest = _newest(connection, runs.c.module, found[:limit])
+        # One whose last run was forgotten this moment is none any more.
+        shown = tuple(module_row(row, newest[row["module"]]) for row in rows if row["module"] in newest)
+        return Page(shown, found[limit - 1] if len(found) > limit else None)
 
     def mirrors(self, text: str, after: str | None, limit: int) -> Page[MirrorRow]:
         """See BoardStore."""
@@ -104,7 +107,7 @@ class SqlBoardStore:
 
     def failed(self, code: str, since: datetime, limit: int) -> list[RunSummary]:
         """See BoardStore."""
-        query = select(*_SUMMARY).where(*_ended_failed(since), runs.c.error == code)
+        query = select(*LISTED).where(*_ended_failed(since), runs.c.error == code)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(runs.c.ended_at, runs.c.id).limit(limit)).mappings().all()
         return [summary(row) for row in rows]
@@ -121,7 +124,7 @@ def _ended_failed(since: datetime) -> list[ColumnElement[bool]]:
 
 
 def _summaries(connection: Connection, which: ColumnElement[bool], order: Any, limit: int) -> tuple[RunSummary, ...]:
-    query = select(*_SUMMARY).where(which).order_by(order, runs.c.id).limit(limit)
+    query = select(*LISTED).where(which).order_by(order, runs.c.id).limit(limit)
     return tuple(summary(row) for row in connection.execute(query).mappings())
 
 
@@ -130,19 +133,27 @@ def _by_name(column: Any, text: str, after: str | None) -> list[ColumnElement[bo
     return [*found, column > after] if after is not None else found
 
 
-def _newest(connection: Connection, column: Any, names: Collection[str]) -> dict[str, RunSummary]:
+def _newest(connection: Connection, column: Any, names: Sequence[str]) -> dict[str, RunSummary]:
     """The newest run by the value that it has in `column`."""
-    place = func.row_number().over(partition_by=column, order_by=(runs.c.created_at.desc(), runs.c.id.desc()))
-    ranked = select(runs.c.id, column.label("name"), place.label("place")).where(column.in_(list(names))).subquery()
-    query = select(*_SUMMARY, ranked.c.name).join(ranked, ranked.c.id == runs.c.id).where(ranked.c.place == 1)
-    return {row["name"]: summary(row) for row in connection.execute(query).mappings()}
+    given = texts(connection, names)
+    last = select(runs.c.id).where(column == given.c.name).order_by(*NEWEST).limit(1).correlate(given)
+    ids = select(last.scalar_subquery()).select_from(given)
+    query = select(*LISTED, column.label("name")).where(runs.c.id.in_(ids))
+    return {row["name"]: summary(row) for row in connection.execute(query).mappings()} if names else {}
 
 
-def _pushed(connection: Connection, names: Collection[str]) -> dict[str, int]:
-    pushed = (releases.c.module.in_(list(names)), releases.c.pushed_at.is_not(None))
-    query = select(releases.c.module, func.count()).where(*pushed).group_by(releases.c.module)
-    found: dict[str, int] = dict(connection.execute(query).all())
-    return found
+def _counted(connection: Connection, names: Sequence[str]) -> Select[Any]:
+    """Of each module, its runs and its versions in the mirror, at most MOST of each."""
+    given = texts(connection, names)
+    its_runs = select(runs.c.id).where(runs.c.module == given.c.name)
+    held = select(releases.c.version).where(releases.c.module == given.c.name, releases.c.pushed_at.is_not(None))
+    numbers = [
+        select(func.count()).select_from(each.limit(MOST).correlate(given).subquery()).scalar_subquery()
+        for each in (its_runs, held)
+    ]
+    return select(given.c.name.label("module"), numbers[0].label("runs"), numbers[1].label("versions")).order_by(
+        given.c.name
+    )
 
 
 def _seen(connection: Connection) -> tuple[Seen, ...]:

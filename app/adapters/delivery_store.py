@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
+    literal_column,
     or_,
     select,
     update,
@@ -27,11 +29,13 @@ from app.adapters.database import reading, writing
 from app.adapters.tables import deliveries, delivery_runs, runs, secret_uses
 from app.domain.run import Status
 from app.services.deliveries import DeliveryFilter
-from app.services.delivery_views import DeliveryDetail, DeliveryRunView, DeliverySummary, SecretUse
+from app.services.delivery_views import MOST_USES, DeliveryDetail, DeliveryRunView, DeliverySummary, SecretUse
 from app.services.stores import StoredDelivery
 
 # What a person would want to begin anew; a duplicate of another run or a moved version is settled.
+_FEW = 2000  # deliveries of a source: so many are read and put in order
 _SETTLED = ("duplicate_release", "version_moved", "superseded")
+_WRONG = or_(runs.c.status == Status.FAILED, and_(runs.c.status == Status.REJECTED, runs.c.error.not_in(_SETTLED)))
 
 
 class SqlDeliveryStore:
@@ -42,9 +46,9 @@ class SqlDeliveryStore:
 
     def list(self, wanted: DeliveryFilter, after: tuple[datetime, str] | None, limit: int) -> list[DeliverySummary]:
         """See DeliveryStore."""
-        query = select(*_LISTED).where(*_conditions(wanted, after))
-        newest = query.order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc()).limit(limit)
         with reading(self._engine) as connection:
+            query = select(*_LISTED).where(*_conditions(wanted, after), *_few(connection, wanted))
+            newest = query.order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc()).limit(limit)
             rows = connection.execute(newest).mappings().all()
             made = _runs(connection, [row["id"] for row in rows])
         return [DeliverySummary(**_summary(row), runs=tuple(made[row["id"]])) for row in rows]
@@ -70,10 +74,8 @@ class SqlDeliveryStore:
 
     def secret_uses(self) -> Sequence[SecretUse]:
         """See DeliveryStore."""
-        key = (deliveries.c.source, deliveries.c.secret_id)
-        kept = select(*key, func.count(), func.max(deliveries.c.last_seen_at)).group_by(*key)
         with reading(self._engine) as connection:
-            rows = [*connection.execute(kept), *connection.execute(select(secret_uses))]
+            rows = [*_kept(connection), *connection.execute(select(secret_uses))]
             uses = _added(rows)
             return [_with_skew(connection, use) for use in uses]
 
@@ -95,26 +97,49 @@ def _conditions(wanted: DeliveryFilter, after: tuple[datetime, str] | None) -> l
     received = deliveries.c.received_at
     found: list[ColumnElement[bool]] = []
     if wanted.source:
-        found.append(deliveries.c.source == wanted.source)
+        # Not by the index of sources, which knows another order; where it names few, _few enters it.
+        found.append(deliveries.c.source.concat("") == wanted.source)
     if wanted.verdict:
         found.append(deliveries.c.verdict == wanted.verdict)
+    if wanted.verdict in ("ignored", "refused"):
+        found.append(deliveries.c.verdict != literal_column("'accepted'"))  # the index's own condition
     if wanted.since:
         found.append(received >= wanted.since)
     if wanted.until:
         found.append(received < wanted.until)
-    if wanted.failed:
-        found.append(or_(deliveries.c.verdict == "refused", _has_failed()))
     if after:
         found += [received <= after[0], or_(received < after[0], deliveries.c.id < after[1])]
     return found
 
 
-def _has_failed() -> ColumnElement[bool]:
-    wrong = or_(
-        runs.c.status == Status.FAILED, and_(runs.c.status == Status.REJECTED, runs.c.error.not_in(_SETTLED))
-    )  # fmt: skip
-    mine = (delivery_runs.c.delivery == deliveries.c.id) & (delivery_runs.c.run_id == runs.c.id)
-    return exists().where(mine, wrong)
+def _few(connection: Connection, wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
+    """A source with few deliveries names them: who walks all of them by time might look for its next one for long."""
+    found = [_failed(connection)] if wanted.failed else []
+    return [*found, *(_of_source(connection, wanted.source) if wanted.source else [])]
+
+
+def _of_source(connection: Connection, source: str) -> list[ColumnElement[bool]]:
+    some = select(deliveries.c.id).where(deliveries.c.source == source).limit(_FEW)
+    found = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+    return [deliveries.c.id.in_(select(some.subquery().c.id))] if found < _FEW else []
+
+
+def _failed(connection: Connection) -> ColumnElement[bool]:
+    """Refused, or of a run that failed: where these are few they name their deliveries."""
+    refused = (deliveries.c.verdict == "refused") & (deliveries.c.verdict != literal_column("'accepted'"))
+    own = select(delivery_runs.c.delivery).join(runs, runs.c.id == delivery_runs.c.run_id).where(_WRONG)
+    if all(_count_of(connection, each) < _FEW for each in (Status.FAILED, Status.REJECTED)):
+        turned_away = select(deliveries.c.id).where(refused)
+        return deliveries.c.id.in_(own.union_all(turned_away))
+    # One look for each delivery, along the list: as an EXISTS PostgreSQL would read all runs first.
+    looked = own.with_only_columns(literal(1)).where(delivery_runs.c.delivery == deliveries.c.id).limit(1)
+    return or_(deliveries.c.verdict == "refused", looked.scalar_subquery() == 1)
+
+
+def _count_of(connection: Connection, status: Status) -> int:
+    some = select(runs.c.id).where(runs.c.status == status).limit(_FEW).subquery()
+    found: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return found
 
 
 def _row(connection: Connection, delivery: str) -> RowMapping | None:
@@ -146,6 +171,26 @@ def _text(body: bytes) -> tuple[str, str]:
         return body.decode(), "utf-8"
     except UnicodeDecodeError:
         return base64.b64encode(body).decode(), "base64"
+
+
+def _kept(connection: Connection) -> Iterator[tuple[str, str, int, datetime]]:
+    """(source, secret, deliveries up to MOST_USES, when the last one came): an index's entry at a time, for secrets are few."""
+    source, secret = deliveries.c.source, deliveries.c.secret_id
+    key = _following(connection)
+    while key:
+        which = (source == key[0], secret == key[1])
+        some = select(deliveries.c.id).where(*which).limit(MOST_USES).subquery()
+        last = select(func.max(deliveries.c.last_seen_at)).where(*which).scalar_subquery()
+        count, at = connection.execute(select(select(func.count()).select_from(some).scalar_subquery(), last)).one()
+        yield *key, count, at
+        key = _following(connection, source == key[0], secret > key[1]) or _following(connection, source > key[0])
+
+
+def _following(connection: Connection, *behind: ColumnElement[bool]) -> tuple[str, str] | None:
+    """The first (source, secret) there."""
+    source, secret = deliveries.c.source, deliveries.c.secret_id
+    row = connection.execute(select(source, secret).where(*behind).order_by(source, secret).limit(1)).one_or_none()
+    return (row.source, row.secret_id) if row else None
 
 
 def _added(rows: Sequence[tuple[Any, ...]]) -> list[SecretUse]:

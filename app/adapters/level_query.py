@@ -12,19 +12,24 @@ from app.domain.run import Status
 from app.services.level import GOAL_SECONDS, QUICK_SECONDS, Kind, LevelRow
 
 
-def level_rows(connection: Connection, since: datetime, bucket_seconds: int) -> list[LevelRow]:
-    """Releases recorded since then by bucket and kind; the first time it was done counts, not a forced replay's."""
-    done = select(attempts.c.run_id, func.min(attempts.c.ended_at).label("at")).where(
-        attempts.c.outcome == Status.DONE, attempts.c.ended_at >= since
+def level_rows(
+    connection: Connection, since: datetime, bucket_seconds: int, until: datetime | None = None
+) -> list[LevelRow]:
+    """Releases recorded since then (and before `until`) by bucket and kind; the first time it was done counts, not a replay's."""
+    # Each run's own, by its key: the attempts of so long ago are very many, and have no index by time.
+    done = select(func.min(attempts.c.ended_at)).where(
+        attempts.c.run_id == runs.c.id, attempts.c.outcome == Status.DONE
     )
-    first = done.group_by(attempts.c.run_id).subquery()
+    wanted = [runs.c.created_at >= since, runs.c.status != Status.REJECTED]
+    if until:
+        wanted.append(runs.c.created_at < until)
+    released = select(runs.c.created_at, runs.c.active, done.scalar_subquery().label("at")).where(*wanted).subquery()
     sqlite = connection.dialect.name == "sqlite"
-    created, ended = _seconds(runs.c.created_at, sqlite=sqlite), _seconds(first.c.at, sqlite=sqlite)
+    created, ended = _seconds(released.c.created_at, sqlite=sqlite), _seconds(released.c.at, sqlite=sqlite)
     # Integer division in both: cast() alone would round on PostgreSQL.
     bucket = cast(func.floor(created / bucket_seconds), Integer).label("bucket")
-    kind = _kind(first.c.at, ended - created).label("kind")
-    counted = select(bucket, kind, func.count().label("count")).outerjoin(first, first.c.run_id == runs.c.id)
-    query = counted.where(runs.c.created_at >= since, runs.c.status != Status.REJECTED).group_by(bucket, kind)
+    kind = _kind(released.c.at, ended - created, released.c.active).label("kind")
+    query = select(bucket, kind, func.count().label("count")).group_by(bucket, kind)
     return [LevelRow(row.bucket, Kind(row.kind), row._mapping["count"]) for row in connection.execute(query)]
 
 
@@ -33,11 +38,11 @@ def _seconds(column: Any, *, sqlite: bool) -> Any:
     return (func.julianday(column) - 2440587.5) * 86400.0 if sqlite else func.extract("epoch", column)
 
 
-def _kind(done_at: Any, took: Any) -> Any:
+def _kind(done_at: Any, took: Any, active: Any) -> Any:
     return case(
         (done_at.is_not(None) & (took <= QUICK_SECONDS), Kind.QUICK.value),
         (done_at.is_not(None) & (took <= GOAL_SECONDS), Kind.IN_TIME.value),
         (done_at.is_not(None), Kind.LATE.value),
-        (runs.c.active, Kind.OPEN.value),
+        (active, Kind.OPEN.value),
         else_=Kind.FAILED.value,
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
+from app.adapters.names_store import remember
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
 from app.adapters.tables import runs
@@ -140,6 +141,7 @@ def _renamed(connection: Connection, row: RowMapping, module: str | None) -> Row
     other = connection.execute(select(runs.c.id).where(runs.c.semantic == key)).scalar_one_or_none()
     if other is not None:
         raise SyncError("not_replayable", f"run {other} already brings {module}@{row['version']}")
+    remember(connection, [module] if module else [])  # the names are learnt from new runs only
     changed = update(runs).where(runs.c.id == row["id"]).values(module=module, semantic=key).returning(runs)
     return connection.execute(changed).mappings().one()
 

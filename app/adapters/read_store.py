@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Engine, Executable, RowMapping, Select, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Engine,
+    Executable,
+    RowMapping,
+    Select,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 
 from app.adapters.database import reading
 from app.adapters.read_rows import detail, known, mirror, summary
+from app.adapters.run_search import NEWEST, newest_runs
 from app.adapters.system import SystemClock
 from app.adapters.tables import attempts, deliveries, delivery_runs, mirrors, releases, runs, steps
-from app.domain.ids import run_of
-from app.domain.run import Status
+from app.domain.run import ENDED, Status
 from app.services.ports import Clock
-from app.services.run_filter import RunFilter, is_commit
+from app.services.run_filter import RunFilter
 from app.services.views import Counts, Known, MirrorView, RunDetail, RunSummary
 
-_NEWEST = (runs.c.created_at.desc(), runs.c.id.desc())
+_DAY = timedelta(days=1)
+_MANY = 10_000  # rows that one of the numbers is counted from, at most
 
 
 class SqlReadStore:
@@ -29,12 +43,8 @@ class SqlReadStore:
 
     def runs(self, wanted: RunFilter, after: tuple[datetime, str] | None, limit: int) -> list[RunSummary]:
         """See ReadStore."""
-        conditions = _conditions(wanted)
-        if after:
-            conditions.append(_behind(*after))
-        query = select(runs).where(*conditions).order_by(*_NEWEST).limit(limit)
         with reading(self._engine) as connection:
-            return [summary(row) for row in connection.execute(query).mappings()]
+            return [summary(row) for row in newest_runs(connection, wanted, after, limit)]
 
     def run(self, run_id: str) -> RunDetail | None:
         """See ReadStore."""
@@ -45,12 +55,13 @@ class SqlReadStore:
     def counts(self) -> Counts:
         """See ReadStore."""
         now = self._clock.now()
-        numbers = select(runs.c.status, func.count()).group_by(runs.c.status)
         with reading(self._engine) as connection:
-            by_status: dict[str, int] = dict(connection.execute(numbers).all())
+            numbers = [*connection.execute(_in_flight()), *connection.execute(_ended(now - _DAY))]
+            by_status: dict[str, int] = dict(tuple(row) for row in numbers)
             due, oldest = connection.execute(_due(now)).one()
             expired = connection.execute(_number(runs.c.active, runs.c.lease_until < now)).scalar_one()
-            received = connection.execute(select(func.count()).select_from(deliveries)).scalar_one()
+            some = select(deliveries.c.id).limit(_MANY).subquery()
+            received = connection.execute(select(func.count()).select_from(some)).scalar_one()
         age = max((now - oldest).total_seconds(), 0.0) if oldest else 0.0
         return Counts({each: by_status.get(each, 0) for each in Status}, due, age, expired, received)
 
@@ -58,10 +69,15 @@ class SqlReadStore:
         """See ReadStore."""
         of_runs, of_releases = [runs.c.module == module], [releases.c.module == module]
         if version is not None:
-            of_runs.append(or_(runs.c.version == version, runs.c.version.is_(None)))
+            # By the index of both: of a module with very many runs few are of one version.
+            ids = [
+                select(runs.c.id).where(*of_runs, which)
+                for which in (runs.c.version == version, runs.c.version.is_(None))
+            ]
+            of_runs = [runs.c.id.in_(union_all(*ids))]
             of_releases.append(releases.c.version == version)
         with reading(self._engine) as connection:
-            found = _rows(connection, select(runs).where(*of_runs).order_by(*_NEWEST).limit(limit))
+            found = _rows(connection, select(runs).where(*of_runs).order_by(*NEWEST).limit(limit))
             held = _rows(connection, select(releases).where(*of_releases).order_by(releases.c.version).limit(limit))
         return known(found, held)
 
@@ -100,54 +116,17 @@ def _due(now: datetime) -> Select[int, datetime]:
     return select(func.count(), func.min(runs.c.due_at)).where(*waiting)
 
 
+def _in_flight() -> Select[str, int]:
+    found = select(runs.c.status).where(runs.c.active).limit(_MANY).subquery()
+    return select(found.c.status, func.count()).group_by(found.c.status)
+
+
+def _ended(since: datetime) -> CompoundSelect[str, int]:
+    """Read in the index alone."""
+    found = [select(runs.c.id).where(runs.c.status == each, runs.c.ended_at >= since) for each in sorted(ENDED)]
+    counted = [select(func.count()).select_from(query.limit(_MANY).subquery()).scalar_subquery() for query in found]
+    return union_all(*(select(literal(each), number) for each, number in zip(sorted(ENDED), counted, strict=True)))
+
+
 def _number(*conditions: ColumnElement[bool]) -> Select[int]:
     return select(func.count()).select_from(runs).where(*conditions)
-
-
-def _behind(created_at: datetime, run_id: str) -> ColumnElement[bool]:
-    # The first condition is implied by the second, and lets the index be entered at the right place.
-    earlier = or_(runs.c.created_at < created_at, runs.c.id < run_id)
-    return (runs.c.created_at <= created_at) & earlier
-
-
-def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
-    equal = {
-        runs.c.version: wanted.version, runs.c.source: wanted.source, runs.c.error: wanted.error,
-        runs.c.mirror: wanted.mirror,
-    }  # fmt: skip
-    found = [column == value for column, value in equal.items() if value]
-    if wanted.module:
-        found.append(_module(wanted.module))
-    if wanted.commit:
-        found.append(_commit(wanted.commit))
-    if wanted.status:
-        found.append(runs.c.status.in_([each.value for each in wanted.status]))
-    if wanted.since:
-        found.append(runs.c.created_at >= wanted.since)
-    if wanted.until:
-        found.append(runs.c.created_at < wanted.until)
-    if wanted.q:
-        found.append(_anything(wanted.q))
-    return found
-
-
-def _module(text: str) -> ColumnElement[bool]:
-    prefix = text.removesuffix("*")
-    # Not LIKE: it ignores letter case on SQLite, and Go's paths do not.
-    return func.substr(runs.c.module, 1, len(prefix)) == prefix if prefix != text else runs.c.module == text
-
-
-def _commit(prefix: str) -> ColumnElement[bool]:
-    # "g" is what comes after the last hex digit in every collation; a range can use the index, a LIKE cannot.
-    return (runs.c.commit >= prefix) & (runs.c.commit < prefix + "g")
-
-
-def _anything(text: str) -> ColumnElement[bool]:
-    run_id = run_of(text)
-    if run_id:
-        return runs.c.id == run_id
-    module, at, version = text.rpartition("@")
-    if at and module:
-        return (runs.c.module == module) & or_(runs.c.version == version, runs.c.ref == version)
-    found = [runs.c.module.icontains(text.removesuffix("*"), autoescape=True), runs.c.version == text]
-    return or_(*found, *([_commit(text.lower())] if is_commit(text) else []))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, func, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, or_, select, update
 
 from app.adapters.database import reading, writing
 from app.adapters.rows import insert_ignoring
@@ -25,14 +25,9 @@ class SqlRepositoryStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def learn(self, limit: int) -> int:
-        """See RepositoryStore."""
-        with writing(self._engine) as connection:
-            return learn(connection, limit)
-
     def find(self, mirror: str) -> Repository | None:
         """See RepositoryStore."""
-        newest = select(runs).where(runs.c.mirror == mirror).order_by(runs.c.id.desc()).limit(1)
+        newest = select(runs).where(runs.c.mirror == mirror).order_by(runs.c.created_at.desc()).limit(1)
         noted = select(repositories, mirrors.c.clone_url.label("mirror_url")).join(
             mirrors, mirrors.c.path == repositories.c.mirror, isouter=True
         )
@@ -72,7 +67,7 @@ class SqlRepositoryStore:
         """See RepositoryStore: the newest runs decide; a run that no rule knew says nothing."""
         query = select(runs.c.module, runs.c.target).where(runs.c.mirror == mirror, runs.c.pushed_at.is_not(None))
         with reading(self._engine) as connection:
-            rows = connection.execute(query.order_by(runs.c.id.desc()).limit(_PLACES)).all()
+            rows = connection.execute(query.order_by(runs.c.created_at.desc()).limit(_PLACES)).all()
         return Places({row.target["subdir"]: ModulePath.parse(row.module).prefix for row in reversed(rows)})
 
     def known(self, modules: Sequence[str]) -> Mapping[tuple[str, str], Known]:
@@ -111,14 +106,19 @@ class SqlRepositoryStore:
                     yield (row["module"], row["version"]), _known_of(row)
 
 
-def learn(connection: Connection, limit: int) -> int:
-    """RepositoryStore.learn inside a transaction of the caller's."""
-    known = select(repositories.c.mirror).where(repositories.c.mirror == runs.c.mirror)
-    query = select(func.max(runs.c.id)).where(runs.c.mirror != "", ~known.exists()).group_by(runs.c.mirror)
-    newest = connection.execute(query.limit(limit)).scalars().all()
-    columns = select(runs.c.mirror, runs.c.source, runs.c.target).where(runs.c.id.in_(newest))
-    rows = connection.execute(columns).mappings().all()
-    return sum(insert_ignoring(connection, repositories, _row(_of_run(row))) for row in rows)
+def unknown_mirrors(connection: Connection, mirrors: Collection[str]) -> set[str]:
+    """Those that the list of repositories does not have; no mirror ("") is none."""
+    query = select(repositories.c.mirror).where(repositories.c.mirror.in_(list(mirrors)))
+    return set(mirrors) - {""} - set(connection.execute(query).scalars())
+
+
+def learn_mirrors(connection: Connection, mirrors: Collection[str]) -> None:
+    """Note the repositories of these mirrors as their newest runs name them."""
+    columns = (runs.c.mirror, runs.c.source, runs.c.target)
+    for mirror in sorted(mirrors):
+        newest = select(*columns).where(runs.c.mirror == mirror).order_by(runs.c.created_at.desc()).limit(1)
+        for row in connection.execute(newest).mappings():
+            insert_ignoring(connection, repositories, _row(_of_run(row)))
 
 
 def _adopted(connection: Connection, item: Item, now: datetime) -> bool:

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, delete, exists, select
 
 from app.adapters.database import writing
 from app.adapters.delivery_store import forget
-from app.adapters.repository_store import learn
+from app.adapters.names_store import forget as forget_names
+from app.adapters.repository_store import learn_mirrors, unknown_mirrors
 from app.adapters.tables import attempts, deliveries, delivery_runs, runs, steps
 
 
@@ -21,13 +22,19 @@ class SqlRetentionStore:
 
     def prune_runs(self, ended_before: datetime, limit: int) -> int:
         """See RetentionStore."""
-        old = runs.c.ended_at.is_not(None) & (runs.c.ended_at < ended_before) & runs.c.active.is_(False)
-        query = select(runs.c.id).where(old).order_by(runs.c.ended_at).limit(limit)
+        query = (
+            select(runs.c.id, runs.c.module, runs.c.mirror)
+            .where(runs.c.ended_at < ended_before)
+            .order_by(runs.c.ended_at)
+            .limit(limit)
+        )
         with writing(self._engine) as connection:
-            chosen = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
+            chosen = connection.execute(query.with_for_update(skip_locked=True)).all()
             if chosen:
-                learn(connection, 1000)  # where their releases came from has to be known without them, too
-                _remove(connection, chosen)
+                # Where their releases came from has to be known without them, too.
+                learn_mirrors(connection, unknown_mirrors(connection, {row.mirror for row in chosen}))
+                _remove(connection, [row.id for row in chosen])
+                forget_names(connection, {row.module for row in chosen})
         return len(chosen)
 
 

@@ -23,6 +23,8 @@ from app.adapters.tables_base import UtcDateTime as UtcDateTime
 from app.adapters.tables_base import metadata as metadata
 from app.adapters.tables_base import time_column as _time
 
+_UNUSUAL = text("verdict <> 'accepted'")
+
 # One webhook request as received. `dedupe` is the platform's delivery id with the body's digest: ids are not signed.
 deliveries = Table(
     "deliveries",
@@ -47,6 +49,9 @@ deliveries = Table(
     Index("ix_deliveries_received_at_id", "received_at", "id"),
     Index("ix_deliveries_pruned_received_at", "pruned", "received_at"),
     Index("ix_deliveries_source_secret_id_last_seen_at", "source", "secret_id", "last_seen_at"),
+    Index(
+        "ix_deliveries_verdict_received_at", "verdict", "received_at", sqlite_where=_UNUSUAL, postgresql_where=_UNUSUAL
+    ),
 )
 
 # What deliveries that are not kept any more said of the secrets: a count, and when each was last used.
@@ -69,6 +74,8 @@ releases = Table(
     Column("commit", String(64), nullable=False),
     _time("pushed_at"),
 )
+
+_WRONG, _ENDED = text("error IS NOT NULL"), text("ended_at IS NOT NULL")
 
 # The work to bring one release through. The row is its own outbox: `due_at` says when work may begin, `job_at` when a
 # job was last enqueued for it (NULL: none since), `lease_until` until when a worker holds it, `fence` which worker.
@@ -111,11 +118,35 @@ runs = Table(
     Index("ix_runs_active_due_at", "active", "due_at"),
     Index("ix_runs_active_lane_due_at", "active", "lane", "due_at"),
     Index("ix_runs_ended_at", "ended_at"),
+    Index("ix_runs_status_ended_at", "status", "ended_at", sqlite_where=_ENDED, postgresql_where=_ENDED),
     Index("ix_runs_mirror_active", "mirror", "active"),
     Index("ix_runs_created_at_id", "created_at", "id"),
     Index("ix_runs_module_version", "module", "version"),
     Index("ix_runs_commit", "commit"),
+    # Lists of runs with one of these, newest first (run_search.py).
     Index("ix_runs_status_created_at", "status", "created_at"),
+    Index("ix_runs_module_created_at_id", "module", "created_at", "id"),
+    Index("ix_runs_version_created_at", "version", "created_at"),
+    Index("ix_runs_mirror_created_at_id", "mirror", "created_at", "id"),
+    Index("ix_runs_source_created_at", "source", "created_at"),
+    Index("ix_runs_error_created_at", "error", "created_at", sqlite_where=_WRONG, postgresql_where=_WRONG),
+)
+
+# The names of all modules that runs are of, for searching (names_store.py); `folded`: in small letters.
+modules = Table(
+    "modules",
+    metadata,
+    Column("name", String(500), primary_key=True),
+    Column("folded", String(500), nullable=False),
+)
+
+# Up to which run, by its time and id, something was done with all runs.
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    _time("at", nullable=False),
+    Column("id", String(32), nullable=False),
 )
 
 # Which runs a delivery was about; a duplicate delivery names the run that was there already.

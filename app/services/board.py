@@ -9,6 +9,9 @@ from typing import Protocol
 from app.services.level import LevelRow
 from app.services.views import Counts, Page, RunSummary, View
 
+# So far a number beside a module is counted.
+MOST = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Seen(View):
@@ -38,7 +41,7 @@ class Now(View):
 
 @dataclass(frozen=True, slots=True)
 class ModuleRow(View):
-    """A module: its newest run, how many runs it had, how many of its versions are in its mirror."""
+    """A module: its newest run, how many runs it had, how many of its versions are in its mirror; MOST: so many at least."""
 
     module: str
     runs: int
@@ -74,8 +77,8 @@ class BoardStore(Protocol):
         """How things stand; at most `limit` runs of each kind, newest first (the waiting and blocked: oldest)."""
         ...
 
-    def level(self, since: datetime, bucket_seconds: int) -> list[LevelRow]:
-        """Releases recorded since then, counted by bucket and by how soon they were downloadable; see level.Kind."""
+    def level(self, since: datetime, bucket_seconds: int, until: datetime | None = None) -> list[LevelRow]:
+        """Releases recorded since then, before `until`, by bucket and by how soon they were downloadable; see level.Kind."""
         ...
 
     def modules(self, text: str, after: str | None, limit: int) -> Page[ModuleRow]:

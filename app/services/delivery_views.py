@@ -55,9 +55,15 @@ class DeliveryDetail(DeliverySummary):
     body_encoding: str
 
 
+MOST_USES = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class SecretUse(View):
-    """How often deliveries matched a secret, and when the last one did (None: never); `skew_seconds` as it was then."""
+    """How often deliveries matched a secret, and when the last one did (None: never); `skew_seconds` as it was then.
+
+    Of the deliveries that are kept MOST_USES are counted; those that are not kept any more are all in it.
+    """
 
     source: str
     secret: str

@@ -27,7 +27,7 @@ class ReadStore(Protocol):
         ...
 
     def counts(self) -> Counts:
-        """Numbers over everything."""
+        """How things stand, in numbers."""
         ...
 
     def known(self, module: str, version: str | None, limit: int) -> Known:
@@ -61,7 +61,7 @@ class Queries:
         return run
 
     def counts(self) -> Counts:
-        """Numbers over everything; cheap enough for each scrape of the metrics."""
+        """How things stand, in numbers; cheap, however many runs there are."""
         return self._store.counts()
 
     def explain(self, module: str, version: str | None = None) -> Explanation:

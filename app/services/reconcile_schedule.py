@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 JOB = "reconcile_repository"
 _REQUESTS = 4  # that a repository takes: source, mirror, proxy, and one for a second module
 _AGAIN = timedelta(minutes=30)  # a job that did not end by then is given up: lost with Redis, or its source was down
-_LEARN = timedelta(minutes=1)
 _MOST = 100
 
 
@@ -43,7 +42,6 @@ class ReconcileSchedule:
     def __init__(self, store: RepositoryStore, queue: CallQueue, clock: Clock, options: ScheduleOptions) -> None:
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._looked: datetime | None = None
-        self._learnt: datetime | None = None
 
     def once(self) -> int:
         """One look; how many jobs were enqueued. Errors: store_unavailable, queue_unavailable."""
@@ -53,7 +51,6 @@ class ReconcileSchedule:
         room = self._room(now)
         if not room:
             return 0
-        self._learn(now)
         due = self._store.due(now - timedelta(hours=self._options.interval_hours), now - _AGAIN, room)
         self._looked = now
         return sum(self._give(mirror, now) for mirror in due)
@@ -64,11 +61,6 @@ class ReconcileSchedule:
             return 1
         seconds = (now - self._looked).total_seconds()
         return min(_MOST, int(seconds * self._options.requests_per_second / _REQUESTS))
-
-    def _learn(self, now: datetime) -> None:
-        if self._learnt is None or now - self._learnt > _LEARN:
-            self._learnt = now
-            self._store.learn(1000)
 
     def _give(self, mirror: str, now: datetime) -> bool:
         if not self._store.give_job(mirror, now - _AGAIN, now):

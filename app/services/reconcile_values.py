@@ -78,10 +78,6 @@ class Places:
 class RepositoryStore(Protocol):
     """Repositories and releases, for reconcile. Errors: store_unavailable."""
 
-    def learn(self, limit: int) -> int:
-        """Note repositories that runs name and the list does not; how many were new."""
-        ...
-
     def find(self, mirror: str) -> Repository | None:
         """The repository as its newest run names it, or as it was noted; None when it is not known."""
         ...

@@ -194,8 +194,11 @@ class Page(View, Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Counts(View):
-    """A cheap look at everything. Each status has its number; `due_oldest_seconds`: how long the run that waits
-    longest for a worker has been due (0: none waits); `leases_expired`: runs whose worker died."""
+    """A cheap look, each number counted up to 10,000. `runs`: those in flight, and those that ended within a day.
+
+    `due_oldest_seconds`: how long the run that waits longest for a worker has been due (0: none waits);
+    `leases_expired`: runs whose worker died; `deliveries`: those kept.
+    """
 
     runs: Mapping[Status, int]
     due: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import render_template
 
 from app.domain.errors import SyncError
+from app.services.board import MOST
 from app.services.explain import Explanation
 from app.services.run_filter import RunFilter
 from app.web.context import queries
@@ -16,7 +17,7 @@ def modules() -> str:
     """All modules that were ever reported, by path."""
     asked = given(["q", "after"])
     page = board().modules(asked.get("q", ""), asked.get("after"), PAGE)
-    return render_template("modules.html", asked=asked, page=page)
+    return render_template("modules.html", asked=asked, page=page, most=MOST)
 
 
 @blueprint.get("/modules/<path:name>")

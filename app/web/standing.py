@@ -12,7 +12,7 @@ from flask import current_app
 
 from app.domain.errors import CATALOG, SyncError
 from app.services.board import Now, Seen
-from app.services.level import Level, begin, level
+from app.services.level import Level, LevelRow, begin, level
 from app.services.words import size
 from app.web import held
 from app.web.context import container
@@ -22,6 +22,8 @@ from app.web.remembered import Remembered
 _SHOWN = 10
 _LEVEL_SECONDS = 30.0
 _LEVELS = "modsync_levels"
+_DAY_SECONDS, _PAST_SECONDS = 86400, 3600.0
+_PAST = "modsync_past_days"
 _SOON = timedelta(days=7)
 _LEAST_FREE, _LEAST_SHARE = 2 << 30, 0.05
 
@@ -75,12 +77,27 @@ def _levels() -> tuple[tuple[str, Level], ...]:
 
 
 def _draw() -> tuple[tuple[str, Level], ...]:
-    return ("Last 24 hours", _level(3600, 24)), ("Last 30 days", _level(86400, 30))
+    return ("Last 24 hours", _level(3600, 24)), ("Last 30 days", _month())
 
 
 def _level(bucket_seconds: int, buckets: int) -> Level:
     since = begin(container().clock.now(), bucket_seconds, buckets)
     return level(since, bucket_seconds, buckets, board().level(since, bucket_seconds))
+
+
+def _month() -> Level:
+    """Days that are over change seldom: what they were is looked at every hour, or when another day begins."""
+    since = begin(container().clock.now(), _DAY_SECONDS, 30)
+    recent = since + timedelta(days=28)
+    kept = current_app.extensions.setdefault(_PAST, {})
+    if recent not in kept:
+        current_app.extensions[_PAST] = kept = {recent: Remembered(lambda: _days(since, recent), _PAST_SECONDS)}
+    past: list[LevelRow] = kept[recent].get()
+    return level(since, _DAY_SECONDS, 30, [*past, *_days(recent, None)])
+
+
+def _days(since: datetime, until: datetime | None) -> list[LevelRow]:
+    return board().level(since, _DAY_SECONDS, until)
 
 
 def _marks(now: Now | None, problem: SyncError | None) -> Iterator[Mark]:

@@ -1,48 +1,70 @@
-"""console: the releases page and search at a million runs against a thousand, on SQLite and PostgreSQL."""
+"""console: the releases page, searches and the first page at a million runs against a thousand, on SQLite and PostgreSQL.
+
+`python -m tests.benchmarks.bench_console` prints the same pages at a thousand, ten thousand, a hundred thousand and a million.
+"""
 
 from __future__ import annotations
 
+import argparse
+import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from statistics import median
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import create_engine
 
-from app.adapters import migrate
-from app.adapters.database import connect, writing
-from app.adapters.tables import attempts, deliveries, releases, runs
 from tests.benchmarks.bench_intake import serving
 from tests.benchmarks.harness import Line, compared
+from tests.benchmarks.many_runs import fill
 from tests.integration.databases import running_postgres
 from tests.integration.web_world import WebWorld
 
 MANY, FEW = 1_000_000, 1_000
-_AT_ONCE, _MODULES = 5_000, 2_000
-_NEWEST = datetime.now(UTC)
-PAGES = {"releases": "/releases", "failed": "/releases?status=failed", "search": "/releases?q=mod77", "now": "/"}
+GROWTH = (1_000, 10_000, 100_000, 1_000_000)
+_DATABASES = ("sqlite", "postgresql")
+# {module}, {version}, {commit}, {run} are those of a release from the middle of the database.
+PAGES = {
+    "now": "/",
+    "releases": "/releases",
+    "next": "/releases?cursor=",
+    "failed": "/releases?status=failed",
+    "module": "/releases?q=mod77",  # many modules have such a name, and each of them some runs
+    "rare": "/releases?q={module}",
+    "version": "/releases?q={version}",
+    "commit": "/releases?q={commit}",
+    "run": "/runs/{run}",
+    "combined": "/releases?q=team5&status=failed&source=platform&since=90d",
+    "nothing": "/releases?q=no-such-module",
+    "modules": "/modules",
+    "deliveries": "/deliveries?verdict=refused",
+}
 
 
 def lines(root: Path) -> Iterator[Line]:
     """A line for each page and database."""
-    for database in ("sqlite", "postgresql"):
-        with ExitStack() as stack:
-            environments: list[Mapping[str, str]] = [{}, {}]
-            if database == "postgresql":
-                server = stack.enter_context(running_postgres(durable=True))
-                environments = [{"DATABASE_URL": server.fresh()} for _ in range(2)]
-            (root / database).mkdir(parents=True)
-            many, few = (
-                stack.enter_context(_filled(root / database / str(count), environment, count))
-                for count, environment in zip((MANY, FEW), environments, strict=True)
-            )
-            yield from (_page(f"console-{database}-{name}", path, many, few) for name, path in PAGES.items())
+    for database in _DATABASES:
+        with _worlds(root / database, database, (MANY, FEW)) as (many, few):
+            for name, path in PAGES.items():
+                yield _page(f"console-{database}-{name}", path, many, few)
 
 
 def _page(name: str, path: str, many: WebWorld, few: WebWorld) -> Line:
-    return compared(name, lambda: _asked(many, path), lambda: _asked(few, path), 1.5, rounds=15, warm=3)
+    there, here = _address(many, path), _address(few, path)
+    return compared(name, lambda: _asked(many, there), lambda: _asked(few, here), 1.5, rounds=25, warm=5)
+
+
+def _address(world: WebWorld, path: str) -> str:
+    """The page's address, with what this database has."""
+    middle = 'SELECT module, version, "commit", id FROM runs ORDER BY created_at LIMIT 1 OFFSET (SELECT max(id) FROM steps) / 2'
+    with create_engine(world.settings.store.url).connect() as connection:
+        module, version, commit, run = connection.exec_driver_sql(middle).one()
+    if path.endswith("cursor="):
+        return f"{path}{world.get('/api/runs?limit=50').json['next_cursor']}"
+    part = module.partition("/")[2]
+    return path.format(module=part, version=version, commit=commit[:12], run=run)
 
 
 def _asked(world: WebWorld, path: str) -> float:
@@ -53,56 +75,52 @@ def _asked(world: WebWorld, path: str) -> float:
 
 
 @contextmanager
+def _worlds(root: Path, database: str, counts: Sequence[int]) -> Iterator[list[WebWorld]]:
+    """A web server over each of the databases with so many runs."""
+    root.mkdir(parents=True)
+    with ExitStack() as stack:
+        environments: list[Mapping[str, str]] = [{} for _ in counts]
+        if database == "postgresql":
+            server = stack.enter_context(running_postgres(durable=True))
+            environments = [{"DATABASE_URL": server.fresh()} for _ in counts]
+        yield [
+            stack.enter_context(_filled(root / str(count), environment, count))
+            for count, environment in zip(counts, environments, strict=True)
+        ]
+
+
+@contextmanager
 def _filled(directory: Path, environment: Mapping[str, str], count: int) -> Iterator[WebWorld]:
-    """A web server over a database with so many runs."""
     with serving(directory, environment) as world:
-        _fill(world.settings.store.url, count)
+        fill(world.settings.store.url, count)
         yield world
 
 
-def _fill(url: str, count: int) -> None:
-    """Runs that ended, one in fifty failed, over two thousand modules; with statistics, as autovacuum makes them."""
-    migrate.upgrade(url)
-    engine = connect(url)
-    for start in range(0, count, _AT_ONCE):
-        with writing(engine) as connection:
-            _insert(connection, range(start, min(start + _AT_ONCE, count)), count)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE")
-    engine.dispose()
+def growth(root: Path, database: str) -> Iterator[str]:
+    """Rows of a table: each page's milliseconds at each number of runs."""
+    with _worlds(root / database, database, GROWTH) as worlds:
+        for name, path in PAGES.items():
+            yield f"| {name} | " + " | ".join(f"{1000 * _median(world, path):.1f}" for world in worlds) + " |"
 
 
-def _insert(connection: Connection, numbers: range, count: int) -> None:
-    rows = [_row(number, count) for number in numbers]
-    delivery = f"d{numbers.start:019d}"
-    connection.execute(insert(deliveries).values(_delivery(delivery)))
-    connection.execute(insert(runs), [{**row, "delivery": delivery} for row in rows])
-    connection.execute(insert(attempts), [_attempt(row) for row in rows])
-    claimed = [{name: row[name] for name in ("module", "version", "commit")} | {"run_id": row["id"]} for row in rows]
-    connection.execute(insert(releases), claimed)
+def _median(world: WebWorld, path: str) -> float:
+    address = _address(world, path)
+    return median([_asked(world, address) for _ in range(30)][5:])
 
 
-def _row(number: int, count: int) -> dict[str, Any]:
-    at = _NEWEST - timedelta(seconds=20 * (count - number))
-    module = f"go.corp.example/team{number % 40}/mod{number % _MODULES}"
-    failed = number % 50 == 0
-    return {
-        "id": f"r{number:019d}", "source": "platform", "module": module, "version": f"v1.{number // _MODULES}.0",
-        "ref": "refs/tags/x", "commit": f"{number:040x}", "semantic": f"{number:064x}",
-        "target": {"clone_url": "https://git.corp.example/x.git", "mirror": f"go-mirrors/{module[16:]}"}, "event": {},
-        "mirror": f"go-mirrors/{module[16:]}", "status": "failed" if failed else "done",
-        "stage": "pipeline" if failed else "verify", "active": False, "facts": {},
-        "error": "pipeline_failed" if failed else None, "created_at": at, "updated_at": at, "ended_at": at,
-    }  # fmt: skip
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_console")
+    parser.add_argument("--database", choices=_DATABASES, action="append")
+    for database in parser.parse_args().database or _DATABASES:
+        root = Path(tempfile.mkdtemp(prefix="modsync-bench-"))
+        try:
+            print(f"{database}, ms at {', '.join(f'{count:,}' for count in GROWTH)} runs", flush=True)
+            for row in growth(root, database):
+                print(row, flush=True)
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
 
 
-def _attempt(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {"run_id": row["id"], "number": 1, "kind": "first", "from_stage": "mirror", "actor": "source:platform"}
-    return kept | {"created_at": row["created_at"], "ended_at": row["ended_at"], "outcome": row["status"]}
-
-
-def _delivery(name: str) -> dict[str, Any]:
-    return {
-        "id": name, "source": "platform", "dedupe": name, "scheme": "article", "secret_id": "one", "received_at": _NEWEST,
-        "last_seen_at": _NEWEST, "headers": {}, "body": b"{}", "verdict": "accepted",
-    }  # fmt: skip
+if __name__ == "__main__":
+    main()

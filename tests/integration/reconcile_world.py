@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.names_store import SqlNames
 from app.adapters.read_store import SqlReadStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.domain.ids import make_id
 from app.domain.routing import Rule
 from app.domain.run import Run
 from app.services.checksum import zip_sums
+from app.services.names import Names
 from app.services.observe import Observer
 from app.services.pace import Pace
 from app.services.planning import Planner, SourceOptions
@@ -46,6 +48,10 @@ class ReconcileWorld(FlowWorld):
         """Ids that sort as they are made."""
         self._made += 1
         return make_id(prefix, int(self.clock.now().timestamp() * 1000), self._made)
+
+    def learn(self) -> None:
+        """What the sweeper does now and then."""
+        Names(SqlNames(self.engine), self.clock).once()
 
     def service(self, store: IntakeStore | None = None) -> Reconcile:
         """Reconcile over this world's doubles."""

@@ -30,6 +30,7 @@ class Calls:
 
 def test_the_schedule_gives_each_repository_a_job_when_it_is_due(world: ReconcileWorld) -> None:
     world.settle(world.take().run_id)
+    world.learn()
     calls = Calls()
     schedule = ReconcileSchedule(world.repositories, calls, world.clock, ScheduleOptions(24, 5))
     assert [schedule.once() for _ in range(3)] == [1, 0, 0]
@@ -46,6 +47,7 @@ def test_the_schedule_gives_each_repository_a_job_when_it_is_due(world: Reconcil
 def test_the_schedule_keeps_to_the_request_rate(world: ReconcileWorld) -> None:
     for number in range(50):
         world.take(f"v0.{number}.0", mirror=f"mirrors/team/{number}")
+    world.learn()
     calls = Calls()
     schedule = ReconcileSchedule(world.repositories, calls, world.clock, ScheduleOptions(24, 2))
     assert schedule.once() == 1
@@ -55,6 +57,7 @@ def test_the_schedule_keeps_to_the_request_rate(world: ReconcileWorld) -> None:
 
 def test_no_interval_is_no_schedule(world: ReconcileWorld) -> None:
     world.settle(world.take().run_id)
+    world.learn()
     assert ReconcileSchedule(world.repositories, Calls(), world.clock, ScheduleOptions(0, 5)).once() == 0
 
 
