@@ -8,8 +8,11 @@ Whoever asks must be ready for None: then git itself asks, and says what is wron
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,23 +32,25 @@ _PEELED = "peeled:"
 
 
 def ls_refs(
-    url: str, prefixes: Sequence[str], credential: Credential | None, *, ca_file: Path | None, seconds: float
-) -> dict[str, str] | None:
+    url: str, prefixes: Sequence[str], credential: Credential | None, *, ca_file: Path | None, seconds: float,
+    addresses: Sequence[str] = (),
+) -> dict[str, str] | None:  # fmt: skip
     """ref -> object, and `<ref>^{}` -> what a tag peels to, of all refs that begin with one of `prefixes` ([]: all).
 
+    `addresses`: where the host is, tried in turn; its name is looked up where none are given.
     None for every answer that is not exactly what was asked for, and for none within `seconds` (of each wait).
     """
     login = {"Authorization": credential.header()} if credential else {}
     try:
-        content = _posted(url, _question(prefixes), {**_HEADERS, **login}, ca_file, seconds)
+        connection = _connection(url, ca_file, seconds, addresses)
+        content = _posted(connection, url, _question(prefixes), {**_HEADERS, **login})
         return dict(pair for line in _lines(content) for pair in _pairs(line))
     except (HTTPException, OSError, ValueError):
         return None
 
 
-def _posted(url: str, body: bytes, headers: Mapping[str, str], ca_file: Path | None, seconds: float) -> bytes:
+def _posted(connection: HTTPConnection, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     """The answer's body. ValueError for another answer than git's. No redirect is followed, no proxy of the environment asked."""
-    connection = _connection(url, ca_file, seconds)
     try:
         connection.request("POST", f"{urlsplit(url).path}/git-upload-pack", body, dict(headers))
         answer = connection.getresponse()
@@ -56,13 +61,63 @@ def _posted(url: str, body: bytes, headers: Mapping[str, str], ca_file: Path | N
         connection.close()
 
 
-def _connection(url: str, ca_file: Path | None, seconds: float) -> HTTPConnection:
+def _connection(url: str, ca_file: Path | None, seconds: float, addresses: Sequence[str]) -> HTTPConnection:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "http":
-        return HTTPConnection(host, parts.port, timeout=seconds)
-    trust = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    return HTTPSConnection(host, parts.port, timeout=seconds, context=trust)
+        return _Plain(host, parts.port, seconds, addresses)
+    return _Secure(host, parts.port, seconds, addresses, ca_file)
+
+
+class _Plain(HTTPConnection):
+    """To one of these addresses, where there are any; the host's name stands in the request all the same."""
+
+    def __init__(self, host: str, port: int | None, seconds: float, addresses: Sequence[str]) -> None:
+        super().__init__(host, port, timeout=seconds)
+        self._addresses = addresses
+
+    def connect(self) -> None:
+        """Connect to the first address that can be reached. Raises OSError."""
+        self.sock = _reached(self._addresses or [self.host], self.port, self.timeout)
+
+
+class _Secure(HTTPSConnection):
+    """The same by TLS; the certificate has to be the name's, not the address'."""
+
+    def __init__(
+        self, host: str, port: int | None, seconds: float, addresses: Sequence[str], ca_file: Path | None
+    ) -> None:
+        self._trust = _trusting(ca_file)
+        super().__init__(host, port, timeout=seconds, context=self._trust)
+        self._addresses = addresses
+
+    def connect(self) -> None:
+        """Connect to the first address that can be reached. Raises OSError."""
+        reached = _reached(self._addresses or [self.host], self.port, self.timeout)
+        try:
+            self.sock = self._trust.wrap_socket(reached, server_hostname=self.host)
+        except BaseException:
+            reached.close()
+            raise
+
+
+@lru_cache(maxsize=8)
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """To read all of the system's authorities takes longer than to ask a server."""
+    return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+
+
+def _reached(addresses: Sequence[str], port: int, seconds: float | None) -> socket.socket:
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return _opened(address, port, seconds)
+    return _opened(addresses[-1], port, seconds)
+
+
+def _opened(address: str, port: int, seconds: float | None) -> socket.socket:
+    opened = socket.create_connection((address, port), seconds)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return opened
 
 
 def _question(prefixes: Sequence[str]) -> bytes:

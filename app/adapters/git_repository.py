@@ -93,13 +93,17 @@ class Repository:
     def _asked(self, side: Side, url: str, patterns: Sequence[str]) -> dict[str, str] | None:
         """By one small request, where nothing stands between us and the other side; None: git has to ask."""
         options = self.options
-        pinned, prefixes = side == "source" and options.resolver is not None, _prefixes(patterns)
-        if pinned or options.http_proxy or not prefixes or not url.startswith("http"):
+        prefixes = _prefixes(patterns)
+        if options.http_proxy or not prefixes or not url.startswith("http"):
             return None
         check_url(url, options.protocols, _REFUSED[side])
+        pinned = pin(url, options.resolver) if side == "source" and options.resolver else None
         self.watch.checkpoint()
         began = time.perf_counter()
-        found = ls_refs(url, prefixes, self._credentials(url), ca_file=options.ca_file, seconds=_ASK_SECONDS)
+        found = ls_refs(
+            url, prefixes, self._credentials(url), ca_file=options.ca_file, seconds=_ASK_SECONDS,
+            addresses=pinned.addresses if pinned else (),
+        )  # fmt: skip
         options.tally.call(began, "git", side, "ls-refs", "ok" if found is not None else "failed")
         return found
 

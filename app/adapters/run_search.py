@@ -7,18 +7,32 @@ its newest runs. At worst the runs of the smallest set that was asked for are re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, literal, or_, select, true, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+)
 
 from app.adapters.names_store import Match, contains, marked, matching, starts_with
 from app.adapters.newest_of_each import newest_of_each
 from app.adapters.tables import runs
 from app.domain.ids import run_of
 from app.domain.modules import RuleBroken, Version
+from app.domain.run import Status
 from app.services.run_filter import RunFilter, is_commit
 from app.services.views import RunSummary
 
@@ -85,12 +99,15 @@ def _exact(text: str) -> Iterable[_Set]:
 
 
 def _one_way(asked: _Asked, one: _Set, also: Conditions) -> list[RowMapping]:
-    return _walked(_Asked(asked.connection, (*asked.sets, one), asked.times, asked.limit), also)
+    return _walked(_Asked(asked.connection, (one, *asked.sets), asked.times, asked.limit), also)
 
 
 def _walked(asked: _Asked, also: Conditions) -> list[RowMapping]:
-    """Along the index of the smallest set, or of all runs."""
-    first = _smallest(asked)
+    return _along(asked, _smallest(asked)[0] if len(asked.sets) > 1 else next(iter(asked.sets), None), also)
+
+
+def _along(asked: _Asked, first: _Set | None, also: Conditions) -> list[RowMapping]:
+    """Along the index of a set, or of all runs."""
     others = [each.plain for each in asked.sets if each is not first]
     ways = first.ways if first else [true()]
     queries = [_page(asked, [way, *others, *also]) for way in ways]
@@ -103,16 +120,17 @@ def _walked(asked: _Asked, also: Conditions) -> list[RowMapping]:
 def _named(asked: _Asked, match: Match, also: Sequence[ColumnElement[bool]] = ()) -> list[RowMapping]:
     """Of the modules whose names match."""
     alike = [*also, match.of(runs.c.module)]
-    if any(_size(asked, each, _SMALL) < _SMALL for each in asked.sets):
-        return _walked(asked, alike)
+    first, fewest = _smallest(asked)
+    if fewest < _SMALL:
+        return _along(asked, first, alike)
     mark, since = _places(asked)
-    if not asked.sets:
+    if first is None:
         found = _rows(asked, _page(asked, [*([runs.c.created_at >= since] if since else []), *alike]))
         if since is None or len(found) == asked.limit:
             return found
     names = matching(match, mark)
-    if asked.sets and _count(asked, names.limit(_FEW + 1)) > _FEW:
-        return _walked(asked, alike)
+    if first and _count(asked, names.limit(_FEW + 1)) > _FEW:
+        return _along(asked, first, alike)
     within = [*asked.times, *also, *(each.plain for each in asked.sets)]
     ids = newest_of_each(asked.connection, names, within, asked.limit)
     return [] if ids is None else _rows(asked, select(*LISTED).where(runs.c.id.in_(ids)).order_by(*NEWEST))
@@ -138,14 +156,14 @@ def _merged(found: Iterable[Iterable[RowMapping]], limit: int) -> list[RowMappin
     return sorted(by_id.values(), key=lambda row: (row["created_at"], row["id"]), reverse=True)[:limit]
 
 
-def _smallest(asked: _Asked) -> _Set | None:
-    """Counted in an index's entries, and no further than it takes to tell."""
-    if len(asked.sets) < 2:
-        return next(iter(asked.sets), None)
-    sizes = [_size(asked, each, _SMALL) for each in asked.sets]
-    if min(sizes) == _SMALL:
-        sizes = [_size(asked, each, _LARGE) for each in asked.sets]
-    return asked.sets[sizes.index(min(sizes))]
+def _smallest(asked: _Asked) -> tuple[_Set | None, int]:
+    """The set with the fewest runs, and how many; counted in an index's entries, and no further than it takes to tell."""
+    first, fewest = next(iter(asked.sets), None), _LARGE
+    for each in asked.sets:
+        size = _size(asked, each, fewest)
+        if size < fewest:
+            first, fewest = each, size
+    return first, fewest
 
 
 def _size(asked: _Asked, one: _Set, most: int) -> int:
@@ -160,16 +178,25 @@ def _count(asked: _Asked, query: Select[Any]) -> int:
 
 
 def _sets(wanted: RunFilter) -> Iterable[_Set]:
-    equal = {
-        runs.c.version: wanted.version, runs.c.error: wanted.error, runs.c.mirror: wanted.mirror,
-        runs.c.source: wanted.source, runs.c.module: None if _is_prefix(wanted.module) else wanted.module,
-    }  # fmt: skip
-    yield from (_equal(column, value) for column, value in equal.items() if value)
+    """Those that are small as a rule come first: the others are counted no further than these."""
+    often, seldom = (wanted.status, None) if Status.DONE in wanted.status else (None, wanted.status)
+    module = None if _is_prefix(wanted.module) else wanted.module
     if wanted.commit:
         yield _commit(wanted.commit)
-    if wanted.status:
-        names = sorted(each.value for each in wanted.status)
+    yield from _equals({runs.c.error: wanted.error})
+    yield from _states(seldom)
+    yield from _equals({runs.c.mirror: wanted.mirror, runs.c.module: module, runs.c.version: wanted.version})
+    yield from _equals({runs.c.source: wanted.source})
+    yield from _states(often)
+
+
+def _states(wanted: Iterable[Status] | None) -> Iterable[_Set]:
+    if names := sorted(each.value for each in wanted or ()):
         yield _Set([runs.c.status == name for name in names], _unindexed(runs.c.status).in_(names))
+
+
+def _equals(wanted: Mapping[Column[Any], str | None]) -> Iterable[_Set]:
+    return (_equal(column, value) for column, value in wanted.items() if value)
 
 
 def _equal(column: ColumnElement[Any], value: str) -> _Set:

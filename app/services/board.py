@@ -10,7 +10,7 @@ from app.services.level import LevelRow
 from app.services.views import Counts, Page, RunSummary, View
 
 # So far a number beside a module is counted.
-MOST = 200
+MOST = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ ADMIN = frozenset(
     }
 )
 _FAILURES, _FAILURE_SECONDS = 10, 300.0
+# Wrong tokens of the API from one address, in each process: no request with a right one then has to ask Redis first.
+_GUESSES, _GUESSED = 30, "modsync_guessed"
 _SESSION_HOURS = 12
 _THROTTLE = "modsync_throttle"
 # Refused logins in the audit log, from each process in an hour; the log on standard error has all of them.
@@ -69,6 +71,7 @@ def register(app: Flask, settings: Settings) -> None:
         PERMANENT_SESSION_LIFETIME=timedelta(hours=_SESSION_HOURS), SESSION_REFRESH_EACH_REQUEST=False,
     )  # fmt: skip
     app.extensions[_THROTTLE] = _brake(settings)
+    app.extensions[_GUESSED] = Throttle(_GUESSES, _FAILURE_SECONDS, time.monotonic)
     app.extensions[_NOTED] = Throttle(_MOST_NOTED, _NOTED_SECONDS, time.monotonic)
     app.before_request(guard)
     app.register_blueprint(blueprint)
@@ -118,16 +121,29 @@ def _stranger(endpoint: str) -> AnyResponse | None:
 
 
 def _by_token() -> Principal | None:
-    """The bearer of a right token; a wrong one is refused even beside a good session."""
+    """The bearer of a right token; a wrong one is refused even beside a good session, too many of an address make it wait.
+
+    Behind a proxy that is not trusted nobody's address is known, and nobody waits for what others did.
+    """
     header = request.headers.get("Authorization", "")
     kind, _, token = header.partition(" ")
     if kind.lower() != "bearer":
         return None
+    brake, address = cast(Brake, current_app.extensions[_GUESSED]), client.sure()
+    if address:
+        _let_wait(brake, address)
     who = _identify(token.strip(), Kind.TOKEN)
     if who is None:
         metrics.LOGINS.labels("token", "refused").inc()
+        if address:
+            brake.failed(address)
         raise SyncError("unauthorized", "the token is not valid")
     return Principal(f"api:{who.actor.partition(':')[2]}", session=False, role=who.role)
+
+
+def _let_wait(brake: Brake, address: str) -> None:
+    if wait := brake.wait(address):
+        raise TooManyRequests("too many wrong tokens from this address", retry_after=int(wait) + 1)
 
 
 def _by_session() -> Principal | None:
@@ -173,9 +189,7 @@ def login() -> AnyResponse:
     """Open a session with a token; 401 with a wrong one, 429 after too many wrong ones from one address."""
     security.require_same_origin(container().settings.web.base_url, browsers_only=True)
     throttle, address = cast(Brake, current_app.extensions[_THROTTLE]), client.counted()
-    wait = throttle.wait(address)
-    if wait:
-        raise TooManyRequests("too many wrong tokens from this address", retry_after=int(wait) + 1)
+    _let_wait(throttle, address)
     onward = _local(request.form.get("next", ""))
     who = _identify(request.form.get("token", "").strip(), Kind.TOKEN, Kind.LINK)
     if who is None:

@@ -24,7 +24,15 @@ def address() -> str:
 
 def counted() -> str:
     """What failures are counted by: the address, of IPv6 the /64 that it is in."""
-    found = _client() or _peer()
+    return _site(_client() or _peer())
+
+
+def sure() -> str:
+    """The same, but "" where a proxy that is not trusted stands between."""
+    return _site(_client())
+
+
+def _site(found: Address | None) -> str:
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(found) >> _SITE_BITS << _SITE_BITS, _SITE_BITS)))
     return str(found or "")

@@ -14,7 +14,7 @@ from tests.integration.nginx_world import NGINX, needs_nginx
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 # Names that only Compose's own DNS and the open network know.
-ELSEWHERE = ("athens:3000", "web:8080", "sum.golang.org:443")
+ELSEWHERE = ("athens:3000", "modsync-web:8080", "sum.golang.org:443")
 MAIN = "pid nginx.pid; error_log stderr; events {{}} http {{ access_log off; include {conf}/*.conf; }}\n"
 
 

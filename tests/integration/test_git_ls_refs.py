@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from app.adapters import git_resolve
 from app.adapters.git_ls_refs import ls_refs
+from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 from tests.integration.git_world import MIRROR, SOURCE, TOKEN, World, credential, nothing, status
 
@@ -92,3 +98,75 @@ def test_git_asks_where_the_short_way_is_closed(world: World) -> None:
         "refs/tags/v1.0.0": TagAt(tag, commit)
     }
     assert refusals == []
+
+
+# --- at addresses that were looked up before ----------------------------------------------------------------------
+
+NAME = "git.corp.example"  # nobody knows it: it can be reached by its addresses only
+
+
+def test_a_host_is_asked_at_its_addresses_by_its_name(world: World) -> None:
+    world.release("v1.0.0")
+    url = world.url(SOURCE).replace("127.0.0.1", NAME)
+    for addresses in (["127.0.0.1"], ["127.0.0.2", "127.0.0.1"]):  # nobody listens at the second
+        found = ls_refs(url, ["refs/tags/"], None, ca_file=None, seconds=20, addresses=addresses)
+        assert list(found or {}) == ["refs/tags/v1.0.0"]
+    assert ls_refs(url, ["refs/tags/"], None, ca_file=None, seconds=20, addresses=["127.0.0.2"]) is None
+
+
+class OneAddress:
+    """A resolver whose every name stands for this machine."""
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        assert (host, port > 0) == (NAME, True)
+        return ["127.0.0.1"]
+
+
+def test_a_pinned_source_needs_no_process_either(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_resolve, "is_inside", lambda _: False)
+    commit, _ = world.release("v1.0.0")
+    url, door = world.url(SOURCE).replace("127.0.0.1", NAME), world.door(resolver=OneAddress())
+    assert door.remote_refs(url, ["refs/tags/*"], nothing, side="source") == {"refs/tags/v1.0.0": TagAt(commit, commit)}
+    assert [path.rpartition("/")[2] for path, _ in world.front.seen] == ["git-upload-pack"]
+
+
+def test_a_source_on_this_machine_is_refused_before_anybody_is_asked(world: World) -> None:
+    door = world.door(resolver=OneAddress())
+    with pytest.raises(SyncError, match="clone_url_refused"):
+        door.remote_refs(world.url(SOURCE).replace("127.0.0.1", NAME), ["refs/tags/*"], nothing, side="source")
+    assert world.front.seen == []
+
+
+@pytest.mark.parametrize(("name", "believed"), [(NAME, True), ("other.corp.example", False)])
+def test_a_certificate_has_to_be_the_names(tmp_path: Path, name: str, believed: bool) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", tmp_path / "key",
+         "-out", tmp_path / "ca"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trust.load_cert_chain(tmp_path / "ca", tmp_path / "key")
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.socket = trust.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://{NAME}:{server.server_port}/x.git"
+        found = ls_refs(url, ["refs/"], None, ca_file=tmp_path / "ca", seconds=20, addresses=["127.0.0.1"])
+        server.shutdown()
+    assert found == ({"refs/tags/v1": "a" * 40} if believed else None)
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A git server with one tag."""
+
+    def do_POST(self) -> None:
+        line = b"a" * 40 + b" refs/tags/v1\n"
+        body = b"%04x" % (len(line) + 4) + line + b"0000"
+        self.send_response(200)
+        self.send_header(*_RESULT)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""

@@ -129,6 +129,40 @@ def test_guessing_tokens_is_braked_across_processes(tmp_path: Path) -> None:
         assert world.ask("POST", "/login", form, {**FORM, "X-Forwarded-For": "198.51.100.1"}).status == 429
 
 
+def test_guessing_tokens_at_the_api_is_braked(tmp_path: Path) -> None:
+    front = '[web]\ntrusted_proxies = ["127.0.0.1/32"]\n'
+    for world in _alone(tmp_path, front):
+        guess, other = {"Authorization": "Bearer guess"}, {"X-Forwarded-For": "198.51.100.1"}
+        answers = [world.ask("GET", "/api/runs", headers=guess) for _ in range(33)]
+        assert [answer.status for answer in answers] == [401] * 30 + [429] * 3
+        assert 0 < int(answers[-1].headers["retry-after"]) <= 301
+        assert answers[-1].json["error"]["code"] == "too_many_attempts"
+        assert world.get("/api/runs").status == 429  # the right token, too: it could be the next guess
+        assert world.ask("GET", "/api/runs", headers={**BEARER, **other}).status == 200
+        assert world.login().status == 303  # people are not locked out by a script
+
+
+def test_behind_a_proxy_that_is_not_trusted_nobody_waits_for_others(tmp_path: Path) -> None:
+    for world in _alone(tmp_path, ""):
+        forwarded = {"X-Forwarded-For": "198.51.100.1"}
+        guess = {"Authorization": "Bearer guess", **forwarded}
+        assert {world.ask("GET", "/api/runs", headers=guess).status for _ in range(33)} == {401}
+        assert world.ask("GET", "/api/runs", headers={**BEARER, **forwarded}).status == 200
+
+
+def _alone(directory: Path, front: str) -> Iterator[WebWorld]:
+    """One web process, for each of them counts by itself."""
+    world = make_world(directory)
+    path = directory / "modsync.toml"
+    path.write_text(path.read_text().replace("workers = 2", "workers = 1").replace("[web]\n", front or "[web]\n"))
+    try:
+        world.start_redis()
+        world.start_web()
+        yield world
+    finally:
+        world.stop()
+
+
 def test_guessing_is_braked_by_each_process_while_redis_is_away(tmp_path: Path) -> None:
     for world in running(tmp_path):
         redis = world.children[0]

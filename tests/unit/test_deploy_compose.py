@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from app.config import load_settings
+from app.config_models import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -108,14 +110,32 @@ def test_the_processes_are_the_procfiles() -> None:
     assert {name: " ".join(SERVICES[name]["command"]) for name in lines} == lines
 
 
-def test_its_configuration_is_good(tmp_path: Path) -> None:
+def configuration(tmp_path: Path) -> Settings:
     raw = (DEPLOY / "compose" / "modsync.toml").read_text()
     for name in re.findall(r'"/run/secrets/([\w-]+)"', raw):
         assert name in SERVICES["web"]["secrets"]
         (tmp_path / name).write_text("a-secret-for-the-tests-of-compose")
         (tmp_path / name).chmod(0o600)
     (tmp_path / "modsync.toml").write_text(raw.replace("/run/secrets", str(tmp_path)))
-    settings = load_settings(tmp_path / "modsync.toml", {})
+    return load_settings(tmp_path / "modsync.toml", {})
+
+
+def test_nginx_alone_is_believed_whose_request_it_passes_on(tmp_path: Path) -> None:
+    (inside,) = COMPOSE["networks"]["inside"]["ipam"]["config"]
+    nginx = ip_address(SERVICES["nginx"]["networks"]["inside"]["ipv4_address"])
+    assert configuration(tmp_path).web.trusted_proxies == (ip_network(f"{nginx}/32"),)
+    assert nginx in ip_network(inside["subnet"])
+    assert nginx not in ip_network(inside["ip_range"])  # what the others are given
+    front = (DEPLOY / "compose" / "modsync-front.conf").read_text()
+    (name,) = re.findall(r"proxy_pass http://([\w-]+):8080;", front)
+    # By a name of that network alone: by the other one it would come from another address.
+    assert SERVICES["web"]["networks"] == {"inside": {"aliases": [name]}, "outside": {}}
+    assert name not in SERVICES
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in front
+
+
+def test_its_configuration_is_good(tmp_path: Path) -> None:
+    settings = configuration(tmp_path)
     assert settings.warnings == ()
     assert str(settings.data_dir) == "/var/lib/modsync"
     assert COMPOSE["networks"]["inside"]["ipam"]["config"][0]["subnet"] in map(str, settings.access.metrics_networks)
