@@ -75,7 +75,7 @@ def test_pages_hold_what_reading_all_runs_finds(filled: Stored, prepare: Callabl
     for texts in QUERIES:
         wanted = RunFilter.parse(texts, filled.now)
         expected = [each.id for each in rows if matches(each, wanted)]
-        wrong += [(texts, size) for size in (1, 4, 50) if list(paged(filled, wanted, size)) != expected]
+        wrong += [(texts, size) for size in (5, 50) if list(paged(filled, wanted, size)) != expected]
     assert wrong == []
 
 
