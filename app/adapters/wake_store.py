@@ -22,7 +22,10 @@ class SqlWakeStore:
         self._engine = engine
 
     def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str] | None:
-        """See WakeStore. A run that is due already needs no help; one that somebody works on is looked at again then."""
+        """See WakeStore. A run that is due and has a job needs no help; one that somebody works on is looked at again then.
+
+        One that is due and has none would wait for the sweeper's next look.
+        """
         which = (runs.c.id == event.run) & runs.c.active & (runs.c.stage == Stage.PIPELINE)
         with writing(self._engine) as connection:
             row = connection.execute(select(runs).where(which).with_for_update()).mappings().one_or_none()
@@ -32,7 +35,7 @@ class SqlWakeStore:
                 # Its worker may have asked GitLab just before the end: record() finds this mark.
                 connection.execute(update(runs).where(which).values(job_at=now))
                 return None
-            if row["due_at"] <= now:
+            if row["due_at"] <= now and row["job_at"]:
                 return None
             job = next_job(connection, event.run, row["attempt"])
             connection.execute(update(runs).where(which).values(due_at=now, job=job, job_at=now))

@@ -131,6 +131,14 @@ def test_a_run_that_somebody_works_on_is_left_alone(world: FlowWorld) -> None:
     assert world.queue.jobs == []
 
 
+def test_a_run_that_is_due_already_does_not_wait_for_the_sweeper(world: FlowWorld) -> None:
+    run = waiting(world)
+    world.clock.advance(60)  # time for the next look, and nobody has given it a job yet
+    receiver = hook(world)
+    assert [receiver.receive(token(), event(run)) for _ in range(2)] == [run, None]
+    assert [each for _, each in world.queue.jobs] == [run]
+
+
 def told_while_looking(world: FlowWorld, told: str) -> str:
     """A worker asks GitLab, the pipeline ends and its event comes, and only then the worker has its answer: it runs."""
     run = world.take_to_pipeline()

@@ -20,6 +20,8 @@ _ENDS: Mapping[str, tuple[str, str]] = {
     "manual": ("pipeline_blocked", "waits for a manual job"),
 }
 
+_BEGUN = ("created", "waiting_for_resource", "preparing", "pending")
+
 # How often a pipeline whose runner broke is retried within an attempt; a replay makes a pipeline of its own.
 _RETRIES = 1
 
@@ -85,10 +87,17 @@ class PipelineStage:
         if "intent" not in state:
             return Note(request.intent)
         if "id" not in state:
-            made = self._made(request, extra)
-            return Note({"pipeline": {**state, **_facts(made), "polls": 0}})
+            return self._begun(state, self._made(request, extra))
         seen = self._gitlab.pipeline(request.project, int(state["id"]))
         return self._judged(request, {**state, **_facts(seen)}, seen)
+
+    def _begun(self, state: Mapping[str, Any], made: Pipeline) -> Outcome:
+        """A pipeline that has just begun needs no second look now; one that was there already is looked at."""
+        known = {**state, **_facts(made)}
+        if made.status in _BEGUN:
+            note = f"pipeline {made.id} is {made.status}"
+            return Wait(self._options.poll_first, {"pipeline": {**known, "polls": 1}}, note=note)
+        return Note({"pipeline": {**known, "polls": 0}}, lasting=False)
 
     def _made(self, request: PipelineRequest, extra: Mapping[str, str]) -> Pipeline:
         # Another claim noted the intent: its POST may have gone through before it died. Look before making a second.

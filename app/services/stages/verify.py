@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -14,7 +16,7 @@ from app.domain.purge import purge_steps
 from app.domain.served import Difference, difference, follows_other_rules, latest_fault, listed_fault, parsed
 from app.services.blobs import blob_ids
 from app.services.checksum import ModuleSums
-from app.services.ports import Checkpoint, GoProxy
+from app.services.ports import Checkpoint, GoProxy, ProxyInfo
 from app.services.stages import Finished
 
 _OTHER = frozenset({"served_other_commit", "served_other_content", "proxy_rules_differ"})
@@ -92,9 +94,11 @@ class VerifyStage:
 
     def _compare(self, proxy: GoProxy, request: VerifyRequest, checkpoint: Checkpoint) -> dict[str, Any]:
         commit = _check_info(proxy, request)
-        mod = _check_mod(proxy, request)
-        h1 = self._check_zip(proxy, request, mod, checkpoint)
-        _check_listed(proxy, request, mod)
+        with _asked(proxy, request.module.text) as (listed, latest):
+            mod = _check_mod(proxy, request)
+            h1 = self._check_zip(proxy, request, mod, checkpoint)
+            _check_listed(proxy, request, mod, listed.result())
+            _check_latest(request, mod, listed.result(), latest.result())
         return {
             "h1": h1, "h1_released": request.h1, "go_mod_sha256": request.go_mod_sha256, "commit": commit,
             "compared": request.h1 is not None,
@@ -171,18 +175,29 @@ def _check_mod(proxy: GoProxy, request: VerifyRequest) -> bytes:
     return mod
 
 
-def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes) -> None:
+@contextmanager
+def _asked(proxy: GoProxy, module: str) -> Iterator[tuple[Future[Sequence[str]], Future[ProxyInfo | None]]]:
+    """The proxy's `list` and `@latest`, asked for meanwhile: many a proxy asks git for each, which takes the longest."""
+    pool = ThreadPoolExecutor(2, "proxy")
+    try:
+        yield pool.submit(proxy.list, module), pool.submit(proxy.latest, module)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Sequence[str]) -> None:
     """After the content: a cached `list` is only late, and says nothing about it."""
     module, version = request.module.text, request.version
-    listed = proxy.list(module)
-    fault = listed_fault(version, mod, listed, None)
     newest = max(filter(None, map(parsed, listed)), default=None)
+    fault = listed_fault(version, mod, listed, None)
     if fault and newest:
         fault = listed_fault(version, mod, listed, proxy.mod(module, newest.text))
     if fault:
         raise _other(request, "not_listed", fault)
-    latest = proxy.latest(module)
-    if fault := latest_fault(version, mod, listed, latest.version if latest else None):
+
+
+def _check_latest(request: VerifyRequest, mod: bytes, listed: Sequence[str], latest: ProxyInfo | None) -> None:
+    if fault := latest_fault(request.version, mod, listed, latest.version if latest else None):
         raise _other(request, "latest_wrong", fault)
 
 
