@@ -98,6 +98,10 @@ bench: $(STAMP) ## cost of everything against the barest way to do the same: lin
 bench-large: $(STAMP) ## the same for a million runs, and for reconciling two thousand repositories
 	@$(BIN)/python -m tests.benchmarks --large
 
+.PHONY: bench-growth
+bench-growth: $(STAMP) ## how cost grows with commits, tags, files, repositories, runs: lines, bench-results/growth.md and .svg
+	@$(BIN)/python -m tests.benchmarks growth
+
 .PHONY: clean
 clean: ## remove what tests and tools left (not .venv, not var)
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -11,20 +11,28 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.benchmarks import bench_growth as growth
 from tests.benchmarks import report
-from tests.benchmarks.harness import Line, parsed
+from tests.benchmarks.harness import Line, end_cleanly, parsed
 
 SMALL = ("sync", "checksum", "jobs", "burst", "released", "intake")
 LARGE = ("console", "reconcile")
+GROWTH = "growth"
 RESULTS = Path("bench-results")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Exit status 0 also where targets are missed: the figures say so."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("names", nargs="*", choices=[*SMALL, *LARGE, []], help="default: all but the large ones")
+    parser.add_argument(
+        "names", nargs="*", choices=[*SMALL, *LARGE, GROWTH, []], help=f"default: all but the large ones and {GROWTH}"
+    )
     parser.add_argument("--large", action="store_true", help="the large ones")
     given = parser.parse_args(arguments)
+    end_cleanly()
+    if given.names == [GROWTH]:
+        growth.main(RESULTS)
+        return
     names = given.names or (LARGE if given.large else SMALL)
     lines = [line for name in names for line in _run(name)]
     report.write(lines, RESULTS, "bench-large" if given.large else "bench" if names == SMALL else "-".join(names))
@@ -51,9 +59,13 @@ def _intake() -> Iterator[Line]:
     command = [sys.executable, "-m", "tests.benchmarks.bench_intake"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for text in process.stdout:
-            if line := parsed(text):
-                yield line
+        try:
+            for text in process.stdout:
+                if line := parsed(text):
+                    yield line
+        except BaseException:  # a signal: it ends what it has started
+            process.terminate()
+            raise
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
 

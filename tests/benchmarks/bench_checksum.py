@@ -28,7 +28,7 @@ def lines(root: Path) -> Iterator[Line]:
     environment = git_env.environment(git_env.GitOptions(root), git_dir=path)
 
     def ours() -> float:
-        return timed(lambda: _sums(path, environment, root, commit))
+        return timed(lambda: sums(path, environment, root, commit))
 
     def bare() -> float:
         command = f"git archive {commit} | sha256sum"
@@ -37,7 +37,7 @@ def lines(root: Path) -> Iterator[Line]:
     yield compared("checksum", ours, bare, 1.3, rounds=9, warm=2)
 
 
-def _sums(path: Path, environment: dict[str, str], scratch: Path, commit: str) -> None:
+def sums(path: Path, environment: dict[str, str], scratch: Path, commit: str) -> None:
     """As the mirror stage does it, the start of git included."""
     objects = ObjectReader(path, environment, 600)
     try:

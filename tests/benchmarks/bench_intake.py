@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from app.config_models import Web
+from tests.benchmarks.harness import end_cleanly
 from tests.benchmarks.load import Load, run
 from tests.benchmarks.rival import rival
 from tests.integration.databases import running_postgres
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=Size.rounds)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     given = parser.parse_args()
+    end_cleanly()
     size = Size(given.requests, given.rounds)
     root = Path(tempfile.mkdtemp(prefix="modsync-bench-"))
     try:

@@ -29,6 +29,7 @@ from app.adapters.database import connect, reading, writing
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.tables import repositories
 from app.services.reconcile_values import Repository
+from tests.benchmarks.harness import end_cleanly
 from tests.sandbox.git_http import GitHttpBackend
 from tests.sandbox.repositories import Repositories
 from tests.sandbox.serve import LoopbackServer
@@ -137,11 +138,15 @@ class Large:
                 [str(Path(sys.executable).with_name("modsync")), "reconcile", "--all", "--json", *words],
                 cwd=PROJECT, env=self._environment(), stdout=log, stderr=log,
             )  # fmt: skip
-            while process.poll() is None:
-                peak = max(peak, _peak(process.pid))
-                if kill_at and _compared(engine, since=started) >= kill_at:
-                    process.kill()
-                time.sleep(0.2)
+            try:
+                while process.poll() is None:
+                    peak = max(peak, _peak(process.pid))
+                    if kill_at and _compared(engine, since=started) >= kill_at:
+                        process.kill()
+                    time.sleep(0.2)
+            finally:
+                process.kill()
+                process.wait()
         done = _compared(engine, since=started)
         return Round(name, time.monotonic() - since, peak, self.requests, process.returncode, done)
 
@@ -163,6 +168,7 @@ class Large:
 def main() -> int:
     """Three rounds, and what they say."""
     options = _options()
+    end_cleanly()
     with tempfile.TemporaryDirectory(prefix="modsync-large-") as directory:
         large = Large(Path(directory), Plan(options.repositories, options.tags, options.rate))
         began = time.monotonic()

@@ -22,7 +22,7 @@ def lines(root: Path) -> Iterator[Line]:
         engine = large.configure()
         adopted = large.reconcile("adopt", engine)
         assert (adopted.status, adopted.compared) == (0, REPOSITORIES), adopted
-        bare = timed(lambda: _listed(large))
+        bare = timed(lambda: listed(large))
         ours = large.reconcile("in step", engine)
         assert (ours.status, ours.compared) == (0, REPOSITORIES), ours
         engine.dispose()
@@ -30,7 +30,7 @@ def lines(root: Path) -> Iterator[Line]:
     yield Line("reconcile-memory", ours.peak / 1e6, 150, 1.0, unit="MB")
 
 
-def _listed(large: Large) -> None:
+def listed(large: Large) -> None:
     """Every repository's refs at both sides, so many at once."""
     urls = [f"{large.server.url}/{side}/{name}.git" for name in large.names() for side in ("src", "mirrors")]
     words = ["xargs", "-P", str(AT_ONCE), "-n", "1", "git", "ls-remote", "--quiet", "--tags"]

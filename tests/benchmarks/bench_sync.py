@@ -68,7 +68,9 @@ def _incremental(root: Path, size: Size) -> Line:
             tag, _ = next(releases)
             return timed(lambda: bare.sync(tag))
 
-        return compared(f"sync-incremental-{size.name}", mine, least, size.target, rounds=ROUNDS[size.name], warm=2)
+        return compared(
+            f"sync-incremental-{size.name}", mine, least, size.target, rounds=ROUNDS.get(size.name, 5), warm=2
+        )
 
 
 def _release(sources: Repositories, name: str, number: int) -> tuple[str, str]:

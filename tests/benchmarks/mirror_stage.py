@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 import traceback
@@ -108,9 +109,14 @@ class Ours:
             finally:
                 os._exit(0)
         os.close(writer)
-        with os.fdopen(reader) as answer:
-            told = answer.read()
-        os.waitpid(pid, 0)
+        try:
+            with os.fdopen(reader) as answer:
+                told = answer.read()
+        except BaseException:  # a signal: nothing goes on without us
+            os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            os.waitpid(pid, 0)
         return float(json.loads(told))
 
 
