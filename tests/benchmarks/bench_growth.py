@@ -22,12 +22,12 @@ from app.domain.modules import ModulePath
 from app.domain.run import Stage, Status
 from app.services.stores import Change, StepRecord
 from tests.benchmarks import bench_checksum, bench_sync
-from tests.benchmarks.bench_console import _fill
 from tests.benchmarks.bench_large import Large, Plan
 from tests.benchmarks.bench_reconcile import listed
 from tests.benchmarks.growth_picture import picture
 from tests.benchmarks.harness import alternated, timed
 from tests.benchmarks.histories import add_files
+from tests.benchmarks.many_runs import fill
 from tests.benchmarks.mirror_stage import Ours, bare_environment
 from tests.sandbox.repositories import Repositories
 
@@ -117,7 +117,7 @@ def runs(root: Path) -> Iterator[Point]:
     for count in (100, 1_000, 10_000, 100_000):
         (root / "runs").mkdir(parents=True, exist_ok=True)
         ours = Ours(root / "runs" / str(count), "http://127.0.0.1:1", "http://127.0.0.1:1")
-        _fill(ours.container.settings.store.url, count)
+        fill(ours.container.settings.store.url, count)
         ours._made = 10 * count  # other ids than those
         rounds = [_through(ours, number) for number in range(23)][3:]
         yield Point("runs", count, median(rounds) * 1000, None)
