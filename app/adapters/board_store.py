@@ -71,7 +71,7 @@ class SqlBoardStore:
         """See BoardStore."""
         with reading(self._engine) as connection:
             mark = connection.execute(select(marked())).scalar_one()
-            names = matching(contains(text) if text else None, mark, after).subquery()
+            names = matching(contains(text) if text else None, mark, after, limit + 1).subquery()
             listed = select(names.c.name).order_by(names.c.name).limit(limit + 1)
             found: list[str] = list(connection.execute(listed).scalars())
             rows = connection.execute(_counted(connection, found[:limit])).mappings().all()
@@ -145,7 +145,7 @@ def _newest(connection: Connection, column: Any, names: Sequence[str]) -> dict[s
 def _counted(connection: Connection, names: Sequence[str]) -> Select[Any]:
     """Of each module, its runs and its versions in the mirror, at most MOST of each."""
     given = texts(connection, names)
-    its_runs = select(runs.c.id).where(runs.c.module == given.c.name)
+    its_runs = select(runs.c.created_at).where(runs.c.module == given.c.name)
     held = select(releases.c.version).where(releases.c.module == given.c.name, releases.c.pushed_at.is_not(None))
     numbers = [
         select(func.count()).select_from(each.limit(MOST).correlate(given).subquery()).scalar_subquery()
