@@ -33,9 +33,9 @@ class GitDoor:
         watch = self._watch(checkpoint)
         path = git_cache.directory(self._options.cache_dir.absolute(), clone_url)
         check_room(self._options.cache_dir, self._options.min_free_bytes)
-        with git_cache.locked(path, watch):
+        with git_cache.locked(path, watch) as ended_well:
             used(path)
-            fresh = git_cache.prepare(path, self._options, watch)
+            fresh = git_cache.prepare(path, self._options, watch, ended_well=ended_well)
             copy = Copy(Repository(path, self._options, self._credentials, watch), path, clone_url, fresh=fresh)
             try:
                 yield copy

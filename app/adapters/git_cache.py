@@ -38,10 +38,11 @@ def directory(cache_dir: Path, clone_url: str) -> Path:
 
 
 @contextmanager
-def locked(path: Path, watch: Watch) -> Iterator[None]:
+def locked(path: Path, watch: Watch) -> Iterator[bool]:
     """Hold the host-wide lock of the cache at `path`; the checkpoint is asked while waiting.
 
-    Raises SyncError `git_timeout` when others hold it for longer than a command may take.
+    Gives whether the last holder ended well. Raises SyncError `git_timeout` when others hold it for longer than a command
+    may take.
     """
     # No soft lock as a substitute: it would outlive a worker that is killed.
     lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False)
@@ -51,8 +52,8 @@ def locked(path: Path, watch: Watch) -> Iterator[None]:
     except OSError as error:
         raise from_os(error, f"cache {path.name}") from error
     try:
-        with holding(Path(lock.lock_file)):
-            yield
+        with holding(Path(lock.lock_file)) as ended_well:
+            yield ended_well
     finally:
         lock.release()
 
@@ -73,9 +74,14 @@ def _acquire(lock: FileLock, path: Path, watch: Watch) -> None:
             raise SyncError("git_timeout", f"the cache {path.name} was in use for {watch.timeout:g} s")
 
 
-def prepare(path: Path, options: GitOptions, watch: Watch) -> bool:
-    """Under the lock: a usable bare repository at `path`, without what a dead worker left there; True: a new one."""
+def prepare(path: Path, options: GitOptions, watch: Watch, *, ended_well: bool = False) -> bool:
+    """Under the lock: a usable bare repository at `path`, without what a dead worker left there; True: a new one.
+
+    `ended_well`: the last holder of the lock did, so that it left nothing.
+    """
     try:
+        if ended_well and _is_repository(path):
+            return False
         end_orphans(path)
         remove_leftovers(path)
         if _is_repository(path):

@@ -16,6 +16,7 @@ from app.adapters.git_fetch import fetch_commits, fetch_tags
 from app.adapters.git_files import CacheFiles
 from app.adapters.git_objects import ObjectReader
 from app.adapters.git_push import push
+from app.adapters.git_push_ahead import Ahead, can_begin
 from app.adapters.git_repository import Repository, check_ref, check_sha
 from app.adapters.git_signature import tag_signature
 from app.adapters.redact import redact
@@ -42,6 +43,7 @@ class Copy:
         self._tags: dict[str, None] = {}
         self._commits: dict[str, None] = {}
         self._made: dict[str, str] = {}
+        self._ahead: Ahead | None = None
         self._objects = ObjectReader(path, repo.environment(), repo.options.timeout_seconds)
 
     def fetch(self, tags: Sequence[str], commits: Sequence[str]) -> Mapping[str, TagAt]:
@@ -81,9 +83,15 @@ class Copy:
         """See SourceCopy.make_commit. Not healed: `files` can be read only once, and the run is tried again."""
         return make_commit(self._repo, files, message, when)
 
+    def reach(self, mirror: str, options: Sequence[str]) -> None:
+        """See SourceCopy.reach."""
+        self._leave()
+        if can_begin(mirror):
+            self._ahead = Ahead(self._repo, mirror, options)
+
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
         """See SourceCopy.push."""
-        self._healed(lambda: push(self._repo, mirror, updates, options))
+        self._healed(lambda: push(self._repo, mirror, updates, options, self._reached(mirror, options)))
 
     def path(self) -> str:
         """See SourceCopy.path."""
@@ -94,11 +102,30 @@ class Copy:
         return CacheFiles(self._path, self._objects, scratch=scratch)
 
     def close(self) -> None:
-        """End the reader's git."""
+        """End every git that still runs."""
+        self._leave()
         self._objects.close()
 
+    def _meanwhile(self) -> None:
+        """While git asks the source: what will be needed when it is done."""
+        if self._ahead:
+            self._ahead.begin()
+        self._objects.begin()
+
+    def _reached(self, mirror: str, options: Sequence[str]) -> Ahead | None:
+        """What was begun for such a push, and is good for one; None: nothing was."""
+        ahead = self._ahead
+        if ahead is None or not ahead.waits or (ahead.url, ahead.options) != (mirror, tuple(options)):
+            return None
+        return ahead
+
+    def _leave(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            ahead.close()
+
     def _fetch(self, tags: Sequence[str], commits: Sequence[str]) -> dict[str, TagAt]:
-        there = fetch_tags(self._repo, self._url, tags, self._note_moved)
+        there = fetch_tags(self._repo, self._url, tags, self._note_moved, self._meanwhile)
         found = {tag: self._peeled(f"refs/tags/{tag}") for tag in there}
         fetch_commits(self._repo, self._url, commits, self._has_commit)
         for command in git_cache.maintenance(self._path):
@@ -162,7 +189,7 @@ class Copy:
 
     def _rebuild(self) -> None:
         self._rebuilt = self._fresh = True
-        self._objects.close()
+        self.close()
         try:
             git_cache.rebuild(self._path, self._repo.options, self._repo.watch)
         except OSError as error:

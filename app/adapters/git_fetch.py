@@ -27,7 +27,9 @@ NoteMoved = Callable[[Mapping[str, str]], None]
 """Told, before tags are overwritten, which object each wanted tag names at the source."""
 
 
-def fetch_tags(repo: Repository, url: str, tags: Sequence[str], note_moved: NoteMoved) -> list[str]:
+def fetch_tags(
+    repo: Repository, url: str, tags: Sequence[str], note_moved: NoteMoved, meanwhile: Callable[[], None] | None = None
+) -> list[str]:
     """Bring these tags (short names) as they are now; returns those that exist at the source.
 
     A name that git cannot have does not exist, and does not hold up the others. Tags that moved are noted, then forced.
@@ -35,7 +37,7 @@ def fetch_tags(repo: Repository, url: str, tags: Sequence[str], note_moved: Note
     tags = [tag for tag in dict.fromkeys(tags) if is_ref(f"refs/tags/{tag}")]
     if not tags:
         return []
-    result = _fetch(repo, url, _tag_specs(tags))
+    result = _fetch(repo, url, _tag_specs(tags), meanwhile=meanwhile)
     if _MISSING in result.err:
         there = repo.remote_refs("source", url)
         tags = [tag for tag in tags if f"refs/tags/{tag}" in there]
@@ -70,8 +72,11 @@ def fetch_commits(repo: Repository, url: str, commits: Sequence[str], has_commit
         raise repo.failure("source", url, result)
 
 
-def _fetch(repo: Repository, url: str, refspecs: Sequence[str], *more: str) -> Result:
-    return repo.remote("source", url, [*_ARGS, *more], stdin="\n".join(refspecs).encode() + b"\n")
+def _fetch(
+    repo: Repository, url: str, refspecs: Sequence[str], *more: str, meanwhile: Callable[[], None] | None = None
+) -> Result:
+    words = "\n".join(refspecs).encode() + b"\n"
+    return repo.remote("source", url, [*_ARGS, *more], stdin=words, meanwhile=meanwhile)
 
 
 def _tag_specs(tags: Sequence[str]) -> list[str]:

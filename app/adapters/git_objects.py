@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,9 +35,13 @@ class ObjectReader:
     """
 
     def __init__(self, git_dir: Path, env: dict[str, str], timeout: float) -> None:
-        self._start: Callable[[], GitProcess] = lambda: _started(env, git_dir)
-        self._timeout = timeout
+        self._start: Callable[[], GitProcess] = lambda: _started(env, git_dir, timeout)
+        self._folder: tuple[str, list[TreeEntry]] | None = None
         self._process: GitProcess | None = None
+
+    def begin(self) -> None:
+        """Start git now; it will have started when the first question comes."""
+        self._process = self._process or self._start()
 
     def info(self, name: str) -> ObjectInfo | None:
         """What `name` (an object, a ref, `<commit>:<path>`) is; None when there is no such thing."""
@@ -72,12 +75,18 @@ class ObjectReader:
     def regular_file(self, commit: str, path: str) -> bytes | None:
         """The blob at `path` in `commit`; None for what is not there, or is a link, a directory or a submodule."""
         folder, _, name = path.rpartition("/")
-        tree = self.info(f"{commit}:{folder}") if folder else self.info(f"{commit}^{{tree}}")
-        if tree is None or tree.type != "tree":
-            return None
-        entries = _entries(self.contents(tree.name) or b"", len(commit) // 2)
+        entries = self._listed(f"{commit}:{folder}" if folder else f"{commit}^{{tree}}")
         blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in _REGULAR), None)
         return self._blob(blob) if blob else None
+
+    def _listed(self, folder: str) -> list[TreeEntry]:
+        """The entries of a tree; none where it is no tree. The last one is remembered: it is asked for again and again."""
+        if self._folder is None or self._folder[0] != folder:
+            tree = self.info(folder)
+            if tree is None or tree.type != "tree":
+                return []
+            self._folder = folder, self.trees([tree.name])[0]
+        return self._folder[1]
 
     def trees(self, names: Sequence[str]) -> list[list[TreeEntry]]:
         """Each tree's entries; asked for at once, so a thousand at most. SyncError `cache_broken` for what is no tree."""
@@ -95,7 +104,7 @@ class ObjectReader:
 
     def close(self) -> None:
         """End git; the next question starts it anew."""
-        process, self._process = self._process, None
+        process, self._process, self._folder = self._process, None, None
         if process:
             process.kill()
 
@@ -120,8 +129,6 @@ class ObjectReader:
     def _asking(self, question: str) -> Iterator[IO[bytes]]:
         """Ask, and give the stream with the answer; whatever goes wrong meanwhile ends git."""
         self._process = process = self._process or self._start()
-        timer = threading.Timer(self._timeout, process.end)
-        timer.start()
         try:
             yield process.ask(question.encode() + b"\nflush\n")
         except (OSError, ValueError) as error:
@@ -130,14 +137,12 @@ class ObjectReader:
         except BaseException:
             self.close()  # in the middle of an answer: nothing after it could be read rightly
             raise
-        finally:
-            timer.cancel()
 
 
-def _started(env: dict[str, str], git_dir: Path) -> GitProcess:
+def _started(env: dict[str, str], git_dir: Path, timeout: float) -> GitProcess:
     """git that answers at each `flush`, in large pieces: without --buffer it writes thrice for each object."""
-    process = GitProcess(["cat-file", "--batch-command", "--buffer"], env, git_dir)
-    process.widen(_PIPE_BYTES)
+    process = GitProcess(["cat-file", "--batch-command", "--buffer"], env, git_dir, tie=False)
+    process.widen(_PIPE_BYTES, timeout)
     return process
 
 

@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.adapters.git_env import inherited
-from app.adapters.processes import OWNER_MARK, owner_mark, tied
+from app.adapters.patient import Patient
+from app.adapters.processes import OWNER_MARK, boot, owner_mark, tied
 from app.domain.errors import SyncError
 from app.services.ports import Checkpoint
+
+_PIPE_TAKES = 4096  # bytes, everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,10 @@ class Watch:
 class GitProcess:
     """A running git: its Popen, and GitPython's wrapper that must live as long (it ends git when it is collected)."""
 
-    def __init__(self, args: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(self, args: Sequence[str], env: Mapping[str, str], cwd: Path, *, tie: bool = True) -> None:
+        """`tie` it to the thread that starts it, unless it ends anyway as soon as nobody asks it any more."""
         marked = {**env, OWNER_MARK: owner_mark()}
-        self._wrapper = _execute([*tied(), *_dropping(env), "git", *args], marked, cwd)
+        self._wrapper = _execute([*(tied() if tie else ()), *_dropping(env), "git", *args], marked, cwd)
         process = self._wrapper.proc
         if process is None:  # GitPython's type allows it; it does not happen
             raise SyncError("git_failed", "git did not start")
@@ -65,13 +69,14 @@ class GitProcess:
         self.popen.stdin.flush()
         return self.popen.stdout
 
-    def widen(self, size: int) -> None:
-        """Let git write `size` bytes ahead of us, and take as many at once. Before the first question."""
+    def widen(self, size: int, seconds: float) -> None:
+        """Let git write `size` bytes ahead of us, and take as many at once; wait so long for each. Before the first question."""
         if self.popen.stdout is None:
             return
         with suppress(OSError, AttributeError):  # not on every system, and not above its limit
             fcntl.fcntl(self.popen.stdout, fcntl.F_SETPIPE_SZ, size)
-        self.popen.stdout = io.BufferedReader(self.popen.stdout.detach(), size)  # type: ignore[attr-defined]
+        raw: io.RawIOBase = self.popen.stdout.detach()  # type: ignore[attr-defined]
+        self.popen.stdout = io.BufferedReader(Patient(raw, seconds), size)
 
     def end(self) -> None:
         """Kill the whole group: git's transport and pack helpers, too."""
@@ -89,14 +94,18 @@ class GitProcess:
 
 
 def run(
-    args: Sequence[str], env: Mapping[str, str], cwd: Path, watch: Watch, *, stdin: bytes = b"", where: str = ""
-) -> Result:
-    """Run `git <args>` to its end; `where` names the repository in an error.
+    args: Sequence[str], env: Mapping[str, str], cwd: Path, watch: Watch, *, stdin: bytes = b"", where: str = "",
+    meanwhile: Callable[[], None] | None = None,
+) -> Result:  # fmt: skip
+    """Run `git <args>` to its end; `where` names the repository in an error. `meanwhile`: done while it starts.
 
     Raises SyncError `git_timeout`, or whatever the checkpoint raises; then the whole process group is gone.
     """
     process = GitProcess(args, env, cwd)
     try:
+        if meanwhile:
+            stdin = _given(process.popen, stdin)
+            meanwhile()
         out, err = _watched(process.popen, stdin, watch, f"git {args[0]} {where}".rstrip())
     except BaseException:  # also a job's time limit, or SystemExit from a signal handler
         process.kill()
@@ -104,9 +113,21 @@ def run(
     return Result(process.popen.returncode, out, err.decode("utf-8", "replace"))
 
 
+def _given(process: subprocess.Popen[bytes], stdin: bytes) -> bytes:
+    """Give git its words now, where its pipe takes them without waiting; what is still to be given."""
+    if process.stdin is None or len(stdin) > _PIPE_TAKES:
+        return stdin
+    with suppress(BrokenPipeError):  # it has ended: its status says why
+        process.stdin.write(stdin)
+        process.stdin.close()
+    process.stdin = None  # communicate() would use it again
+    return b""
+
+
 def warm() -> None:
     """Import GitPython (which runs `git version`) and look for setpriv now, so that forked processes need not."""
     tied()
+    boot()
     with suppress(ImportError):
         import_module("git")
 

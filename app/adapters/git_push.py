@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.adapters.git_process import Result
+from app.adapters.git_push_ahead import Ahead
 from app.adapters.git_repository import Repository, check_ref, check_sha
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate
@@ -16,15 +17,18 @@ _TAKEN = {" ", "+", "*", "="}  # flags of --porcelain: fast forward, forced, new
 _CONSEQUENCE = "(atomic push failed)"
 
 
-def push(repo: Repository, url: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
-    """Push all `updates`, or nothing. The checkpoint is asked right before.
+def push(
+    repo: Repository, url: str, updates: Sequence[RefUpdate], options: Sequence[str], ahead: Ahead | None = None
+) -> None:
+    """Push all `updates`, or nothing, through what was begun `ahead`. The checkpoint is asked right before.
 
     Raises SyncError: `mirror_moved` for a refused lease, GitLab's refusals by their codes, and `push_not_visible` when
     git reports success without a result for each ref.
     """
     if not updates:
         return
-    result = _send(repo, url, updates, options)
+    repo.watch.checkpoint()
+    result = (ahead and ahead.send(updates)) or _send(repo, url, updates, options)
     if options and result.code and _NO_OPTIONS in result.err:
         result = _send(repo, url, updates, ())
     flags = _flags(result)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from app.adapters.git_env import Credentials, GitOptions, check_url, environment
 from app.adapters.git_errors import Side, classify, from_os
 from app.adapters.git_ls_refs import ls_refs
-from app.adapters.git_process import Result, Watch, run
+from app.adapters.git_process import GitProcess, Result, Watch, run
 from app.adapters.git_resolve import Pin, pin
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
@@ -55,8 +55,11 @@ class Repository:
         *,
         stdin: bytes = b"",
         more: Mapping[str, str] = _NO_MORE,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Result:
         """Run `git <args> --end-of-options <url> <after>`; the caller looks at the exit code; `more` is environment.
+
+        `meanwhile` is done while it starts.
 
         Raises SyncError for a URL that git may not be given, and for timeouts.
         """
@@ -65,11 +68,22 @@ class Repository:
         pinned = pin(url, resolver) if resolver else None
         began, outcome = time.perf_counter(), "failed"
         try:
-            result = self._run((*args, "--end-of-options", url, *after), url, stdin, redact(url), more, pinned)
+            result = self._run(
+                (*args, "--end-of-options", url, *after), url, stdin, redact(url), more, pinned, meanwhile
+            )
             outcome = "failed" if result.code else "ok"
         finally:
             self.options.tally.call(began, "git", side, args[0], outcome)
         return result
+
+    def started(self, url: str, args: Sequence[str]) -> GitProcess:
+        """A git on the repository that talks to the mirror at `url`, for whoever goes on with it. Raises SyncError."""
+        check_url(url, self.options.protocols, _REFUSED["mirror"])
+        env = environment(self.options, git_dir=self.path, url=url, credential=self._credentials(url))
+        try:
+            return GitProcess(args, env, self.path or self.options.cache_dir)
+        except OSError as error:
+            raise from_os(error, redact(url)) from error
 
     def failure(self, side: Side, url: str, result: Result, more: str = "") -> SyncError:
         """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""
@@ -128,13 +142,14 @@ class Repository:
 
     def _run(
         self, args: Sequence[str], url: str | None, stdin: bytes, where: str, more: Mapping[str, str] = _NO_MORE,
-        pinned: Pin | None = None,
+        pinned: Pin | None = None, meanwhile: Callable[[], None] | None = None,
     ) -> Result:  # fmt: skip
         credential = self._credentials(url) if url else None
         env = environment(self.options, git_dir=self.path, url=url, credential=credential, pin=pinned)
         env |= more
         try:
-            return run(args, env, self.path or self.options.cache_dir, self.watch, stdin=stdin, where=where)
+            place = self.path or self.options.cache_dir
+            return run(args, env, place, self.watch, stdin=stdin, where=where, meanwhile=meanwhile)
         except OSError as error:
             raise from_os(error, where) from error
 

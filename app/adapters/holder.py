@@ -1,4 +1,7 @@
-"""Who holds a host's lock, with a sign of life: a holder that stands still (SIGSTOP) must not hold up all others."""
+"""Who holds a host's lock, with a sign of life: a holder that stands still (SIGSTOP) must not hold up all others.
+
+And how the last one ended: whoever finds that it ended well need not look for what a dead one leaves.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from app.adapters.processes import owner_mark, pid_here
+from app.adapters.processes import boot, owner_mark, pid_here
 
 BEAT_SECONDS = 1.0
 # Shorter than a lease: whoever waits for the lock has the lease already, so the silent holder has lost it.
@@ -18,20 +21,22 @@ SILENT_SECONDS = 5.0
 
 
 @contextmanager
-def holding(lock: Path) -> Iterator[None]:
-    """While the lock is held: its holder is written beside it, and beats."""
+def holding(lock: Path) -> Iterator[bool]:
+    """While the lock is held: its holder is written beside it, and beats. Gives whether the last holder ended well.
+
+    Well is without an exception, and in this boot of the machine: what it wrote before may not have reached the disk.
+    """
     note, done = _note(lock), threading.Event()
-    with suppress(OSError):  # on a full disk nobody is known to hold it, and nobody is ended
-        note.write_text(owner_mark())
+    ended_well = _taken_over(note)
     beat = threading.Thread(target=_beat, args=(note, done), name="lock", daemon=True)
     beat.start()
     try:
-        yield
+        yield ended_well
+        with suppress(OSError):
+            note.write_text(_ended_well())
     finally:
         done.set()
         beat.join()
-        with suppress(OSError):
-            note.unlink(missing_ok=True)
 
 
 def end_silent_holder(lock: Path) -> int | None:
@@ -44,6 +49,24 @@ def end_silent_holder(lock: Path) -> int | None:
             os.kill(pid, signal.SIGKILL)
             return pid
     return None
+
+
+def _taken_over(note: Path) -> bool:
+    """Ours from now on; whether the last holder's note says that it ended well."""
+    try:
+        ended_well = bool(boot()) and note.read_text() == _ended_well()
+    except OSError:
+        ended_well = False
+    try:
+        note.write_text(owner_mark())
+    except OSError:  # on a full disk nobody is known to hold it, and nobody is ended
+        with suppress(OSError):
+            note.unlink()
+    return ended_well
+
+
+def _ended_well() -> str:
+    return f"ended well in {boot()}"
 
 
 def _note(lock: Path) -> Path:

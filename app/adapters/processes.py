@@ -35,6 +35,15 @@ def pid_here(mark: str) -> int | None:
     return int(pid) if namespace == _namespace() and pid.isdigit() else None
 
 
+@cache
+def boot() -> str:
+    """This run of the machine; "" where that is not known (no Linux)."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def end_orphans() -> list[int]:
     """Kill every marked process whose owner has ended (Linux; elsewhere git's own time limits end them); their ids."""
     ended = [pid for pid, mark in _marked() if owner_is_gone(mark)]

@@ -71,6 +71,13 @@ class SourceCopy(Protocol):
         """
         ...
 
+    def reach(self, mirror: str, options: Sequence[str]) -> None:
+        """Connect to the mirror during the next fetch, for one push with these options that is to follow: it will be faster.
+
+        Nothing of the mirror changes by it, and no error is told before the push.
+        """
+        ...
+
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
         """Push all updates atomically, each with its explicit lease, to the mirror's clone URL.
 

@@ -161,6 +161,9 @@ class FakeCopy:
         self._cache.commits[made] = (read, None)
         return made
 
+    def reach(self, mirror: str, options: Sequence[str]) -> None:
+        """See ports.SourceCopy.reach."""
+
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
         """See ports.SourceCopy.push."""
         if not updates:

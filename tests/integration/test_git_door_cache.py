@@ -16,6 +16,7 @@ import pytest
 
 from app.adapters.git import GitDoor, GitOptions
 from app.adapters.git_env import CACHE_MARK
+from app.adapters.processes import owner_mark
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
 from tests.integration.git_damage import DAMAGE, drop_a_blob, drop_packs, packs, truncate_pack
@@ -39,6 +40,11 @@ def filled(world: World) -> Path:
     with world.door().source(world.file_url(SOURCE), nothing) as copy:
         copy.fetch(TAGS, [])
         return Path(copy.path())
+
+
+def note(path: Path) -> Path:
+    """Where it is written who holds the cache's lock, or how its last holder ended."""
+    return path.with_suffix(".holder")
 
 
 def used(world: World) -> None:
@@ -141,9 +147,12 @@ def test_damage_that_comes_back_ends_as_cache_broken(world: World) -> None:
     "name",
     ["packed-refs.lock", "shallow.lock", "config.lock", "HEAD.lock", "refs/tags/v1.0.0.lock", "refs/tags/v1.0.1.lock"],
 )
-def test_a_stale_lock_goes(world: World, name: str) -> None:
-    lock = filled(world) / name
+@pytest.mark.parametrize("left", [owner_mark(), "ended well in another boot", ""], ids=["killed", "power", "full"])
+def test_a_stale_lock_goes(world: World, name: str, left: str) -> None:
+    path = filled(world)
+    lock = path / name
     lock.touch()
+    note(path).write_text(left)
     world.repositories.move_tag(SOURCE, "v1.0.0", "v1.0.1")
     with world.door().source(world.file_url(SOURCE), nothing) as copy:
         assert not lock.exists()
@@ -165,8 +174,19 @@ def test_half_packs_go_and_tags_that_look_like_them_stay(world: World) -> None:
         file.parent.mkdir(exist_ok=True, parents=True)
         file.write_bytes(b"PACK")
     drop_packs(path)
+    note(path).write_text(owner_mark())
     used(world)
     assert not [file for file in [*half, other] if file.exists()]
+
+
+def test_an_exception_is_no_good_end(world: World) -> None:
+    path = filled(world)
+    assert "ended well" in note(path).read_text()
+    with pytest.raises(ZeroDivisionError), world.door().source(world.file_url(SOURCE), nothing):
+        raise ZeroDivisionError
+    assert note(path).read_text() == owner_mark()
+    used(world)
+    assert "ended well" in note(path).read_text()
 
 
 def test_a_tag_in_the_cache_may_be_called_like_a_half_pack(world: World) -> None:

@@ -15,7 +15,7 @@ from app.domain.signature import Signature, SigningPolicy
 from app.domain.source_warnings import SourceWarning, source_warnings
 from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
 from app.services.registry import Registries
-from app.services.stages.mirror_push import Push
+from app.services.stages.mirror_push import PUSH_OPTIONS, Push
 from app.services.stages.mirror_values import (
     Content,
     Mirrored,
@@ -68,6 +68,8 @@ class MirrorStage:
         raised for what concerns all of them (source or GitLab unreachable, a lost lease).
         """
         with self._git.source(request.clone_url, checkpoint) as cache:
+            if request.project:
+                cache.reach(request.project.clone_url, PUSH_OPTIONS)
             prepared = self._prepare_all(cache, request)
             ready = {key: value for key, value in prepared.items() if isinstance(value, Mirrored)}
             if not ready:
