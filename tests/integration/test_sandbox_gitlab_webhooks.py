@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,11 +31,14 @@ class Receiver:
     def __init__(self) -> None:
         self.status = "200 OK"
         self.seen: list[tuple[dict[str, str], bytes]] = []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         self.server = LoopbackServer(self._answer)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         headers = {name[5:].replace("_", "-").lower(): str(environ[name]) for name in environ if name[:5] == "HTTP_"}
         self.seen.append((headers, environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))))
+        self.goes_on.wait()
         start_response(self.status, [("Content-Length", "0")])
         return []
 
@@ -184,3 +188,16 @@ def test_nobody_who_listens_is_a_failure_and_a_stopped_gitlab_sends_later(gitlab
     assert receiver.seen == []
     gitlab.start()
     assert sent(gitlab, lambda each: each[-1].pipeline == waiting)[-1].status == 200
+
+
+def test_who_does_not_answer_in_time_has_failed(gitlab: GitLab, receiver: Receiver) -> None:
+    assert gitlab.webhooks.timeout == 10
+    gitlab.webhooks.timeout = 0.2
+    receiver.goes_on.clear()
+    hook = gitlab.webhooks.add(PATH, receiver.server.url)
+    pipeline(gitlab, run=False)
+    try:
+        assert [each.status for each in sent(gitlab, bool)] == [0]
+        assert (hook.failures, len(receiver.seen)) == (1, 1)
+    finally:
+        receiver.goes_on.set()

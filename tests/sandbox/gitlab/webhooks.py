@@ -55,12 +55,16 @@ class Sent:
 
 
 class Webhooks:
-    """Sends while it is started; what happens while it is stopped is sent at the next start, as Sidekiq would."""
+    """Sends while it is started; what happens while it is stopped is sent at the next start, as Sidekiq would.
+
+    `timeout`: seconds in which a receiver has to answer; ten, as GitLab gives.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.hooks: list[Hook] = []
         self.sent: list[Sent] = []
+        self.timeout = _TIMEOUT_SECONDS
         self._waiting: queue.Queue[Pipeline | None] = queue.Queue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -107,7 +111,7 @@ class Webhooks:
             event = pipeline_event(self._world, pipeline)
         body = json.dumps(event).encode()
         headers = _headers(self._world, hook, body)
-        status = _post(hook.url, body, headers)
+        status = _post(hook.url, body, headers, self.timeout)
         sent = Sent(hook, pipeline.id, str(event["object_attributes"]["status"]), body, headers, status)
         with self._world.changed:
             _count(hook, 200 <= status < 300, self._world.clock())
@@ -133,12 +137,12 @@ def _headers(world: World, hook: Hook, body: bytes) -> dict[str, str]:
     return headers
 
 
-def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """The answer's status; 0 for none in time."""
+def _post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:
+    """The answer's status; 0 for none within `timeout` seconds."""
     with requests.Session() as session:
         session.trust_env = False
         try:
-            answer = session.post(url, data=body, headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+            answer = session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
         except requests.RequestException:
             return 0
         return answer.status_code
