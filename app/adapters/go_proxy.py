@@ -31,7 +31,6 @@ from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.proxies import KINDS
-from app.domain.rules import RuleBroken
 from app.services.measuring import Tally
 from app.services.ports import ProxyInfo
 
@@ -89,22 +88,16 @@ class _File:
     `version` is None for list and latest.
     """
 
-    module: str
-    version: str | None
+    module: ModulePath
+    version: Version | None
     kind: str
     limit: int
 
     def path(self) -> str:
-        """The path below the proxy's base URL. `bad_request` for what is no legal module path or version."""
-        try:
-            module = ModulePath.parse(self.module).escaped
-            version = Version.parse(self.version).escaped if self.version is not None else ""
-        except RuleBroken as error:
-            problem = str(error)
-        else:
-            of_version = f"@v/{quote(version, safe='!+')}.{self.kind}"
-            return f"{module}/" + {"list": "@v/list", "latest": "@latest"}.get(self.kind, of_version)
-        raise SyncError("bad_request", problem)
+        """The path below the proxy's base URL."""
+        if self.version is None:
+            return f"{self.module.escaped}/{'@latest' if self.kind == 'latest' else '@v/list'}"
+        return f"{self.module.escaped}/@v/{quote(self.version.escaped, safe='!+')}.{self.kind}"
 
     def __str__(self) -> str:
         return f".{self.kind} of {self.module}@{self.version}" if self.version else f"{self.kind} of {self.module}"
@@ -114,7 +107,7 @@ class GoProxyClient:
     """ports.GoProxy over HTTP; one object serves all threads. Zips go to `directory` (None: the system's) and are removed.
 
     Errors: `not_cached_yet`, `proxy_denied`, `proxy_not_goproxy`, `proxy_unreachable` (with `retry_after` where the
-    proxy says it), `zip_not_a_module` (too large), `disk_full`, `bad_request` (no legal module path or version).
+    proxy says it), `zip_not_a_module` (too large), `disk_full`.
     """
 
     def __init__(self, options: ProxyOptions, directory: Path | None = None, tally: Tally | None = None) -> None:
@@ -124,7 +117,7 @@ class GoProxyClient:
         self._secrets = (*known, *proxy_secrets(self._transport))
         self._local = threading.local()
 
-    def info(self, module: str, version: str) -> ProxyInfo:
+    def info(self, module: ModulePath, version: Version) -> ProxyInfo:
         """See ports.GoProxy: JSON with `Version`, and where present `Time` and `Origin.Hash`; other fields are ignored."""
         file = self._file(module, version, "info")
         body = self._body(file)
@@ -133,7 +126,7 @@ class GoProxyClient:
             raise self._error("proxy_not_goproxy", file, f"{parsed}: {shown(body)}")
         return parsed
 
-    def mod(self, module: str, version: str) -> bytes:
+    def mod(self, module: ModulePath, version: Version) -> bytes:
         """See ports.GoProxy."""
         file = self._file(module, version, "mod")
         body = self._body(file)
@@ -142,14 +135,14 @@ class GoProxyClient:
         return body
 
     @contextmanager
-    def zip(self, module: str, version: str) -> Iterator[BinaryIO]:
+    def zip(self, module: ModulePath, version: Version) -> Iterator[BinaryIO]:
         """See ports.GoProxy. The file is gone when the context ends, however it ends."""
         file = self._file(module, version, "zip")
         with tempfile.TemporaryFile(dir=self._directory, prefix="modsync-zip-") as target:
             self._download(file, target)
             yield target
 
-    def list(self, module: str) -> Sequence[str]:
+    def list(self, module: ModulePath) -> Sequence[str]:
         """See ports.GoProxy."""
         file = _File(module, None, "list", self._options.max_mod)
         body = self._body_if_any(file)
@@ -157,7 +150,7 @@ class GoProxyClient:
             raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
         return parse_list(body or b"")
 
-    def latest(self, module: str) -> ProxyInfo | None:
+    def latest(self, module: ModulePath) -> ProxyInfo | None:
         """See ports.GoProxy."""
         file = _File(module, None, "latest", self._options.max_info)
         body = self._body_if_any(file)
@@ -173,7 +166,7 @@ class GoProxyClient:
             session.close()
             self._local.session = None
 
-    def _file(self, module: str, version: str, kind: Literal["info", "mod", "zip"]) -> _File:
+    def _file(self, module: ModulePath, version: Version, kind: Literal["info", "mod", "zip"]) -> _File:
         limits = {"info": self._options.max_info, "mod": self._options.max_mod, "zip": self._options.max_zip}
         return _File(module, version, kind, limits[kind])
 

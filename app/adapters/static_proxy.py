@@ -29,7 +29,7 @@ class StaticProxy:
     def __init__(self, directory: Path) -> None:
         self._root = directory
 
-    def info(self, module: str, version: str) -> ProxyInfo:
+    def info(self, module: ModulePath, version: Version) -> ProxyInfo:
         """See ports.GoProxy. Error: proxy_not_goproxy when somebody wrote something else there."""
         file = self._file(module, version, "info")
         parsed = parse_info(_read(file))
@@ -37,12 +37,12 @@ class StaticProxy:
             raise SyncError("proxy_not_goproxy", f"{file}: {parsed}")
         return parsed
 
-    def mod(self, module: str, version: str) -> bytes:
+    def mod(self, module: ModulePath, version: Version) -> bytes:
         """See ports.GoProxy."""
         return _read(self._file(module, version, "mod"))
 
     @contextmanager
-    def zip(self, module: str, version: str) -> Iterator[BinaryIO]:
+    def zip(self, module: ModulePath, version: Version) -> Iterator[BinaryIO]:
         """See ports.GoProxy: the file itself."""
         file = self._file(module, version, "zip")
         if not file.is_file():
@@ -50,19 +50,19 @@ class StaticProxy:
         with file.open("rb") as opened:
             yield opened
 
-    def list(self, module: str) -> Sequence[str]:
+    def list(self, module: ModulePath) -> Sequence[str]:
         """See ports.GoProxy."""
         file = self._folder(module) / "@v" / "list"
         return parse_list(file.read_bytes()) if file.is_file() else []
 
-    def latest(self, module: str) -> ProxyInfo | None:
+    def latest(self, module: ModulePath) -> ProxyInfo | None:
         """See ports.GoProxy."""
         file = self._folder(module) / "@latest"
         parsed = parse_info(file.read_bytes()) if file.is_file() else None
         return None if isinstance(parsed, str) else parsed
 
     def publish(
-        self, module: str, version: str, info: Callable[[], bytes], mod: Callable[[], bytes],
+        self, module: ModulePath, version: Version, info: Callable[[], bytes], mod: Callable[[], bytes],
         write_zip: Callable[[BinaryIO], None],
     ) -> None:  # fmt: skip
         """See ports.StaticFiles. Errors: disk_full, git_failed (the directory cannot be written), what `write_zip` raises."""
@@ -74,7 +74,7 @@ class StaticProxy:
         except OSError as error:
             raise from_os(error, f"the static proxy's directory {self._root.name}") from error
 
-    def _announce(self, module: str) -> None:
+    def _announce(self, module: ModulePath) -> None:
         """Write list and @latest from what is there, so that two at once lose nothing."""
         folder = self._folder(module)
         with FileLock(self._root / _LOCK):
@@ -84,7 +84,7 @@ class StaticProxy:
                 versions, default=None
             )
             if latest:
-                self._put(folder / "@latest", _writing(self._file(module, latest.text, "info").read_bytes()))
+                self._put(folder / "@latest", _writing(self._file(module, latest, "info").read_bytes()))
 
     def sweep(self) -> Sequence[str]:
         """Remove what killed workers left half written; the names. Raises OSError."""
@@ -93,18 +93,11 @@ class StaticProxy:
     def _put(self, file: Path, write: Callable[[BinaryIO], None]) -> None:
         drafts.put(self._root, file, write)
 
-    def _folder(self, module: str) -> Path:
-        try:
-            return self._root / ModulePath.parse(module).escaped
-        except RuleBroken as broken:
-            raise SyncError("bad_request", broken.message) from broken
+    def _folder(self, module: ModulePath) -> Path:
+        return self._root / module.escaped
 
-    def _file(self, module: str, version: str, kind: str) -> Path:
-        folder = self._folder(module)
-        try:
-            return folder / "@v" / f"{Version.parse(version).escaped}.{kind}"
-        except RuleBroken as broken:
-            raise SyncError("bad_request", broken.message) from broken
+    def _file(self, module: ModulePath, version: Version, kind: str) -> Path:
+        return self._folder(module) / "@v" / f"{version.escaped}.{kind}"
 
 
 def _listed(info: Path) -> Version | None:

@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain.modules import ModulePath, Version
+
 
 class Stage(StrEnum):
     """A run's steps in order."""
@@ -109,6 +111,16 @@ class Run:
     lane: str = Lane.LIVE
     event: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> ModulePath:
+        """The module. RuleBroken for a refused run whose repository no rule names a module for: no stage ever sees it."""
+        return ModulePath.parse(self.module)
+
+    @property
+    def released(self) -> Version:
+        """The version. RuleBroken while it is not known, which no stage ever sees."""
+        return Version.parse(self.version or "")
 
     @property
     def name(self) -> str:

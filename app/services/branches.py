@@ -43,8 +43,7 @@ class BranchResolver:
 
     def _versions(self, run: Run, lease: Lease) -> list[Version]:
         found = self._stage.versions_at(run.target.clone_url, run.commit, run.target.subdir, lease.check)
-        path = ModulePath.parse(run.module)
-        fitting = [version for version in found if _fits(version, path)]
+        fitting = [version for version in found if _fits(version, run.path)]
         if not fitting:
             raise SyncError(
                 "no_version", f"no version tag of {run.module} peels to {run.commit} ({run.ref}) at the source"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from app.domain.errors import SyncError
-from app.domain.modules import Version
+from app.domain.modules import ModulePath, Version
 from app.domain.refs import TagAt
 from app.services.pace import Pace
 from app.services.ports import Checkpoint, Git, GoProxy
@@ -48,7 +48,7 @@ class Observer:
             proxy = self._proxies.get(name)
             if proxy is not None:
                 self._ready()
-                found[module] = frozenset(proxy.list(module))
+                found[module] = frozenset(proxy.list(ModulePath.parse(module)))
         return found
 
     def registry_module(self, repository: Repository) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Literal, Protocol
 
+from app.domain.modules import ModulePath, Version
 from app.domain.refs import RefUpdate, TagAt
 from app.domain.signature import Signature, TrustedKeys
 
@@ -180,23 +181,23 @@ class ProxyInfo:
 class GoProxy(Protocol):
     """The private Go module proxy (GOPROXY protocol). `not_cached_yet` stands for 404 and 410."""
 
-    def info(self, module: str, version: str) -> ProxyInfo:
+    def info(self, module: ModulePath, version: Version) -> ProxyInfo:
         """GET <module>/@v/<version>.info."""
         ...
 
-    def mod(self, module: str, version: str) -> bytes:
+    def mod(self, module: ModulePath, version: Version) -> bytes:
         """GET <module>/@v/<version>.mod."""
         ...
 
-    def zip(self, module: str, version: str) -> AbstractContextManager[BinaryIO]:
+    def zip(self, module: ModulePath, version: Version) -> AbstractContextManager[BinaryIO]:
         """GET <module>/@v/<version>.zip into a temporary file, positioned at its start."""
         ...
 
-    def list(self, module: str) -> Sequence[str]:
+    def list(self, module: ModulePath) -> Sequence[str]:
         """GET <module>/@v/list: the versions that it names, in its order; [] where it has none (404 and 410, too)."""
         ...
 
-    def latest(self, module: str) -> ProxyInfo | None:
+    def latest(self, module: ModulePath) -> ProxyInfo | None:
         """GET <module>/@latest; None for 404 and 410: the protocol does not ask for it."""
         ...
 
@@ -205,7 +206,7 @@ class StaticFiles(GoProxy, Protocol):
     """A private proxy that is a directory of files, which modsync itself writes."""
 
     def publish(
-        self, module: str, version: str, info: Callable[[], bytes], mod: Callable[[], bytes],
+        self, module: ModulePath, version: Version, info: Callable[[], bytes], mod: Callable[[], bytes],
         write_zip: Callable[[BinaryIO], None],
     ) -> None:  # fmt: skip
         """Write a version, over an earlier one: each file whole or not at all; listed when all are there.

@@ -54,7 +54,7 @@ class Registries:
     def versions(self, clone_url: str) -> Sequence[str]:
         """The versions that the registry lists. Errors: registry_wrong, source_unreachable, source_denied."""
         with _as_source():
-            return self._registries[self._base(clone_url) or ""].list(self.module(clone_url).text)
+            return self._registries[self._base(clone_url) or ""].list(self.module(clone_url))
 
     def bring(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt:
         """Fetch the version of a tag, make its commit and its tag in the cache.
@@ -79,10 +79,10 @@ class Registries:
         self, cache: SourceCopy, registry: GoProxy, module: ModulePath, version: Version
     ) -> tuple[str, ModuleSums]:
         """The commit, and what the registry serves."""
-        info, mod = registry.info(module.text, version.text), registry.mod(module.text, version.text)
+        info, mod = registry.info(module, version), registry.mod(module, version)
         if info.version != version.text:
             raise SyncError("registry_wrong", f"{module}@{version}: the registry's .info names {info.version!r}")
-        with registry.zip(module.text, version.text) as file:
+        with registry.zip(module, version) as file:
             sums = self._sums(file, module, version)
             if sums.go_mod_bytes != mod:
                 raise SyncError("not_a_module", f"{module}@{version}: the registry's .mod is not its zip's go.mod")

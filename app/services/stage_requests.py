@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.domain.modules import ModulePath, Version
 from app.domain.run import Claim, Run
 from app.services.stages.pipeline import PipelineRequest
 from app.services.stages.verify import Earlier, VerifyRequest
@@ -15,7 +14,7 @@ def pipeline_request(claim: Claim, now: datetime) -> PipelineRequest:
     run = claim.run
     return PipelineRequest(
         key=f"{run.id}-{run.attempt}", fence=claim.fence, project=int(run.facts["project"]["id"]),
-        tag=str(run.facts["push"]["tag"]), module=ModulePath.parse(run.module), version=Version.parse(run.version or ""),
+        tag=str(run.facts["push"]["tag"]), module=run.path, version=run.released,
         commit=run.commit, state=run.facts.get("pipeline", {}), since=run.stage_since or now, now=now,
     )  # fmt: skip
 
@@ -24,7 +23,7 @@ def verify_request(run: Run) -> VerifyRequest:
     """What the proxy has to serve, for publishing and for the proof."""
     proof, moved = run.facts["proof"], run.facts.get("moved")
     return VerifyRequest(
-        module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
+        module=run.path, version=run.released, commit=run.commit,
         proxy=run.target.proxy, go_mod_sha256=str(proof["go_mod_sha256"]), h1=proof.get("h1"),
         clone_url=run.target.clone_url, tag=str(run.facts["push"]["tag"]), directory=str(proof.get("directory", "")),
         earlier=Earlier(moved["old_commit"], moved.get("old_h1")) if moved else None,

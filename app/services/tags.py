@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from app.domain.errors import SyncError
-from app.domain.modules import Version, tag_name
+from app.domain.modules import tag_name
 from app.domain.refs import TagAt
 from app.domain.run import Claim, Run
 from app.services.lease import Lease
@@ -60,4 +60,4 @@ class TagResolver:
 
 
 def _tag(run: Run) -> str:
-    return tag_name(run.target.subdir, Version.parse(run.version or ""))
+    return tag_name(run.target.subdir, run.released)

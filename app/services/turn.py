@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.errors import SyncError
-from app.domain.modules import ModulePath, Version
+from app.domain.modules import Version
 from app.domain.modzip import hash_go_mod
 from app.domain.pause import covering
 from app.domain.run import Claim, Lane
@@ -119,7 +119,7 @@ def _same_repository(one: Claim, other: Claim) -> bool:
 def _release(claim: Claim) -> Release:
     run = claim.run
     return Release(
-        run_id=run.id, module=ModulePath.parse(run.module), version=Version.parse(run.version or ""), commit=run.commit,
+        run_id=run.id, module=run.path, version=run.released, commit=run.commit,
         subdir=run.target.subdir, make_tag=run.target.tags == "make",
         replaces=run.facts.get("moved", {}).get("old_commit"), source=run.source,
     )  # fmt: skip

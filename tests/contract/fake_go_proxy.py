@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
-from app.domain.rules import RuleBroken
 from app.services.ports import ProxyInfo
 
 
@@ -47,24 +46,24 @@ class FakeGoProxy:
         """The next calls of `method` raise these, one each."""
         self._failures[method].extend(errors)
 
-    def info(self, module: str, version: str) -> ProxyInfo:
-        return self._held("info", module, version).info
+    def info(self, module: ModulePath, version: Version) -> ProxyInfo:
+        return self._held("info", module.text, version.text).info
 
-    def mod(self, module: str, version: str) -> bytes:
-        return self._held("mod", module, version).mod
+    def mod(self, module: ModulePath, version: Version) -> bytes:
+        return self._held("mod", module.text, version.text).mod
 
     @contextmanager
-    def zip(self, module: str, version: str) -> Iterator[BinaryIO]:
-        with io.BytesIO(self._held("zip", module, version).zip) as file:
+    def zip(self, module: ModulePath, version: Version) -> Iterator[BinaryIO]:
+        with io.BytesIO(self._held("zip", module.text, version.text).zip) as file:
             yield file
 
-    def list(self, module: str) -> Sequence[str]:
-        self._enter("list", module, "v0.0.0")
-        return [version for name, version in self.held if name == module and version not in self.unlisted]
+    def list(self, module: ModulePath) -> Sequence[str]:
+        self._enter("list", module.text, "v0.0.0")
+        return [version for name, version in self.held if name == module.text and version not in self.unlisted]
 
-    def latest(self, module: str) -> ProxyInfo | None:
-        self._enter("latest", module, "v0.0.0")
-        held = [each.info for (name, _), each in self.held.items() if name == module]
+    def latest(self, module: ModulePath) -> ProxyInfo | None:
+        self._enter("latest", module.text, "v0.0.0")
+        held = [each.info for (name, _), each in self.held.items() if name == module.text]
         highest = max(held, key=lambda info: Version(info.version), default=None)
         return self.latest_is or highest
 
@@ -79,12 +78,3 @@ class FakeGoProxy:
         self.calls.append((method, module, version))
         if self._failures[method]:
             raise self._failures[method].popleft()
-        self._check(module, version)
-
-    @staticmethod
-    def _check(module: str, version: str) -> None:
-        try:
-            ModulePath.parse(module)
-            Version.parse(version)
-        except RuleBroken as error:
-            raise SyncError("bad_request", str(error)) from None

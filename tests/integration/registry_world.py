@@ -69,8 +69,9 @@ class Origin:
 
     def served(self, module: str, version: str) -> str:
         """The registry's h1."""
-        with GoProxyClient(ProxyOptions("registry", self.proxy.url)).zip(module, version) as file:
-            return zip_sums(file, ModulePath.parse(module), Version.parse(version)).h1_zip
+        release = ModulePath.parse(module), Version.parse(version)
+        with GoProxyClient(ProxyOptions("registry", self.proxy.url)).zip(*release) as file:
+            return zip_sums(file, *release).h1_zip
 
 
 GO_MOD = {"go.mod": f"module {LIB}\n".encode()}

@@ -18,6 +18,7 @@ from app.adapters.database import connect, writing
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.tables import releases, secret_uses
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath
 from app.domain.run import ACTIVE, Status
 from tests.integration.databases import PostgresServer
 from tests.integration.flow_world import MODULE
@@ -120,7 +121,7 @@ def test_after_a_restore_reconcile_brings_all_back(
     tags = {ref: at for ref, at in world.mirror.refs.items() if ref.startswith("refs/tags/")}
     assert tags == {f"refs/tags/{version}": commit for version, commit in commits.items()}
     assert {ref: at for ref, at in mirrored.items() if ref in tags}.items() <= tags.items()  # nothing moved
-    assert set(world.proxy.list(MODULE)) == set(commits)
+    assert set(world.proxy.list(ModulePath(MODULE))) == set(commits)
     assert _released(world) == commits
     assert {run.status for run in world.runs()} == {Status.DONE}
     assert (world.reconcile().items, world.take("v1.2.0", "f" * 40).error) == ((), "version_moved")

@@ -16,10 +16,11 @@ from pydantic import SecretStr
 
 from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
 from tests.integration.keep_alive import keep_alive_server
 from tests.sandbox.serve import LoopbackServer
 
-MODULE, VERSION = "example.com/x", "v1.0.0"
+MODULE, VERSION = ModulePath("example.com/x"), Version("v1.0.0")
 LOGIN = b"<!DOCTYPE html><title>Log in</title>"
 SECRET = "known-proxy-secret"
 

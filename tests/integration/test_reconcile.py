@@ -7,6 +7,7 @@ import pytest
 
 from app.adapters.intake_store import SqlIntakeStore
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
 from app.domain.routing import Rule
 from app.domain.run import Lane, Status
 from app.services.ports import ProxyInfo
@@ -94,7 +95,7 @@ def test_what_should_not_be_there_what_moved_and_what_differs_is_reported(world:
     del world.source.refs["refs/tags/v1.3.0"]  # removed at the source
     world.mirror.refs["refs/tags/v6.6.6"] = other  # never released
     del world.source.refs["refs/tags/v1.0.0"]
-    world.proxy.hold(MODULE, world.proxy.info(MODULE, "v1.3.0"), b"", b"", version="v1.9.9")
+    world.proxy.hold(MODULE, world.proxy.info(ModulePath(MODULE), Version("v1.3.0")), b"", b"", version="v1.9.9")
     before = dict(world.mirror.refs)
 
     report = world.reconcile()

@@ -65,11 +65,12 @@ def test_a_commit_gives_go_exactly_what_the_registry_serves(
 
     # Another proxy, which runs go on the mirror alone, serves the same.
     roots = by_root({module: origin.world.url("mirror")})
+    release = ModulePath.parse(module), Version.parse(version)
     with (
         GoProxy(tmp_path / "private", roots) as private,
-        GoProxyClient(ProxyOptions("private", private.url)).zip(module, version) as file,
+        GoProxyClient(ProxyOptions("private", private.url)).zip(*release) as file,
     ):
-        assert zip_sums(file, ModulePath.parse(module), Version.parse(version)).h1_zip == h1
+        assert zip_sums(file, *release).h1_zip == h1
 
 
 def test_the_same_versions_in_any_order_and_place_give_the_same_commits_and_tags(origin: Origin) -> None:

@@ -28,6 +28,8 @@ from tests.integration.verify_world import MODULE, VERSION, VerifyWorld
 from tests.sandbox.goclient import GoClient
 from tests.sandbox.serve import LoopbackServer
 
+X = ModulePath("corp.example/x")
+
 
 class Static(VerifyWorld):
     """Releases of a real repository, and the stage that publishes them."""
@@ -132,7 +134,7 @@ def test_other_content_is_never_overwritten_but_by_an_accepted_move(static: Stat
     assert h1 in caught.value.message
 
     static.publish.run(replace(moved, earlier=Earlier(first.commit, first.h1)), nothing)
-    assert static.static.info(MODULE.text, VERSION.text).commit == commit
+    assert static.static.info(MODULE, VERSION).commit == commit
     assert static.verified.run(moved, nothing).facts["verify"]["h1"] == h1
 
 
@@ -159,16 +161,16 @@ def test_a_publication_that_dies_leaves_nothing_half_and_is_made_up_for(static: 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        static.static.publish(MODULE.text, VERSION.text, lambda: b"", lambda: b"", dies)
+        static.static.publish(MODULE, VERSION, lambda: b"", lambda: b"", dies)
     assert static.files() == {}
 
     def dies_later() -> bytes:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        static.static.publish(MODULE.text, VERSION.text, dies_later, lambda: b"x", lambda file: None)
+        static.static.publish(MODULE, VERSION, dies_later, lambda: b"x", lambda file: None)
     assert list(static.files()) == [f"{MODULE}/@v/{VERSION}.zip", f"{MODULE}/@v/{VERSION}.mod"]  # not announced
-    assert static.static.list(MODULE.text) == []
+    assert static.static.list(MODULE) == []
     static.publish.run(static.request(), nothing)
     assert static.verified.run(static.request(), nothing).facts["verify"]["h1"] == static.sums.h1_zip
 
@@ -179,12 +181,12 @@ def test_many_at_once_are_all_listed(tmp_path: Path) -> None:
 
     def publish(version: str) -> None:
         info = json.dumps({"Version": version}).encode()
-        static.publish("corp.example/x", version, lambda: info, lambda: b"module corp.example/x\n", lambda file: None)
+        static.publish(X, Version(version), lambda: info, lambda: b"module corp.example/x\n", lambda file: None)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(publish, versions))
-    assert list(static.list("corp.example/x")) == versions  # in their order, not the alphabet's
-    latest = static.latest("corp.example/x")
+    assert list(static.list(X)) == versions  # in their order, not the alphabet's
+    latest = static.latest(X)
     assert latest is not None
     assert latest.version == "v1.23.0"
 
@@ -198,7 +200,7 @@ def test_others_may_read_the_files(static: Static) -> None:
 def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "proxy").write_text("a file is in the way")
     with pytest.raises(SyncError) as caught:
-        StaticProxy(tmp_path / "proxy").publish("a.b/c", "v1.0.0", lambda: b"", lambda: b"", lambda file: None)
+        StaticProxy(tmp_path / "proxy").publish(X, VERSION, lambda: b"", lambda: b"", lambda file: None)
     assert caught.value.code == "git_failed"
 
 
@@ -206,13 +208,14 @@ _WRITES_FOR_EVER = """
 import sys, time
 from pathlib import Path
 from app.adapters.static_proxy import StaticProxy
+from app.domain.modules import ModulePath, Version
 
 def write(file):
     file.write(b"PK half"); file.flush()
     print("writing", flush=True)
     time.sleep(600)
 
-StaticProxy(Path(sys.argv[1])).publish("a.b/c", "v1.0.0", lambda: b"", lambda: b"", write)
+StaticProxy(Path(sys.argv[1])).publish(ModulePath("a.b/c"), Version("v1.0.0"), lambda: b"", lambda: b"", write)
 """
 
 

@@ -56,9 +56,9 @@ class PublishStage:
     def _there(self, proxy: StaticFiles, request: VerifyRequest) -> tuple[str | None, str | None]:
         """The h1 and the commit of what is published; None where nothing is, only a part of it, or no module zip."""
         try:
-            if request.version.text not in proxy.list(request.module.text):
+            if request.version.text not in proxy.list(request.module):
                 return None, None
-            return self._zip_h1(proxy, request), proxy.info(request.module.text, request.version.text).commit
+            return self._zip_h1(proxy, request), proxy.info(request.module, request.version).commit
         except SyncError as error:
             if error.code not in ("not_cached_yet", "proxy_not_goproxy"):
                 raise
@@ -66,7 +66,7 @@ class PublishStage:
 
     def _zip_h1(self, proxy: StaticFiles, request: VerifyRequest) -> str | None:
         try:
-            with proxy.zip(request.module.text, request.version.text) as file:
+            with proxy.zip(request.module, request.version) as file:
                 return self._read_zip(file, request.module, request.version).h1_zip
         except RuleBroken:
             return None
@@ -85,7 +85,7 @@ class PublishStage:
             _check_same(request, packed[0].sums)
 
         proxy.publish(
-            request.module.text, request.version.text, lambda: info_json(request, packed[0].time),
+            request.module, request.version, lambda: info_json(request, packed[0].time),
             lambda: packed[0].sums.go_mod_bytes, write_zip,
         )  # fmt: skip
 

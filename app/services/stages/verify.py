@@ -94,7 +94,7 @@ class VerifyStage:
 
     def _compare(self, proxy: GoProxy, request: VerifyRequest, checkpoint: Checkpoint) -> dict[str, Any]:
         commit = _check_info(proxy, request)
-        with _asked(proxy, request.module.text) as (listed, latest):
+        with _asked(proxy, request.module) as (listed, latest):
             mod = _check_mod(proxy, request)
             h1 = self._check_zip(proxy, request, mod, checkpoint)
             _check_listed(proxy, request, mod, listed.result())
@@ -105,7 +105,7 @@ class VerifyStage:
         }  # fmt: skip
 
     def _check_zip(self, proxy: GoProxy, request: VerifyRequest, mod: bytes, checkpoint: Checkpoint) -> str:
-        with proxy.zip(request.module.text, request.version.text) as file:
+        with proxy.zip(request.module, request.version) as file:
             served = self._sums(file, request)
             if request.h1 is not None and served.h1_zip != request.h1:
                 raise self._other_content(file, served, request, checkpoint)
@@ -145,7 +145,7 @@ class VerifyStage:
 
     def _served_h1(self, proxy: GoProxy, request: VerifyRequest) -> str | None:
         try:
-            with proxy.zip(request.module.text, request.version.text) as file:
+            with proxy.zip(request.module, request.version) as file:
                 return self._sums(file, request).h1_zip
         except SyncError:
             return None  # what was found before is the verdict
@@ -157,7 +157,7 @@ def _packed_otherwise(file: BinaryIO, found: Difference, released: Released, req
 
 
 def _check_info(proxy: GoProxy, request: VerifyRequest) -> str | None:
-    info = proxy.info(request.module.text, request.version.text)
+    info = proxy.info(request.module, request.version)
     if info.version != request.version.text:
         raise _other(request, "served_other_version", f"the proxy's .info names version {info.version!r}")
     if info.commit is not None and info.commit != request.commit:
@@ -167,7 +167,7 @@ def _check_info(proxy: GoProxy, request: VerifyRequest) -> str | None:
 
 
 def _check_mod(proxy: GoProxy, request: VerifyRequest) -> bytes:
-    mod = proxy.mod(request.module.text, request.version.text)
+    mod = proxy.mod(request.module, request.version)
     digest = hashlib.sha256(mod).hexdigest()
     if digest != request.go_mod_sha256:
         said = f"the proxy's .mod (sha256 {digest}) is not the released go.mod ({request.go_mod_sha256})"
@@ -176,7 +176,7 @@ def _check_mod(proxy: GoProxy, request: VerifyRequest) -> bytes:
 
 
 @contextmanager
-def _asked(proxy: GoProxy, module: str) -> Iterator[tuple[Future[Sequence[str]], Future[ProxyInfo | None]]]:
+def _asked(proxy: GoProxy, module: ModulePath) -> Iterator[tuple[Future[Sequence[str]], Future[ProxyInfo | None]]]:
     """The proxy's `list` and `@latest`, asked for meanwhile: many a proxy asks git for each, which takes the longest."""
     pool = ThreadPoolExecutor(2, "proxy")
     try:
@@ -187,11 +187,11 @@ def _asked(proxy: GoProxy, module: str) -> Iterator[tuple[Future[Sequence[str]],
 
 def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Sequence[str]) -> None:
     """After the content: a cached `list` is only late, and says nothing about it."""
-    module, version = request.module.text, request.version
+    module, version = request.module, request.version
     newest = max(filter(None, map(parsed, listed)), default=None)
     fault = listed_fault(version, mod, listed, None)
     if fault and newest:
-        fault = listed_fault(version, mod, listed, proxy.mod(module, newest.text))
+        fault = listed_fault(version, mod, listed, proxy.mod(module, newest))
     if fault:
         raise _other(request, "not_listed", fault)
 
