@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 Job = tuple[str, str, str]
 """Job id, run id, lane."""
-_GATHER_SECONDS = 0.005
+_GATHER_SECONDS = 0.03
 
 
 class BackgroundQueue:
@@ -31,6 +31,7 @@ class BackgroundQueue:
         self._waiting: list[Job] = []
         self._changed = threading.Condition()
         self._stop = threading.Event()
+        self._crowded = False  # several jobs went together: more are on their way
         self._process: int | None = None
         self._thread: threading.Thread | None = None
 
@@ -89,8 +90,10 @@ class BackgroundQueue:
         with self._changed:
             while not self._waiting and not self._stop.is_set():
                 self._changed.wait()
-        # Others are about to enqueue, too: together they cost half as much, and nobody waits for this.
-        self._stop.wait(_GATHER_SECONDS)
+        if self._crowded:
+            # Others are about to enqueue, too: together they cost a fraction, and nobody waits for this.
+            self._stop.wait(_GATHER_SECONDS)
         with self._changed:
             jobs, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+        self._crowded = len(jobs) > 1
         return jobs

@@ -13,6 +13,7 @@ from rq import Queue
 from rq.queue import EnqueueData
 from rq.serializers import JSONSerializer
 
+from app.adapters.job_copies import enqueue_copies
 from app.domain.errors import SyncError
 from app.domain.run import Lane
 
@@ -75,7 +76,10 @@ class RqJobQueue:
 
     def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
         """See ports.JobQueue: one pipeline, one round trip."""
-        self._send(lane, [_prepared(job_id, run_id) for job_id, run_id in jobs])
+        try:
+            enqueue_copies(self._queues[Lane(lane)], jobs, _prepared)
+        except RedisError as error:
+            raise self._unavailable(error) from error
 
     def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
         """Enqueue another of workers.jobs' functions with its one argument. Error: `queue_unavailable`."""
