@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -35,6 +38,8 @@ def configure_logging(settings: Settings, role: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log.level.upper())
+    # No line says them, and each record would have to find them out.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -43,14 +48,39 @@ def configure_logging(settings: Settings, role: str) -> None:
 def formatter(form: str, role: str, secrets: Collection[str]) -> logging.Formatter:
     """A stdlib formatter; `form` is "json" or "console"."""
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp")
+    clean = _redacting(secrets)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars, structlog.stdlib.ExtraAdder(), structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name, stamp, _adding(role=role), structlog.processors.format_exc_info,
-        _redacting(secrets),
+        clean,
     ]  # fmt: skip
     last = [_one_line, _console()] if form == "console" else [structlog.processors.JSONRenderer(default=str)]
     chain = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
-    return structlog.stdlib.ProcessorFormatter(processors=chain, foreign_pre_chain=shared)
+    if form == "console":
+        return structlog.stdlib.ProcessorFormatter(processors=chain, foreign_pre_chain=shared)
+    return _JsonLines(role, clean, processors=chain, foreign_pre_chain=shared)
+
+
+class _JsonLines(structlog.stdlib.ProcessorFormatter):
+    """What the chain makes of a record, at a fifth of its cost, for records that have nothing but values."""
+
+    _standard = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+    _encode = json.JSONEncoder(default=str).encode
+
+    def __init__(self, role: str, clean: Processor, **chain: Any) -> None:
+        super().__init__(**chain)
+        self._role, self._redacted = role, clean
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; exceptions, stacks, and what structlog itself logs or keeps go through the chain."""
+        plain = isinstance(record.msg, str) and not (record.exc_info or record.stack_info)
+        if not plain or structlog.contextvars.get_contextvars():
+            return super().format(record)
+        event: dict[str, Any] = {"event": record.getMessage()}
+        event |= {name: value for name, value in record.__dict__.items() if name not in self._standard}
+        event |= {"level": record.levelname.lower(), "logger": record.name}
+        event |= {"timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"), "role": self._role}
+        return self._encode(self._redacted(None, "", event))
 
 
 def secret_values(settings: BaseModel) -> frozenset[str]:
@@ -98,13 +128,18 @@ def _clean(name: str, value: object, text: Callable[[str], str]) -> object:
     """`value` without secrets, at any depth; whatever is no plain value becomes its text."""
     if name.startswith("_") or value is None or isinstance(value, bool | int | float):
         return value
-    if _SECRET_NAME.search(name):
+    if _is_secret(name):
         return MASK
     if isinstance(value, Mapping):
         return {str(key): _clean(str(key), each, text) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean("", each, text) for each in value]
     return text(str(value))
+
+
+@lru_cache(1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

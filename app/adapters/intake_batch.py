@@ -1,4 +1,4 @@
-"""Many deliveries in one transaction: five statements for all that are new, the careful way for the rest.
+"""Many deliveries in one transaction: few statements for all that are new, the careful way for the rest.
 
 New is what no earlier delivery, run or version stands against; whether that holds the database itself says, by what it
 inserted. Statements go in one order, rows in the order of their keys, so that two processes never wait for each other.
@@ -6,16 +6,17 @@ inserted. Statements go in one order, rows in the order of their keys, so that t
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app.adapters.database import writing
 from app.adapters.group_commit import GroupCommit
 from app.adapters.intake_store import SqlIntakeStore, delivery_row, record, run_row
-from app.adapters.prepared_insert import prepared
+from app.adapters.prepared_insert import Rows, insert_all
 from app.adapters.tables import attempts, deliveries, delivery_runs, releases, runs
 from app.domain.errors import SyncError
 from app.domain.ids import JobId
@@ -50,9 +51,9 @@ class GroupedIntakeStore(SqlIntakeStore):
         return [self._record_alone(item) for item in items]
 
     def _record_new(self, items: Sequence[Item]) -> list[Recorded] | None:
-        """All of them by five statements; None, and nothing written, when something was known already."""
+        """All of them at once; None, and nothing written, when something was known already."""
         with writing(self._engine) as connection:
-            if all(_insert(connection, table, rows) for table, rows in _rows(items)):
+            if insert_all(connection, _rows(items)):
                 return [_recorded(item) for item in items]
             connection.rollback()
         return None
@@ -68,7 +69,7 @@ def _is_between_items(error: SyncError) -> bool:
     """True for what another transaction's rows caused; a database that is away or full is everybody's trouble."""
     cause = error.__cause__
     deadlock = isinstance(cause, OperationalError) and getattr(cause.orig, "sqlstate", None) == "40P01"
-    return isinstance(cause, DBAPIError) and (isinstance(cause, IntegrityError) or deadlock)
+    return deadlock or isinstance(cause, IntegrityError | sqlite3.IntegrityError)
 
 
 def _all_new(items: Sequence[Item]) -> bool:
@@ -80,7 +81,7 @@ def _all_new(items: Sequence[Item]) -> bool:
     return plain and len(keys) == len(items) and len(versions) == len(plans)
 
 
-def _rows(items: Sequence[Item]) -> list[tuple[Table, list[dict[str, Any]]]]:
+def _rows(items: Sequence[Item]) -> Rows:
     ordered = sorted(items, key=lambda item: (item[0].source, item[0].dedupe))
     plans = [(plan, delivery) for delivery, planned in ordered for plan in planned]
     plans.sort(key=lambda pair: (pair[0].module, pair[0].version or ""))
@@ -117,11 +118,3 @@ def _recorded(item: Item) -> Recorded:
     delivery, planned = item
     receipts = [Receipt(plan.id, Status.QUEUED, duplicate=False, job=_job(plan), lane=plan.lane) for plan in planned]
     return delivery.id, False, receipts
-
-
-def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> bool:
-    """INSERT ... ON CONFLICT DO NOTHING of all rows; True when each was inserted."""
-    if not rows:
-        return True
-    insert = prepared(table, connection.dialect, frozenset(rows[0]))
-    return insert(connection, rows) == len(rows)

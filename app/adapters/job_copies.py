@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.client import Pipeline
 from rq import Queue
 from rq.job import Job
 from rq.queue import EnqueueData
@@ -37,7 +36,7 @@ def enqueue_copies(queue: Queue, jobs: Sequence[Named], prepare: Callable[[str, 
             queue.enqueue_many([prepare(*job) for job in rest], pipeline=pipe)
         else:
             for command in template.copies(rest):
-                pipe.execute_command(*command)
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
         pipe.execute()
 
 

@@ -14,6 +14,7 @@ from app.domain.platforms.gitlab import parse_gitlab
 from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent
 from app.domain.platforms.standard import parse_standard
 from app.domain.platforms.versions import fit_path
+from app.domain.schemes import lower_case
 from app.domain.semver import semver_prerelease
 
 __all__ = ["PARSERS", "Ignored", "Parsed", "Policy", "ReleaseEvent", "fit_path", "parse"]
@@ -27,8 +28,7 @@ def parse(scheme: str, headers: Mapping[str, str], payload: dict[str, Any], poli
     Headers name the kind of event on some platforms and are signed on none: they only choose among readings that the
     signed body must then satisfy. SyncError `invalid_payload` with `field`.
     """
-    lowered = {name.lower(): value for name, value in headers.items()}
-    parsed = PARSERS[scheme](lowered, Fields(payload), policy)
+    parsed = PARSERS[scheme](lower_case(headers), Fields(payload), policy)
     return parsed if isinstance(parsed, Ignored) else _by_policy(parsed, policy)
 
 

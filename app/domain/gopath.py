@@ -4,6 +4,7 @@ Strings may carry undecodable bytes as surrogates (`surrogateescape`); they are 
 """
 
 import re
+from functools import lru_cache
 
 from app.domain.gofold import is_letter
 from app.domain.rules import RuleBroken
@@ -54,6 +55,7 @@ def check_module_element(path: str, element: str) -> None:
     _check_element("path", path, element)
 
 
+@lru_cache(4096)
 def split_path_version(path: str) -> tuple[str, str] | None:
     """SplitPathVersion: `a.b/c/v2` -> (`a.b/c`, `/v2`), `gopkg.in/yaml.v2` -> (`gopkg.in/yaml`, `.v2`).
 

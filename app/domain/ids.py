@@ -27,13 +27,17 @@ class JobId:
         return f"{self.run}-{self.attempt}-{self.number}"
 
 
-def _base32(value: int, length: int) -> str:
-    return "".join([_ALPHABET[value >> shift & 31] for shift in range(5 * (length - 1), -1, -5)])
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+
+
+def _base32(value: int) -> str:
+    """The lowest 50 bits, as 10 characters."""
+    return "".join([_PAIRS[value >> shift & 1023] for shift in (40, 30, 20, 10, 0)])
 
 
 def make_id(prefix: str, unix_ms: int, randomness: int) -> str:
     """`prefix` + 9 characters of time + 10 of chance (50 bits): sortable by creation, unguessable enough to be unique."""
-    return prefix + _base32(unix_ms, 9) + _base32(randomness % (1 << 50), 10)
+    return prefix + _base32(unix_ms)[1:] + _base32(randomness)
 
 
 def run_of(text: str) -> str | None:

@@ -4,7 +4,7 @@ Rules: golang.org/x/mod/module (module.go) and where cmd/go looks for a module i
 """
 
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 
 from app.domain.gofold import fold_key
 from app.domain.gomod import GoModFile, major_matches, parse_go_mod, synthesized_go_mod
@@ -56,8 +56,7 @@ class ModulePath:
     @classmethod
     def parse(cls, text: str) -> "ModulePath":
         """`example.com/x/v2`; RuleBroken `path_*`."""
-        check_module_path(text)
-        return cls(text)
+        return _module_path(text)
 
     @classmethod
     def unescape(cls, escaped: str) -> "ModulePath":
@@ -82,6 +81,12 @@ class ModulePath:
         """`/v2`, `.v1`, `.v2-unstable` or empty."""
         split = split_path_version(self.text)
         return split[1] if split else ""
+
+
+@lru_cache(4096)  # the same modules are released, and asked for, again and again
+def _module_path(text: str) -> ModulePath:
+    check_module_path(text)
+    return ModulePath(text)
 
 
 @total_ordering

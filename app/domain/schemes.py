@@ -22,8 +22,16 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _UNIX_TIME = re.compile(r"[0-9]{1,11}")
 _DELIVERY = re.compile(r"[!-~]{1,200}")
 
-Headers = Mapping[str, str]
-"""Header names in lower case -> value."""
+
+class Headers(dict[str, str]):
+    """Header names in lower case -> value."""
+
+
+def lower_case(headers: Mapping[str, str]) -> Headers:
+    """The headers with their names in lower case; the same object where it has them so already."""
+    if isinstance(headers, Headers):
+        return headers
+    return Headers({name.lower(): value for name, value in headers.items()})
 
 
 @dataclass(frozen=True, slots=True)

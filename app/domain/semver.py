@@ -5,6 +5,7 @@ every valid one.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _NUMBER = r"(0|[1-9][0-9]*)"
@@ -29,6 +30,7 @@ IdentKey = tuple[int, int, str]
 SortKey = tuple[tuple[tuple[int, str], ...], bool, tuple[IdentKey, ...]]
 
 
+@lru_cache(4096)  # each question about a version begins here
 def semver_parts(text: str) -> Parts | None:
     """`v1.2.3-pre+meta` in pieces, missing minor and patch as `0`; None when `text` is not valid."""
     match = _SEMVER.fullmatch(text)
@@ -40,7 +42,7 @@ def semver_parts(text: str) -> Parts | None:
 
 def semver_is_valid(text: str) -> bool:
     """Whether x/mod's semver.IsValid accepts `text`."""
-    return _SEMVER.fullmatch(text) is not None
+    return semver_parts(text) is not None
 
 
 def semver_canonical(text: str) -> str:

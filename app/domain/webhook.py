@@ -17,16 +17,18 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from app.domain.errors import SyncError
-from app.domain.schemes import SCHEMES, UNKNOWN, Claim, Scheme
+from app.domain.schemes import SCHEMES, UNKNOWN, Claim, Headers, Scheme, lower_case
 
 __all__ = [
     "SCHEMES",
     "TOLERANCE",
     "BadSignatureError",
+    "Headers",
     "Scheme",
     "Secret",
     "VerifiedBody",
     "decode",
+    "lower_case",
     "parse_object",
     "verify",
     "verify_unknown",
@@ -82,7 +84,7 @@ def verify(
     scheme: Scheme, secrets: Sequence[Secret], headers: Mapping[str, str], raw: bytes, now: datetime
 ) -> VerifiedBody:
     """The body, if one of `secrets` signed it; BadSignatureError, and nothing else, if not. `now` is aware."""
-    claim = scheme.claim({name.lower(): value for name, value in headers.items()})
+    claim = scheme.claim(lower_case(headers))
     matched = _matching(scheme, secrets, claim, raw)
     if claim.problem or not secrets or matched is None:
         raise BadSignatureError(claim.problem or ("mismatch" if secrets else "no_secret"))

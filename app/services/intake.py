@@ -12,7 +12,7 @@ from app.domain import events, webhook
 from app.domain.errors import SyncError
 from app.domain.events import Ignored, Parsed
 from app.domain.ids import make_id
-from app.domain.webhook import SCHEMES, VerifiedBody
+from app.domain.webhook import SCHEMES, Headers, VerifiedBody, lower_case
 from app.services.planning import Planner, SourceOptions
 from app.services.ports import Clock, JobQueue
 from app.services.stores import IntakeStore, NewDelivery, PlannedRun, Receipt, StoredDelivery
@@ -92,7 +92,7 @@ class Intake:
         and clone_url_refused (with `field`; the delivery is recorded as refused); store_unavailable (nothing is recorded:
         send again). Redis being away is no error.
         """
-        now = self._clock.now()
+        now, headers = self._clock.now(), lower_case(headers)
         options = self._sources.get(source)
         if options is None:
             webhook.verify_unknown(headers, raw, now)
@@ -100,8 +100,7 @@ class Intake:
         # Only signed requests count: nobody else can use a source's share up.
         self._limit(source)
         delivery = self._delivery(source, verified, headers, now)
-        answer = self._take(options, delivery, verified, headers)
-        return replace(answer, skew=verified.skew)
+        return self._take(options, delivery, verified, headers)
 
     def redeliver(self, stored: StoredDelivery, actor: str) -> Answer:
         """Take a recorded delivery once more, under the rules of today; what failed of it is begun anew.
@@ -116,16 +115,17 @@ class Intake:
             raise SyncError("not_replayable", f"the body of delivery {stored.id} is not kept any more")
         verified = VerifiedBody(stored.body, stored.scheme, stored.secret_id, stored.dedupe.rpartition(":")[0] or None)
         now = self._clock.now()
-        delivery = self._delivery(stored.source, verified, stored.headers, now)
+        headers = lower_case(stored.headers)
+        delivery = self._delivery(stored.source, verified, headers, now)
         delivery = replace(delivery, id=stored.id, dedupe=stored.dedupe, skew_ms=stored.skew_ms)
-        return self._take(options, delivery, verified, stored.headers, actor)
+        return self._take(options, delivery, verified, headers, actor)
 
     def consider(self, source: str, headers: Mapping[str, str], raw: bytes) -> Considered:
         """What receive() would make of a request; nothing is recorded, enqueued or counted.
 
         Errors: bad_signature, invalid_payload, clone_url_refused.
         """
-        options, now = self._sources.get(source), self._clock.now()
+        options, now, headers = self._sources.get(source), self._clock.now(), lower_case(headers)
         if options is None:
             webhook.verify_unknown(headers, raw, now)
         verified = webhook.verify(SCHEMES[options.scheme], options.secrets, headers, raw, now)
@@ -134,7 +134,7 @@ class Intake:
             return Considered(verified.secret_id, ignored=parsed)
         return Considered(verified.secret_id, tuple(self._planner.plan(source, event) for event in parsed))
 
-    def _delivery(self, source: str, verified: VerifiedBody, headers: Mapping[str, str], now: datetime) -> NewDelivery:
+    def _delivery(self, source: str, verified: VerifiedBody, headers: Headers, now: datetime) -> NewDelivery:
         skew = round(verified.skew / timedelta(milliseconds=1)) if verified.skew is not None else None
         return NewDelivery(
             id=self._new_id("d"), source=source, dedupe=_dedupe(verified.delivery_key, verified.raw),
@@ -143,14 +143,14 @@ class Intake:
         )  # fmt: skip
 
     def _take(
-        self, options: SourceOptions, delivery: NewDelivery, verified: VerifiedBody, headers: Mapping[str, str],
+        self, options: SourceOptions, delivery: NewDelivery, verified: VerifiedBody, headers: Headers,
         actor: str = "",
     ) -> Answer:  # fmt: skip
         """Parse and plan, then record all of it; a refusal is recorded, too, and raised."""
         try:
             parsed = _parsed(options, verified, headers)
             if isinstance(parsed, Ignored):
-                return self._ignored(delivery, parsed)
+                return self._ignored(delivery, parsed, verified.skew)
             planned = [self._planner.plan(options.name, event, actor) for event in parsed]
         except SyncError as error:
             self._refused(delivery, error)
@@ -159,12 +159,12 @@ class Intake:
             delivery = replace(delivery, dedupe=_dedupe(parsed[0].delivery_key, verified.raw))
         kept, _, receipts = self._store.record(delivery, planned)
         self._enqueue(receipts)
-        return Answer(kept, tuple(receipts))
+        return Answer(kept, tuple(receipts), skew=verified.skew)
 
-    def _ignored(self, delivery: NewDelivery, why: Ignored) -> Answer:
+    def _ignored(self, delivery: NewDelivery, why: Ignored, skew: timedelta | None) -> Answer:
         told = replace(delivery, verdict="ignored", reason=why.reason, note=_note(why.message))
         kept, _, _ = self._store.record(told, [])
-        return Answer(kept, ignored=why.reason, message=why.message)
+        return Answer(kept, ignored=why.reason, message=why.message, skew=skew)
 
     def _refused(self, delivery: NewDelivery, error: SyncError) -> None:
         if error.code == "store_unavailable":
@@ -182,8 +182,8 @@ class Intake:
             log.warning("enqueue_failed", extra={"run": jobs[0][1], "jobs": len(jobs), "code": error.code})
 
 
-def _parsed(options: SourceOptions, verified: VerifiedBody, headers: Mapping[str, str]) -> Parsed:
-    body = webhook.decode(verified, _header(headers, "content-type"))
+def _parsed(options: SourceOptions, verified: VerifiedBody, headers: Headers) -> Parsed:
+    body = webhook.decode(verified, headers.get("content-type", ""))
     return events.parse(verified.scheme, headers, body, options.policy)
 
 
@@ -197,10 +197,5 @@ def _note(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "")[:_LONGEST_NOTE]
 
 
-def _header(headers: Mapping[str, str], wanted: str) -> str:
-    return next((value for name, value in headers.items() if name.lower() == wanted), "")
-
-
-def _safe(headers: Mapping[str, str]) -> dict[str, str]:
-    lowered = {name.lower(): value for name, value in headers.items()}
-    return {name: value[:_LONGEST_HEADER] for name, value in lowered.items() if name in SAFE_HEADERS}
+def _safe(headers: Headers) -> dict[str, str]:
+    return {name: value[:_LONGEST_HEADER] for name, value in headers.items() if name in SAFE_HEADERS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from app.domain.errors import SyncError
@@ -46,6 +47,8 @@ class Planner:
         sandbox: bool = False,
     ) -> None:  # fmt: skip
         self._sources, self._rules, self._new_id, self._sandbox = sources, rules, new_id, sandbox
+        # The rules of a process do not change, and releases are mostly of modules that had some before.
+        self._chosen = lru_cache(4096)(self._choose)
 
     def plan(self, source: str, event: ReleaseEvent, actor: str = "", *, lane: str = Lane.LIVE) -> PlannedRun:
         """The run that an event asks for.
@@ -74,6 +77,9 @@ class Planner:
 
     def target(self, source: str, module: str, repo_url: str | None, subdir: str | None) -> Target:
         """Where the rules of today send a module. Errors: no_rule, clone_url_refused, invalid_payload."""
+        return self._chosen(source, module, repo_url, subdir)
+
+    def _choose(self, source: str, module: str, repo_url: str | None, subdir: str | None) -> Target:
         options = self._sources.get(source)
         allow = options.allow if options else ()
         return choose(self._rules, source, module, repo_url, subdir, allow, sandbox=self._sandbox)

@@ -10,7 +10,20 @@ from datetime import timedelta
 from typing import cast
 from urllib.parse import quote
 
-from flask import Blueprint, Flask, Response, current_app, g, make_response, redirect, render_template, request, session
+from flask import (
+    Blueprint,
+    Flask,
+    Request,
+    Response,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+)
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -70,11 +83,27 @@ def register(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_SECURE=secure,
         PERMANENT_SESSION_LIFETIME=timedelta(hours=_SESSION_HOURS), SESSION_REFRESH_EACH_REQUEST=False,
     )  # fmt: skip
+    app.session_interface = _Sessions()
     app.extensions[_THROTTLE] = _brake(settings)
     app.extensions[_GUESSED] = Throttle(_GUESSES, _FAILURE_SECONDS, time.monotonic)
     app.extensions[_NOTED] = Throttle(_MOST_NOTED, _NOTED_SECONDS, time.monotonic)
     app.before_request(guard)
     app.register_blueprint(blueprint)
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Flask's sessions, for nothing where a request brings none: webhooks and API clients never do."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """See SessionInterface."""
+        if "HTTP_COOKIE" not in request.environ:
+            return self.session_class()
+        return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """See SessionInterface."""
+        if session or session.accessed or session.modified:
+            super().save_session(app, session, response)
 
 
 def _brake(settings: Settings) -> Brake:

@@ -27,8 +27,9 @@ def register(app: Flask) -> None:
 
 def answer() -> Response | None:
     """None for everything that is not `go`'s question, and always while discovery is off."""
-    settings = container().settings.discovery
-    if settings.mode == "off" or request.method not in ("GET", "HEAD") or request.args.get("go-get") != "1":
+    if request.method not in ("GET", "HEAD"):
+        return None
+    if container().settings.discovery.mode == "off" or request.args.get("go-get") != "1":
         return None
     if not _permitted():
         return _refused()

@@ -7,11 +7,16 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Response, g, request
 from werkzeug.exceptions import Forbidden
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 _CSP = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self';"
@@ -36,20 +41,39 @@ def nonce() -> str:
 
 
 def add_headers(response: Response) -> Response:
-    """The headers of every answer; only static files, and for minutes what is the same for all, may be kept by caches."""
-    headers = response.headers
-    headers["Content-Security-Policy"] = _CSP_RQ.format(nonce=nonce()) if request.blueprint == "rq_dashboard" else _CSP
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
-    # Not no-referrer: with that, browsers send "Origin: null" with our own forms.
-    headers["Referrer-Policy"] = "same-origin"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    if request.endpoint in _SHARED and response.status_code == 200:
+    """What an answer's route decides; only static files, and for minutes what is the same for all, may be kept by caches."""
+    headers, endpoint = response.headers, request.endpoint or ""
+    is_board = endpoint.startswith("rq_dashboard.")
+    headers["Content-Security-Policy"] = _CSP_RQ.format(nonce=nonce()) if is_board else _CSP
+    if endpoint in _SHARED and response.status_code == 200:
         headers["Cache-Control"] = "public, max-age=300"
-    elif not (request.endpoint or "").endswith("static"):
+    elif not endpoint.endswith("static"):
         headers["Cache-Control"] = "no-store"
     return response
+
+
+class SameForAll:
+    """A WSGI application whose every answer has the headers that no route decides."""
+
+    _headers = (
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        # Not no-referrer: with that, browsers send "Origin: null" with our own forms.
+        ("Referrer-Policy", "same-origin"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+    )
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """See PEP 3333."""
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
+            return start_response(status, [*headers, *self._headers], *error)
+
+        return self._application(environ, start)
 
 
 def changes_state() -> bool:

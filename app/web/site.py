@@ -44,6 +44,7 @@ def build(container: Container) -> Flask:
     app.extensions[EXTENSION] = container
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider's option
+    app.wsgi_app = security.SameForAll(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way to wrap it
     app.before_request(_start_clock)
     app.after_request(security.add_headers)
     app.after_request(_log_request)
@@ -62,7 +63,7 @@ def _start_clock() -> None:
 
 
 def _log_request(response: Response) -> Response:
-    level = logging.DEBUG if request.endpoint in _OFTEN and response.status_code < 500 else logging.INFO
+    level = logging.DEBUG if response.status_code < 500 and request.endpoint in _OFTEN else logging.INFO
     if not log.isEnabledFor(level):
         return response
     milliseconds = round((time.monotonic() - g.get("started", time.monotonic())) * 1000, 1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, make_response, request
+from flask import Blueprint, Response, request
+from prometheus_client import Counter
 
 from app.domain.errors import SyncError
-from app.domain.webhook import BadSignatureError
+from app.domain.webhook import BadSignatureError, Headers
 from app.services.intake import Answer
 from app.services.stores import Receipt
 from app.web import metrics
@@ -18,28 +22,41 @@ from app.web.context import api_url, container
 log = logging.getLogger(__name__)
 blueprint = Blueprint("webhooks", __name__)
 _CHUNK = 64 * 1024
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @blueprint.post("/webhooks/<source>")
 def receive(source: str) -> Response:
     """Take one delivery: 202 with a new run, 200 when all was known or nothing is to do; errors as app.web.errors says."""
     # The sender's text becomes a label only when it is one of our own names.
-    label = source if container().settings.source(source) else "unknown"
+    parts = container()
+    label = source if parts.settings.source(source) else "unknown"
     try:
-        raw = read_body(container().settings.web.max_body_bytes)
-        answer = container().intake.receive(source, dict(request.headers), raw)
+        raw = read_body(parts.settings.web.max_body_bytes)
+        answer = parts.intake.receive(source, request_headers(request.environ), raw)
     except SyncError as error:
         _refused(label, error)
         raise
     _taken(label, answer)
-    return make_response(jsonify(answer_body(answer)), 202 if answer.new else 200)
+    return Response(_encode(answer_body(answer)) + "\n", 202 if answer.new else 200, content_type="application/json")
+
+
+def request_headers(environ: Mapping[str, Any]) -> Headers:
+    """The request's headers; werkzeug's own view of them makes each name anew for every look."""
+    found = Headers({name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")})
+    if kind := environ.get("CONTENT_TYPE"):
+        found["content-type"] = kind
+    return found
 
 
 def read_body(limit: int) -> bytes:
     """The raw body; `body_too_large` by its announced length, or after at most limit + 1 bytes of an unannounced one."""
-    if (request.content_length or 0) > limit:
+    length = request.content_length
+    if (length or 0) > limit:
         raise _too_large(limit)
     request.max_content_length = limit + 1  # werkzeug's own limit stands just behind ours
+    if length is not None:
+        return request.get_data(cache=False)
     parts: list[bytes] = []
     left = limit + 1
     while left and (part := request.stream.read(min(left, _CHUNK))):
@@ -57,8 +74,8 @@ def _too_large(limit: int) -> SyncError:
 def _refused(label: str, error: SyncError) -> None:
     reason = error.reason if isinstance(error, BadSignatureError) else error.code
     verdict = "refused" if isinstance(error, BadSignatureError) else error.code
-    metrics.DELIVERIES.labels(label, verdict).inc()
-    metrics.REFUSALS.labels(label, reason).inc()
+    _counted(metrics.DELIVERIES, label, verdict).inc()
+    _counted(metrics.REFUSALS, label, reason).inc()
     if isinstance(error, BadSignatureError):
         _skewed(label, error.skew)
     log.warning("delivery_refused", extra={"source": label, "code": error.code, "reason": reason, "field": error.field})
@@ -66,11 +83,17 @@ def _refused(label: str, error: SyncError) -> None:
 
 def _taken(label: str, answer: Answer) -> None:
     verdict = "ignored" if answer.ignored else "accepted" if answer.new else "duplicate"
-    metrics.DELIVERIES.labels(label, verdict).inc()
+    _counted(metrics.DELIVERIES, label, verdict).inc()
     _skewed(label, answer.skew)
     runs = [receipt.run_id for receipt in answer.receipts]
     values = {"source": label, "delivery": answer.delivery, "verdict": verdict, "runs": runs}
     log.info("delivery_received", extra=values)
+
+
+@lru_cache(1024)
+def _counted(family: Counter, label: str, value: str) -> Counter:
+    """The counter of these labels, found once."""
+    return family.labels(label, value)
 
 
 def _skewed(label: str, skew: timedelta | None) -> None:
