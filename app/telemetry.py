@@ -40,6 +40,7 @@ def configure_logging(settings: Settings, role: str) -> None:
     root.setLevel(settings.log.level.upper())
     # No line says them, and each record would have to find them out.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # as the standard library's logging how-to says
     logging.captureWarnings(True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

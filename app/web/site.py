@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, g, request
 
@@ -38,9 +40,17 @@ _LARGEST_FORM = 64 * 1024
 _OFTEN = frozenset({"health.alive", "health.ready", "metrics.scrape", "static", "webhooks.receive", "athens.validate"})
 
 
+class _Site(Flask):
+    """Flask, but it does not ask of every function at every call whether it is a coroutine: none is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """See Flask."""
+        return func
+
+
 def build(container: Container) -> Flask:
     """The Flask application around `container`."""
-    app = Flask("modsync", root_path=str(_HERE))
+    app = _Site("modsync", root_path=str(_HERE))
     app.extensions[EXTENSION] = container
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider's option

@@ -38,8 +38,12 @@ class Size:
 
 
 def prepared(count: int, path: str = "/webhooks/platform") -> list[bytes]:
-    """Signed requests of new releases."""
-    return [_request(release(version=f"v1.{next(_numbers)}.0"), path) for _ in range(count)]
+    """Signed requests of new releases, of many modules: what modsync remembers of a module must not flatter it."""
+    return [_request(_release(next(_numbers)), path) for _ in range(count)]
+
+
+def _release(number: int) -> bytes:
+    return release(f"go.corp.example/team{number % 20}/repo{number % 500}", f"v1.{number}.0")
 
 
 def _request(body: bytes, path: str) -> bytes:

@@ -29,6 +29,12 @@ def rows(engine: Engine) -> dict[str, list[dict[str, Any]]]:
         }
 
 
+def by_key(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(
+        found, key=lambda row: str([row.get(name) for name in ("id", "delivery", "run_id", "module", "version")])
+    )
+
+
 def emptied(engine: Engine) -> None:
     with engine.begin() as connection:
         for table in (delivery_runs, attempts, runs, releases, deliveries):
@@ -43,6 +49,21 @@ def test_both_ways_leave_the_same_rows(engine: Engine, stored: Stored) -> None:
     assert SqlIntakeStore(engine).record(delivery, [plan]) == fast
     assert rows(engine) == found
     assert fast[2][0].job == f"{plan.id}-1-1"
+
+
+@pytest.mark.parametrize("count", [3, 45])
+def test_a_batch_of_any_size_and_mixture_too(engine: Engine, stored: Stored, count: int) -> None:
+    """Several releases in one delivery, none in another."""
+    items = [
+        (stored.delivery(), [stored.plan(A, f"v1.{number}.{patch}") for patch in range(number % 3)])
+        for number in range(count)
+    ]
+    fast = GroupedIntakeStore(engine)._record_all(items)
+    found = rows(engine)
+    emptied(engine)
+    assert [SqlIntakeStore(engine).record(*item) for item in items] == list(fast)
+    assert {name: by_key(each) for name, each in rows(engine).items()} == {n: by_key(each) for n, each in found.items()}
+    assert len(found["deliveries"]) == count
 
 
 def test_a_known_delivery_and_a_known_release_take_the_careful_way(engine: Engine, stored: Stored) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import string
+from multiprocessing import get_context
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.adapters.system import random_bits
 from app.domain.ids import JobId, make_id, parse_job_id, run_of
 
 MS = st.integers(0, 32**9 - 1)  # until the year 3084
@@ -65,3 +67,12 @@ def test_everything_else_is_no_id(text: str) -> None:
 def test_no_text_upsets_the_parser(text: str) -> None:
     found = run_of(text)
     assert found is None or text.startswith(found)
+
+
+def test_a_forked_process_draws_chance_of_its_own() -> None:
+    random_bits(50)  # from here on the parent has some in store
+    with get_context("fork").Pool(1) as pool:
+        theirs = pool.map(random_bits, [50] * 200)
+    ours = [random_bits(50) for _ in range(200)]
+    assert len({*ours, *theirs}) == 400
+    assert max(ours) < 1 << 50

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.stdlib import ProcessorFormatter
 
 from app.telemetry import configure_logging, formatter, secret_values
 from tests.integration.web_world import ENVIRONMENT, SECRET, write_settings
@@ -31,6 +32,28 @@ def test_a_line_is_one_json_object_with_the_values_as_fields() -> None:
         "event": "event_name", "level": "info", "logger": "app.somewhere", "role": "worker", "run": "r1", "count": 3,
         "good": True, "nothing": None, "many": ["a", "b"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"runs": ["r1m81j18kr0000000001", f"x {SECRET}"], "count": 3, "ratio": 0.5, "good": True, "nothing": None},
+        {"admin_token": "short", "deep": {"password": "p", "list": [(SECRET,)]}, "role": "forged", "level": "forged"},
+        {"error": ValueError(SECRET), "path": Path("/x"), "text": "\u2028 \x1b[31m \u00e4"},
+    ],
+)
+def test_the_quick_way_says_what_the_chain_says(values: dict[str, Any]) -> None:
+    record = logging.Logger("app.x").makeRecord(
+        "app.x", logging.WARNING, "f", 1, "said %s", ("it",), None, extra=values
+    )
+    quick = formatter("json", "web", (SECRET,))
+    lines = [json.loads(quick.format(record)), json.loads(ProcessorFormatter.format(quick, record))]  # type: ignore[arg-type]
+    assert list(lines[0]) == list(lines[1])
+    for each in lines:
+        assert each.pop("timestamp").endswith("Z")
+    assert lines[0] == lines[1]
+    assert lines[0]["event"] == "said it"
 
 
 def test_an_exception_is_one_field() -> None:
