@@ -86,7 +86,8 @@ def _runs(
 def _run(connection: Connection, plan: PlannedRun, delivery: str, known: bool, now: datetime) -> Receipt:
     made = _made_before(connection, plan, delivery) if known else None
     hold_release(connection, plan.module, made.version if made else plan.version)
-    there = made.id if made else _in_flight(connection, plan)
+    misnamed = _misnamed(connection, plan, delivery) if known and not made else None
+    there = made.id if made else misnamed or _in_flight(connection, plan)
     new = there is None and insert_ignoring(connection, runs, run_row(plan, delivery, now))
     which = runs.c.id == there if there else runs.c.semantic == plan.semantic
     row = connection.execute(select(runs).where(which).with_for_update()).mappings().one()
@@ -105,6 +106,24 @@ def _made_before(connection: Connection, plan: PlannedRun, delivery: str) -> Row
     mine = (delivery_runs.c.delivery == delivery) & (runs.c.module == plan.module) & named
     query = select(runs.c.id, runs.c.version).join(delivery_runs, delivery_runs.c.run_id == runs.c.id).where(mine)
     return connection.execute(query.order_by(runs.c.id).limit(1)).one_or_none()
+
+
+def _misnamed(connection: Connection, plan: PlannedRun, delivery: str) -> str | None:
+    """The run that this very delivery made while no rule knew its repository, now under the module's true path.
+
+    None when there is none, or another run brings the release already.
+    """
+    taken = select(runs.c.id).where(runs.c.semantic == plan.semantic)
+    if plan.refusal or plan.event.get("module") or connection.execute(taken).first():
+        return None
+    refused = (runs.c.status == Status.REJECTED) & (runs.c.error == "no_rule")
+    mine = (delivery_runs.c.delivery == delivery) & (runs.c.ref == plan.ref) & refused
+    query = select(runs.c.id, runs.c.event).join(delivery_runs, delivery_runs.c.run_id == runs.c.id).where(mine)
+    found = next((row.id for row in connection.execute(query) if not row.event.get("module")), None)
+    true = {"module": plan.module, "commit": plan.commit, "semantic": plan.semantic}
+    if found:
+        connection.execute(update(runs).where(runs.c.id == found).values(true))
+    return found
 
 
 def _in_flight(connection: Connection, plan: PlannedRun) -> str | None:

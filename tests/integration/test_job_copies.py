@@ -114,3 +114,13 @@ def test_a_job_that_was_there_is_written_anew(redis: Redis) -> None:
     enqueue_copies(queue, JOBS[:2], prepare)
     assert stored(redis, JOBS[1][0])["description"] == f"note {JOBS[1][1]}".encode()
     assert stored(redis, JOBS[1][0])["status"] == b"queued"
+
+
+def test_a_redis_that_lets_nobody_copy_takes_them_all_the_same(redis: Redis) -> None:
+    redis.acl_setuser("limited", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-copy"])
+    path = redis.connection_pool.connection_kwargs["path"]
+    limited = Redis(unix_socket_path=path, username="limited", password="any")
+    queue = Queue("live", connection=limited, serializer=JSONSerializer)
+    enqueue_copies(queue, JOBS, prepare)
+    assert queue.get_job_ids() == [job for job, _ in JOBS]
+    assert [stored(redis, job)["description"].decode() for job, _ in JOBS] == [f"note {run}" for _, run in JOBS]

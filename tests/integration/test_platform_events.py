@@ -116,6 +116,24 @@ def test_no_rule_is_recorded_and_a_replay_finds_the_new_rule(engine: Engine, sto
     assert only(today.published("sdk/v1.0.0", more=1)) == run.id
 
 
+def test_a_redelivery_goes_on_with_the_run_that_no_rule_knew(engine: Engine, stored: Stored) -> None:
+    refused = only(Platform(engine, "github", replace(RULE, source="other")).published("sdk/v1.0.0"))
+    again = Platform(engine, "github").published("sdk/v1.0.0")
+    assert (only(again), again.new) == (refused, False)
+    run = stored.run(refused)
+    assert (run.module, run.target.mirror, run.commit) == (f"{MODULE}/sdk", "go-mirrors/platform/log", "")
+    assert (run.status, run.attempt, run.error) == (Status.QUEUED, 2, None)
+    assert only(Platform(engine, "github").published("sdk/v1.0.0", more=1)) == refused
+
+
+def test_a_redelivery_does_not_bring_a_release_twice(engine: Engine, stored: Stored) -> None:
+    refused = only(Platform(engine, "github", replace(RULE, source="other")).published())
+    today = Platform(engine, "github")
+    other = only(today.published(more=1))
+    assert only(today.published()) == other
+    assert stored.run(refused).status is Status.REJECTED
+
+
 def test_a_replay_does_not_bring_a_release_twice(engine: Engine, stored: Stored) -> None:
     run = only(Platform(engine, "github", replace(RULE, source="other")).published())
     today = Platform(engine, "github")
