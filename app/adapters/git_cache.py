@@ -99,6 +99,11 @@ def rebuild(path: Path, options: GitOptions, watch: Watch) -> None:
     result = run([*args, "--end-of-options", str(fresh)], environment(options, git_dir=fresh), path.parent, watch)
     if result.code:
         raise classify("source", result.code, result.err, where=f"cache {path.name}")
+    in_place(fresh, path)
+
+
+def in_place(fresh: Path, path: Path) -> None:
+    """The repository `fresh` at `path`, in place of whatever is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from app.adapters import git_cache
+from app.adapters.git_clone import clone
 from app.adapters.git_commit import make_commit
 from app.adapters.git_errors import from_os
 from app.adapters.git_fetch import fetch_commits, fetch_tags
@@ -38,7 +39,7 @@ class Copy:
         self._repo = repo
         self._path = path
         self._url = url
-        self._fresh = fresh
+        self._fresh = self._empty = fresh
         self._rebuilt = False
         self._tags: dict[str, None] = {}
         self._commits: dict[str, None] = {}
@@ -125,6 +126,9 @@ class Copy:
             ahead.close()
 
     def _fetch(self, tags: Sequence[str], commits: Sequence[str]) -> dict[str, TagAt]:
+        if self._empty and tags:
+            clone(self._repo, self._path, self._url, tags[-1])
+        self._empty = False
         there = fetch_tags(self._repo, self._url, tags, self._note_moved, self._meanwhile)
         found = {tag: self._peeled(f"refs/tags/{tag}") for tag in there}
         fetch_commits(self._repo, self._url, commits, self._has_commit)
@@ -188,7 +192,7 @@ class Copy:
         )
 
     def _rebuild(self) -> None:
-        self._rebuilt = self._fresh = True
+        self._rebuilt = self._fresh = self._empty = True
         self.close()
         try:
             git_cache.rebuild(self._path, self._repo.options, self._repo.watch)

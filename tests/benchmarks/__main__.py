@@ -16,6 +16,7 @@ from tests.benchmarks import report
 from tests.benchmarks.harness import Line, end_cleanly, parsed
 
 SMALL = ("sync", "checksum", "jobs", "burst", "released", "intake")
+PARTS = ("sync-small", "sync-large", "sync-first")
 LARGE = ("console", "reconcile")
 GROWTH = "growth"
 RESULTS = Path("bench-results")
@@ -25,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Exit status 0 also where targets are missed: the figures say so."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument(
-        "names", nargs="*", choices=[*SMALL, *LARGE, GROWTH, []], help=f"default: all but the large ones and {GROWTH}"
+        "names",
+        nargs="*",
+        choices=[*SMALL, *PARTS, *LARGE, GROWTH, []],
+        help=f"default: all but the large ones and {GROWTH}",
     )
     parser.add_argument("--large", action="store_true", help="the large ones")
     given = parser.parse_args(arguments)
@@ -49,7 +53,9 @@ def _run(name: str) -> Iterator[Line]:
 def _family(name: str) -> Iterator[Line]:
     root = Path(tempfile.mkdtemp(prefix="modsync-bench-"))
     try:
-        yield from importlib.import_module(f"tests.benchmarks.bench_{name}").lines(root)
+        family, _, part = name.partition("-")
+        bench = importlib.import_module(f"tests.benchmarks.bench_{family}")
+        yield from bench.part(root, part) if part else bench.lines(root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

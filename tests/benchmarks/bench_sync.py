@@ -42,6 +42,11 @@ def lines(root: Path) -> Iterator[Line]:
     yield _first(root / "first")
 
 
+def part(root: Path, name: str) -> Iterator[Line]:
+    """One of them alone: small, large or first."""
+    yield _first(root / name) if name == "first" else _incremental(root / name, {"small": SMALL, "large": LARGE}[name])
+
+
 def incremental(root: Path, size: Size) -> Line:
     """One new release of a repository that is in the mirror."""
     return _incremental(root, size)

@@ -191,8 +191,10 @@ def test_an_exception_is_no_good_end(world: World) -> None:
 
 def test_a_tag_in_the_cache_may_be_called_like_a_half_pack(world: World) -> None:
     world.repositories.tag(SOURCE, "tmp_pack_x", "v1.0.0")
+    path = filled(world)
     with world.door().source(world.file_url(SOURCE), nothing) as copy:
         copy.fetch(["tmp_pack_x"], [])
+    note(path).write_text(owner_mark())
     with world.door().source(world.file_url(SOURCE), nothing) as copy:
         assert (Path(copy.path()) / "refs" / "tags" / "tmp_pack_x").exists()
 
