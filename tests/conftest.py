@@ -8,11 +8,15 @@ import shutil
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 NOT_TO_BE_HAD = "not to be had here: "
 # Started in a shell's background, tests and all that they start would ignore Ctrl+C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# No test is about time: on a busy machine an example takes as long as it takes.
+settings.register_profile("modsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("modsync")
 REQUIRE_ALL = os.environ.get("MODSYNC_REQUIRE_ALL", "") not in ("", "0")
 
 
