@@ -37,15 +37,9 @@ class SqlFlowStore:
 
     def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
         """See FlowStore."""
-        same = runs.c.mirror == claim.run.target.mirror
-        waiting = same & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None) & (runs.c.lane == claim.run.lane)
+        values = {"of": claim.run.target.mirror, "lane": claim.run.lane, "at": now, "but": claim.run.id, "most": limit}
         with writing(self._unhurried) as connection:
-            query = (
-                select(runs.c.id)
-                .where(waiting, _free(now), runs.c.id != claim.run.id)
-                .order_by(runs.c.created_at, runs.c.id)
-            )
-            ids = connection.execute(query.limit(limit)).scalars().all()
+            ids = connection.execute(_SIBLINGS, values).scalars().all()
             taken = [_claim(connection, run_id, claim.owner, now, lease_seconds) for run_id in ids]
         return [each for each in taken if each]
 
@@ -152,6 +146,15 @@ _CLAIM = (
         status=runs.c.stage,
     )
     .returning(runs)
+)  # fmt: skip
+_SIBLINGS = (
+    select(runs.c.id)
+    .where(
+        runs.c.mirror == bindparam("of"), runs.c.stage == Stage.MIRROR, runs.c.version.is_not(None),
+        runs.c.lane == bindparam("lane"), _free(_AT), runs.c.id != bindparam("but"),
+    )
+    .order_by(runs.c.created_at, runs.c.id)
+    .limit(bindparam("most"))
 )  # fmt: skip
 _LEASE = (
     update(mirrors)

@@ -109,9 +109,9 @@ class Copy:
 
     def _meanwhile(self) -> None:
         """While git asks the source: what will be needed when it is done."""
+        self._objects.begin()
         if self._ahead:
             self._ahead.begin()
-        self._objects.begin()
 
     def _reached(self, mirror: str, options: Sequence[str]) -> Ahead | None:
         """What was begun for such a push, and is good for one; None: nothing was."""
