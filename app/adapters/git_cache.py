@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 _NAME_LENGTH = 60
 _ROUNDS = 20
 _HALF_OBJECTS = re.compile(r"^\.?tmp[_-]|^incoming-|\.lock$")
+_LOCK = re.compile(r"\.lock$")
 _PACKS_BEFORE_REPACK = 50
 _TAGS_BEFORE_PACKING = 1000
 
@@ -77,13 +78,14 @@ def _acquire(lock: FileLock, path: Path, watch: Watch) -> None:
 def prepare(path: Path, options: GitOptions, watch: Watch, *, ended_well: bool = False) -> bool:
     """Under the lock: a usable bare repository at `path`, without what a dead worker left there; True: a new one.
 
-    `ended_well`: the last holder of the lock did, so that it left nothing.
+    `ended_well`: the last holder of the lock did, so that it left no process, and nothing beside the repository.
     """
     try:
-        if ended_well and _is_repository(path):
-            return False
-        end_orphans(path)
-        remove_leftovers(path)
+        if ended_well:
+            _remove_stale(path)
+        else:
+            end_orphans(path)
+            remove_leftovers(path)
         if _is_repository(path):
             return False
         rebuild(path, options, watch)
@@ -151,9 +153,15 @@ def remove_leftovers(path: Path) -> None:
     """Locks and half packs: nobody works here now, so whatever is there is stale."""
     for half_made in path.parent.glob(f"{path.stem}.new-*"):
         shutil.rmtree(half_made, ignore_errors=True)
+    _remove_stale(path)
+
+
+def _remove_stale(path: Path) -> None:
+    objects = str(path / "objects")
     for folder, folders, files in os.walk(path):
-        stale = _HALF_OBJECTS if "objects" in Path(folder).relative_to(path).parts else re.compile(r"\.lock$")
+        inside = folder == objects or folder.startswith(f"{objects}{os.sep}")
+        stale = _HALF_OBJECTS if inside else _LOCK
         for name in filter(stale.search, files):
-            (Path(folder) / name).unlink(missing_ok=True)
+            Path(folder, name).unlink(missing_ok=True)
         for name in filter(stale.search, folders):
-            shutil.rmtree(Path(folder) / name, ignore_errors=True)
+            shutil.rmtree(Path(folder, name), ignore_errors=True)

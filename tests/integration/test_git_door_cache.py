@@ -147,12 +147,13 @@ def test_damage_that_comes_back_ends_as_cache_broken(world: World) -> None:
     "name",
     ["packed-refs.lock", "shallow.lock", "config.lock", "HEAD.lock", "refs/tags/v1.0.0.lock", "refs/tags/v1.0.1.lock"],
 )
-@pytest.mark.parametrize("left", [owner_mark(), "ended well in another boot", ""], ids=["killed", "power", "full"])
-def test_a_stale_lock_goes(world: World, name: str, left: str) -> None:
+@pytest.mark.parametrize("left", [owner_mark(), None], ids=["killed", "ended well"])
+def test_a_stale_lock_goes(world: World, name: str, left: str | None) -> None:
     path = filled(world)
     lock = path / name
     lock.touch()
-    note(path).write_text(left)
+    if left:
+        note(path).write_text(left)
     world.repositories.move_tag(SOURCE, "v1.0.0", "v1.0.1")
     with world.door().source(world.file_url(SOURCE), nothing) as copy:
         assert not lock.exists()
@@ -177,6 +178,17 @@ def test_half_packs_go_and_tags_that_look_like_them_stay(world: World) -> None:
     note(path).write_text(owner_mark())
     used(world)
     assert not [file for file in [*half, other] if file.exists()]
+
+
+@pytest.mark.parametrize("left", [owner_mark(), "ended well in another boot", ""], ids=["killed", "power", "full disk"])
+def test_after_no_good_end_processes_are_looked_for(world: World, left: str) -> None:
+    path = filled(world)
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, CACHE_MARK: str(path)}) as orphan:
+        used(world)
+        assert orphan.poll() is None  # nobody looks after a good end
+        note(path).write_text(left)
+        used(world)
+        assert orphan.wait(10) == -signal.SIGKILL
 
 
 def test_an_exception_is_no_good_end(world: World) -> None:
