@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -49,6 +49,16 @@ class Ready:
         return [path.rpartition(".git/")[2] for path, _ in self.world.front.seen if MIRROR in path]
 
 
+def transports() -> set[psutil.Process]:
+    """The git processes that talk to a remote side."""
+    found = set()
+    for child in children():
+        with suppress(psutil.Error):  # it ends just now
+            if "remote-http" in child.cmdline():
+                found.add(child)
+    return found
+
+
 @pytest.fixture
 def ready(tmp_path: Path) -> Iterator[Ready]:
     made = Ready(tmp_path)
@@ -71,7 +81,7 @@ def test_nothing_is_sent_before_the_push_and_no_process_is_left(ready: Ready) ->
         ahead = copy._ahead
         assert ahead is not None
         assert ahead._begun.wait(30)
-        seen = {child for child in children() if "remote-http" in child.cmdline()}
+        seen = transports()
     assert len(seen) >= 1
     assert still_running(seen) == []
     assert ready.asked() == ["info/refs"]
@@ -156,7 +166,7 @@ def test_a_lost_lease_ends_a_push_that_hangs(ready: Ready) -> None:
 
     def lost() -> None:
         if runs.exists():
-            seen.update(child for child in children() if "remote-http" in child.cmdline())
+            seen.update(transports())
             raise SyncError("overtaken", "another worker has this run")
 
     with ready.reached(lost) as copy:
@@ -178,4 +188,4 @@ def test_a_source_that_is_away_leaves_nothing(ready: Ready) -> None:
     with pytest.raises(SyncError, match="source_unreachable"), ready.reached():
         pass  # pragma: no cover - the source is away
     assert ready.world.refs(MIRROR) == {BRANCH: ready.one}
-    assert [child for child in children() if "remote-http" in child.cmdline()] == []
+    assert still_running(transports()) == []
