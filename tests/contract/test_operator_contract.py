@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,8 @@ def operator(request: pytest.FixtureRequest) -> Operator:
 
 @pytest.fixture
 def known(stored: Stored, container: Container) -> dict[str, str]:
-    """A done run, a failed one, one that waits, and a delivery that is refused."""
+    """A done run, a failed one, one that waits, and a delivery that is refused; all of them just now."""
+    stored.now = container.clock.now() - timedelta(minutes=1)
     done, failed, waits = (stored.release(version=f"v1.{n}.0").run_id for n in range(3))
     stored.finish(done)
     stored.fail(failed, pushed=True)

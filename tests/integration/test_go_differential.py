@@ -97,6 +97,7 @@ def repo(go_mod: str | None, /, subdir: str = "", suffix: str = "", version: str
 PLAIN = "module {path}\n\ngo 1.23\n"
 
 
+@pytest.mark.timeout(900 + 6 * BATCH * EXAMPLES)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
