@@ -31,22 +31,23 @@ _HEAD = "ref: refs/heads/modsync\n"
 _NOT_THIS_WAY = {"git_failed", "source_unsupported"}  # no such tag, another object format, a shallow source: fetch says
 
 
-def clone(repo: Repository, path: Path, url: str, tag: str) -> None:
-    """Replace the empty cache at `path` by a clone of `tag` (short name) at `url`, or leave it as it is.
+def clone(repo: Repository, path: Path, url: str, tag: str) -> bool:
+    """Replace the empty cache at `path` by a clone of `tag` (short name) at `url`; False: it is left as it is.
 
     Raises SyncError for what a fetch would fail of, too (source unreachable, denied, corrupt).
     """
     if not is_ref(f"refs/tags/{tag}"):
-        return
+        return False
     try:
         aside = Path(tempfile.mkdtemp(prefix=f"{path.stem}.new-", dir=path.parent))
         try:
-            if _cloned(repo, url, tag, aside):
+            if cloned := _cloned(repo, url, tag, aside):
                 in_place(aside, path)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise from_os(error, f"cache {path.name}") from error
+    return cloned
 
 
 def _cloned(repo: Repository, url: str, tag: str, aside: Path) -> bool:

@@ -126,15 +126,20 @@ class Copy:
             ahead.close()
 
     def _fetch(self, tags: Sequence[str], commits: Sequence[str]) -> dict[str, TagAt]:
-        if self._empty and tags:
-            clone(self._repo, self._path, self._url, tags[-1])
-        self._empty = False
-        there = fetch_tags(self._repo, self._url, tags, self._note_moved, self._meanwhile)
+        there = self._bring(tags)
         found = {tag: self._peeled(f"refs/tags/{tag}") for tag in there}
         fetch_commits(self._repo, self._url, commits, self._has_commit)
         for command in git_cache.maintenance(self._path):
             self._repo.local(*command)
         return found
+
+    def _bring(self, tags: Sequence[str]) -> Sequence[str]:
+        """Those of the tags that exist, as they are now; an empty cache begins with a clone of the last one."""
+        empty, self._empty = self._empty and bool(tags), False
+        if empty and clone(self._repo, self._path, self._url, tags[-1]) and set(tags) == {tags[-1]}:
+            self._meanwhile()
+            return tags[-1:]
+        return fetch_tags(self._repo, self._url, tags, self._note_moved, self._meanwhile)
 
     def _note_moved(self, there: Mapping[str, str]) -> None:
         """Before tags are overwritten: say and keep what they name here; `there` is what they name at the source."""
