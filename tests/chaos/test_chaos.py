@@ -8,6 +8,7 @@ SEED = 20260105
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_nothing_is_lost_and_work_goes_on_within_ten_seconds(database: str) -> None:

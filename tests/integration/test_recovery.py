@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.recovery_world import RECOVERY_SECONDS, Stage, gone, paused, staged, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

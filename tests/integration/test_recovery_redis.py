@@ -11,7 +11,7 @@ from rq.serializers import JSONSerializer
 
 from tests.integration.recovery_world import RECOVERY_SECONDS, Stage, paused, staged, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
