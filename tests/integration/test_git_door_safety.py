@@ -71,12 +71,14 @@ def test_the_token_works_and_is_only_in_the_environment(world: World, caplog: py
     door = world.door(lambda url: credential(), beat_seconds=0.001)
     with door.source(world.url(SOURCE), lambda: seen.append(seen_processes())) as copy:
         commit = copy.fetch(["v1.0.0"], [])["v1.0.0"].commit or ""
+        copy.fetch(["v1.0.0"], [])
         copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [])
         files = [path for path in Path(copy.path()).parent.rglob("*") if path.is_file()]
         kept = b"".join(path.read_bytes() for path in files)
     assert world.refs(MIRROR) == {BRANCH: commit}
     header = credential().header().split(" ")[1]
-    assert any("git fetch" in text for text in seen)
+    for command in ("git clone", "git fetch", "git push"):
+        assert any(command in text for text in seen)
     for text in ("\n".join(seen), kept.decode("latin-1"), caplog.text):
         assert TOKEN not in text
         assert header not in text
@@ -127,6 +129,7 @@ def test_the_header_is_for_one_host_alone(world: World) -> None:
     """Whatever leads git to another host (here url.insteadOf in the cache), the token stays back."""
     other = World(world.root / "elsewhere")
     with other.server, world.door(lambda url: credential()).source(world.url(SOURCE), nothing) as copy:
+        assert set(copy.fetch(["v1.0.0"], [])) == {"v1.0.0"}  # a cache is not empty when somebody gets at it
         git(Path(copy.path()), "config", f"url.{other.server.url}/.insteadOf", f"{world.server.url}/")
         assert copy.fetch(["v1.0.0"], []) == {}
     assert other.front.seen
