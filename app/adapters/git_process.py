@@ -29,6 +29,7 @@ from app.domain.errors import SyncError
 from app.services.ports import Checkpoint
 
 _PIPE_TAKES = 4096  # bytes, everywhere
+_NO_GIT = "git is not installed on this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +148,19 @@ def _watched(process: subprocess.Popen[bytes], stdin: bytes, watch: Watch, what:
 
 
 def _execute(command: list[str], env: Mapping[str, str], cwd: Path) -> Any:
-    try:
-        import git  # here, because the import itself runs `git version`
+    if shutil.which("git") is None:  # before the import: one that breaks off leaves GitPython half there (no `git.cmd`)
+        raise SyncError("git_failed", _NO_GIT)
+    try:  # here, because the import itself runs `git version`
+        from git.cmd import Git
+        from git.exc import GitCommandNotFound
     except ImportError as error:
-        raise SyncError("git_failed", "git is not installed on this machine") from error
-    if shutil.which("git") is None:  # the words before git would be what is reported
-        raise SyncError("git_failed", "git is not installed on this machine")
+        raise SyncError("git_failed", _NO_GIT) from error
     try:
-        return git.cmd.Git(cwd).execute(
+        return Git(cwd).execute(
             command, istream=subprocess.PIPE, as_process=True, env=dict(env), shell=False, start_new_session=True
         )
-    except git.exc.GitCommandNotFound as error:
-        raise SyncError("git_failed", "git is not installed on this machine") from error
+    except GitCommandNotFound as error:
+        raise SyncError("git_failed", _NO_GIT) from error
 
 
 def _dropping(env: Mapping[str, str]) -> list[str]:

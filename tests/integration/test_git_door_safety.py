@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
 
 import psutil
 import pytest
@@ -225,6 +228,31 @@ def test_a_machine_without_git(world: World, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SyncError, match="git is not installed"):
         world.door().remote_refs(world.url(SOURCE), [], nothing)
+
+
+def test_git_that_is_installed_while_we_run_is_found(tmp_path: Path) -> None:
+    """An `import git` that breaks off once must not break every later one: in a process of its own, as imports are kept."""
+    story = f"""
+        import os, pathlib, sys
+        from app.adapters.git_process import Watch, run
+        from app.domain.errors import SyncError
+        here, path = pathlib.Path({str(tmp_path)!r}), os.environ["PATH"]
+        broken = here / "git"
+        for wrong in (False, True):  # no git at all; one that cannot say its version
+            if wrong:
+                broken.write_text("#!/bin/sh\\nexit 1\\n")
+                broken.chmod(0o755)
+            os.environ["PATH"] = str(here)
+            try:
+                run(["version"], {{}}, here, Watch(10, lambda: None))
+            except SyncError as error:
+                print(error)
+            os.environ["PATH"] = path
+        print(run(["version"], {{}}, here, Watch(10, lambda: None)).out.decode())
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(story)], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.count("git is not installed") == 2
+    assert "git version 2" in done.stdout
 
 
 def test_any_other_end_of_the_job_ends_git_too(world: World) -> None:
