@@ -12,7 +12,7 @@ from app.adapters.read_store import SqlReadStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.bootstrap import Container
 from app.domain.admission import Admission
-from app.domain.modules import ModulePath, RuleBroken
+from app.domain.modules import ModulePath
 from app.services.reconcile_values import Repository
 from app.services.validation import Validation
 from app.services.wanted import Wanted
@@ -54,21 +54,18 @@ class AthensHook:
         # Athens' client does not wait for Redis; what is handed over is bounded by Wanted.
         return ThreadPoolExecutor(1, thread_name_prefix="wanted")
 
-    def _unknown(self, module: str) -> None:
+    def _unknown(self, module: ModulePath) -> None:
         if self.wanted.take(module):
             self._behind.submit(self._begin, module)
 
-    def _begin(self, module: str) -> None:
+    def _begin(self, module: ModulePath) -> None:
         try:
             self.wanted.begin(module)
         except Exception:
             log.exception("wanted_defect")  # a pool's thread would keep it to itself
 
-    def _repository_of(self, module: str) -> Repository:
+    def _repository_of(self, module: ModulePath) -> Repository:
         return upkeep.reconcile(self._container).repository_of(module)
 
-    def _is_private(self, module: str) -> bool:
-        try:
-            return bool(self._container.planner.sources_of(ModulePath.parse(module).text))
-        except RuleBroken:
-            return False
+    def _is_private(self, module: ModulePath) -> bool:
+        return bool(self._container.planner.sources_of(module))

@@ -16,7 +16,9 @@ from app.bootstrap import Container
 from app.cli_open import actor, json_option, open_container
 from app.cli_output import NO, print_json, printable
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath
 from app.domain.reconcile import MENDED, Finding
+from app.services.explain import parse_release
 from app.services.reconcile import Order, Reconcile
 from app.services.reconcile_values import Report
 
@@ -55,7 +57,7 @@ def reconcile(
     container = open_container()
     service, order = upkeep.reconcile(container), Order(dry_run, actor())
     if module:
-        reports = [service.one(service.repository_of(module), order)]
+        reports = [service.one(service.repository_of(_parsed(module)), order)]
     else:
         reports = list(_all(container, service, order, hours, quiet=as_json))
     _print(reports, dry_run, as_json)
@@ -81,9 +83,14 @@ def backfill(ctx: click.Context, module: str, dry_run: bool, as_json: bool) -> N
     that a person has to look at.
     """
     service = upkeep.reconcile(open_container())
-    report = service.one(service.repository_of(module), Order(dry_run, actor(), module, retry=True))
+    path = _parsed(module)
+    report = service.one(service.repository_of(path), Order(dry_run, actor(), path, retry=True))
     _print([report], dry_run, as_json)
     ctx.exit(NO if report.needs_a_person and not report.runs else 0)
+
+
+def _parsed(module: str) -> ModulePath:
+    return parse_release(module, None)[0]
 
 
 def _all(container: Container, service: Reconcile, order: Order, hours: float, *, quiet: bool) -> Iterator[Report]:

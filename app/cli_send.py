@@ -17,7 +17,8 @@ from app.cli_output import NO, UNAVAILABLE, print_json, printable
 from app.config_models import Settings, Source
 from app.domain.announce import TELLS_NO_REPOSITORY, Announcement, Signing, announce, sign
 from app.domain.errors import SyncError
-from app.services.explain import Route, Routing, route_told
+from app.domain.modules import ModulePath, Version
+from app.services.explain import Route, Routing, parse_release, route_told
 
 
 @click.command(
@@ -85,7 +86,7 @@ def _request(settings: Settings, source: Source, fields: dict[str, str | None]) 
 
 
 def _announcement(settings: Settings, source: Source, fields: dict[str, str | None]) -> Announcement:
-    module, version = fields["module"] or "", fields["version"]
+    module, version = parse_release(fields["module"] or "", fields["version"])
     routing = Routing(settings.routing, {source.name: source.allow}, settings.sandbox.enabled)
     route = route_told(routing, source.name, module, version, fields["repo_url"])
     ref = fields["ref"] or _tag(route, source, module, version)
@@ -95,7 +96,7 @@ def _announcement(settings: Settings, source: Source, fields: dict[str, str | No
     return Announcement(module, ref, version, fields["commit"], fields["repo_url"] or known)
 
 
-def _tag(route: Route, source: Source, module: str, version: str | None) -> str:
+def _tag(route: Route, source: Source, module: ModulePath, version: Version | None) -> str:
     if version is None:
         raise click.UsageError("give --version or --ref")
     if route.tag is None:

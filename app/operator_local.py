@@ -147,7 +147,7 @@ class LocalOperator(LocalAsking):
 
     def accept_move(self, module: str, version: str, commit: str, reason: str) -> Begun:
         """See Doing."""
-        return _begun(self._parts.moves.accept(MoveOrder(module, version, commit, self._actor, reason)))
+        return _begun(self._parts.moves.accept(MoveOrder.parse(module, version, commit, self._actor, reason)))
 
     def redeliver(self, identifier: str) -> Redelivered:
         """See Doing."""

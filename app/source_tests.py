@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from app.adapters.read_store import SqlReadStore
 from app.bootstrap import Container
@@ -16,7 +17,7 @@ def rehearsals(container: Container) -> Rehearsals:
     store = SqlReadStore(container.engine, container.clock)
     return Rehearsals(
         container.sources, container.routed, container.intake,
-        lambda module, version: store.known(module, version, _KNOWN), container.clock,
+        partial(store.known, limit=_KNOWN), container.clock,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
 from app.adapters.tables import UtcDateTime, mirrors, releases, runs, steps
 from app.domain.errors import SyncError
+from app.domain.modules import Version
 from app.domain.pause import Pause
 from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
@@ -93,19 +94,19 @@ class SqlFlowStore:
                 end_attempt(connection, claim.run.id, claim.run.attempt, change.status, change.error, now)
         return job
 
-    def take_version(self, claim: Claim, version: str, commit: str, now: datetime) -> tuple[str, str] | None:
+    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> tuple[str, str] | None:
         """See FlowStore."""
-        run = claim.run
-        semantic = semantic_key(run.module, version, run.ref, commit)
+        run, text = claim.run, version.text
+        semantic = semantic_key(run.module, text, run.ref, commit)
         with writing(self._engine) as connection:
-            hold_release(connection, run.module, version)
+            hold_release(connection, run.module, text)
             other = _other(connection, semantic, run.id)
             if other is not None:
                 _start_again(connection, other, run, now)
                 return "duplicate_release", f"run {other['id']} brings {run.module}@{version} from this commit"
-            refusal = claim_release(connection, run.module, version, run.id, commit, now)
+            refusal = claim_release(connection, run.module, text, run.id, commit, now)
             if refusal is None:
-                _fenced(connection, claim, {"version": version, "commit": commit, "semantic": semantic})
+                _fenced(connection, claim, {"version": text, "commit": commit, "semantic": semantic})
         return refusal
 
     def lease_mirror(self, path: str, owner: str, now: datetime, lease_seconds: float) -> MirrorLease | None:

@@ -22,6 +22,7 @@ from app.adapters.rows import (
 )
 from app.adapters.tables import releases, runs
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
 from app.domain.run import Run, Stage, Status
 from app.services.moves import MoveOrder
 from app.services.stores import PlannedRun, Receipt
@@ -35,9 +36,9 @@ class SqlMoveStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def holder(self, module: str, version: str) -> Run | None:
+    def holder(self, module: ModulePath, version: Version) -> Run | None:
         """See MoveStore."""
-        held = (releases.c.module == module) & (releases.c.version == version)
+        held = (releases.c.module == module.text) & (releases.c.version == version.text)
         query = select(runs).join(releases, releases.c.run_id == runs.c.id).where(held)
         with reading(self._engine) as connection:
             row = connection.execute(query).mappings().one_or_none()
@@ -51,7 +52,7 @@ class SqlMoveStore:
             run_id, job = _begin(connection, order, plan, old, now)
             connection.execute(update(runs).where(runs.c.id == run_id).values(facts={"moved": moved}))
             _lose(connection, old, run_id, order, now)
-            which = (releases.c.module == order.module) & (releases.c.version == order.version)
+            which = (releases.c.module == order.module.text) & (releases.c.version == order.version.text)
             changed = {"run_id": run_id, "commit": order.commit, "pushed_at": None}
             connection.execute(update(releases).where(which).values(changed))
             append(
@@ -64,8 +65,8 @@ class SqlMoveStore:
 
 def _held(connection: Connection, order: MoveOrder) -> tuple[RowMapping, RowMapping]:
     """The release's row and that of the run that holds it, both locked."""
-    hold_release(connection, order.module, order.version)
-    which = (releases.c.module == order.module) & (releases.c.version == order.version)
+    hold_release(connection, order.module.text, order.version.text)
+    which = (releases.c.module == order.module.text) & (releases.c.version == order.version.text)
     release = connection.execute(select(releases).where(which)).mappings().one_or_none()
     if release is None:
         raise SyncError("not_found", f"no release {order.name} is known: nothing can move")
@@ -87,8 +88,10 @@ def _begin(
     connection: Connection, order: MoveOrder, plan: PlannedRun, old: RowMapping, now: datetime
 ) -> tuple[str, str]:
     """(run, job) of a new attempt of the new commit's run, which was rejected before; or of a new run."""
-    same = (runs.c.module == order.module) & (runs.c.version == order.version) & (runs.c.commit == order.commit)
-    query = select(runs).where(same).order_by(runs.c.id.desc()).limit(1).with_for_update()
+    same = (runs.c.module == order.module.text) & (runs.c.version == order.version.text)
+    query = (
+        select(runs).where(same, runs.c.commit == order.commit).order_by(runs.c.id.desc()).limit(1).with_for_update()
+    )
     known = connection.execute(query).mappings().one_or_none()
     if known is None:
         connection.execute(insert(runs).values(**run_row(plan, old["delivery"], now)))

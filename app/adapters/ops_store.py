@@ -14,6 +14,7 @@ from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
 from app.adapters.tables import runs
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath
 from app.domain.run import Lane, Run, Stage, Status, Target, semantic_key
 from app.services.stores import DueRun, Receipt, ReplayOrder
 
@@ -76,15 +77,15 @@ class SqlReplayStore:
         return run_of_row(row) if row else None
 
     def replay(
-        self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime, *, module: str | None = None
+        self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime, *, module: ModulePath | None = None
     ) -> Receipt:
         """See ReplayStore."""
         with writing(self._engine) as connection:
             _hold_its_release(connection, run_id)
             row = _locked(connection, run_id)
             _check(row, order)
-            if module not in (None, row["module"]):
-                row = _renamed(connection, row, module)
+            if module and module.text != row["module"]:
+                row = _renamed(connection, row, module.text)
             if row["version"] is not None and row["commit"]:
                 _hold_version(connection, row, now)
             if target is not None:
@@ -135,14 +136,14 @@ def _locked(connection: Connection, run_id: str) -> RowMapping:
     return row
 
 
-def _renamed(connection: Connection, row: RowMapping, module: str | None) -> RowMapping:
-    """The run under the module's real path, where no rule knew it before."""
-    key = semantic_key(module or "", row["version"], row["ref"], row["commit"])
+def _renamed(connection: Connection, row: RowMapping, name: str) -> RowMapping:
+    """The run under its module's path, where no rule knew it before."""
+    key = semantic_key(name, row["version"], row["ref"], row["commit"])
     other = connection.execute(select(runs.c.id).where(runs.c.semantic == key)).scalar_one_or_none()
     if other is not None:
-        raise SyncError("not_replayable", f"run {other} already brings {module}@{row['version']}")
-    remember(connection, [module] if module else [])  # the names are learnt from new runs only
-    changed = update(runs).where(runs.c.id == row["id"]).values(module=module, semantic=key).returning(runs)
+        raise SyncError("not_replayable", f"run {other} already brings {name}@{row['version']}")
+    remember(connection, [name])  # the names are learnt from new runs only
+    changed = update(runs).where(runs.c.id == row["id"]).values(module=name, semantic=key).returning(runs)
     return connection.execute(changed).mappings().one()
 
 

@@ -25,6 +25,7 @@ from app.adapters.read_rows import detail, known, mirror, summary
 from app.adapters.run_search import NEWEST, newest_runs
 from app.adapters.system import SystemClock
 from app.adapters.tables import attempts, deliveries, delivery_runs, mirrors, releases, runs, steps
+from app.domain.modules import ModulePath, Version
 from app.domain.run import ENDED, Status
 from app.services.ports import Clock
 from app.services.run_filter import RunFilter
@@ -65,17 +66,17 @@ class SqlReadStore:
         age = max((now - oldest).total_seconds(), 0.0) if oldest else 0.0
         return Counts({each: by_status.get(each, 0) for each in Status}, due, age, expired, received)
 
-    def known(self, module: str, version: str | None, limit: int) -> Known:
+    def known(self, module: ModulePath, version: Version | None, limit: int) -> Known:
         """See ReadStore."""
-        of_runs, of_releases = [runs.c.module == module], [releases.c.module == module]
+        of_runs, of_releases = [runs.c.module == module.text], [releases.c.module == module.text]
         if version is not None:
             # By the index of both: of a module with very many runs few are of one version.
             ids = [
                 select(runs.c.id).where(*of_runs, which)
-                for which in (runs.c.version == version, runs.c.version.is_(None))
+                for which in (runs.c.version == version.text, runs.c.version.is_(None))
             ]
             of_runs = [runs.c.id.in_(union_all(*ids))]
-            of_releases.append(releases.c.version == version)
+            of_releases.append(releases.c.version == version.text)
         with reading(self._engine) as connection:
             found = _rows(connection, select(runs).where(*of_runs).order_by(*NEWEST).limit(limit))
             held = _rows(connection, select(releases).where(*of_releases).order_by(releases.c.version).limit(limit))

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, RowMapping, Select, or_, select, upda
 from app.adapters.database import reading, writing
 from app.adapters.rows import insert_ignoring
 from app.adapters.tables import mirrors, releases, repositories, runs
-from app.domain.modules import ModulePath
-from app.domain.reconcile import Item, Known
+from app.domain.modules import ModulePath, Version
+from app.domain.reconcile import Item, Known, Release
 from app.domain.run import Status
 from app.services.reconcile_values import Places, Report, Repository
 
@@ -70,9 +70,9 @@ class SqlRepositoryStore:
             rows = connection.execute(query.order_by(runs.c.created_at.desc()).limit(_PLACES)).all()
         return Places({row.target["subdir"]: ModulePath.parse(row.module).prefix for row in reversed(rows)})
 
-    def known(self, modules: Sequence[str]) -> Mapping[tuple[str, str], Known]:
+    def known(self, modules: Sequence[ModulePath]) -> Mapping[Release, Known]:
         """See RepositoryStore."""
-        return dict(self._known(modules))
+        return dict(self._known([module.text for module in modules]))
 
     def adopt(self, items: Sequence[Item], now: datetime) -> int:
         """See RepositoryStore."""
@@ -92,7 +92,7 @@ class SqlRepositoryStore:
         with reading(self._engine) as connection:
             return [row[0] for row in connection.execute(query)]
 
-    def _known(self, modules: Sequence[str]) -> Iterator[tuple[tuple[str, str], Known]]:
+    def _known(self, modules: Sequence[str]) -> Iterator[tuple[Release, Known]]:
         columns = (releases, runs.c.status, runs.c.error, runs.c.id.label("run"))
         query = select(*columns).join(runs, runs.c.id == releases.c.run_id, isouter=True)
         for start in range(0, len(modules), _CHUNK):
@@ -101,9 +101,9 @@ class SqlRepositoryStore:
                 # A run whose event named no commit holds its release only once a worker knows it.
                 waiting = select(runs).where(runs.c.active, runs.c.version.is_not(None), runs.c.module.in_(some))
                 for run in connection.execute(waiting).mappings():
-                    yield (run["module"], run["version"]), Known(run["commit"], run["id"], Status(run["status"]))
+                    yield _release(run), Known(run["commit"], run["id"], Status(run["status"]))
                 for row in connection.execute(query.where(releases.c.module.in_(some))).mappings():
-                    yield (row["module"], row["version"]), _known_of(row)
+                    yield _release(row), _known_of(row)
 
 
 def unknown_mirrors(connection: Connection, mirrors: Collection[str]) -> set[str]:
@@ -123,7 +123,10 @@ def learn_mirrors(connection: Connection, mirrors: Collection[str]) -> None:
 
 def _adopted(connection: Connection, item: Item, now: datetime) -> bool:
     # No run made it: the release's row alone keeps the version at its commit from now on.
-    values = {"module": item.module, "version": item.version, "run_id": "", "commit": item.commit, "pushed_at": now}
+    if item.module is None:
+        return False
+    name = {"module": item.module.text, "version": item.version.text}
+    values = {**name, "run_id": "", "commit": item.commit, "pushed_at": now}
     return insert_ignoring(connection, releases, values)
 
 
@@ -135,6 +138,10 @@ def _older_than(before: datetime) -> Select[str]:
 
 def _change(connection: Connection, mirror: str, **values: object) -> None:
     connection.execute(update(repositories).where(repositories.c.mirror == mirror).values(values))
+
+
+def _release(row: RowMapping) -> Release:
+    return ModulePath.parse(row["module"]), Version.parse(row["version"])
 
 
 def _known_of(row: RowMapping) -> Known:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from app.doctor.advice import machine_of
 from app.doctor.findings import Finding, found
 from app.doctor.settings import Entry, GoSettings, covered, goproxy_text, is_too_wide, matches_any, patterns, shown
+from app.domain.modules import ModulePath
 
 _MEANT = "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY   # your company's proxy; modsync's /setup page names it"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -128,10 +129,10 @@ def _flags(settings: GoSettings) -> Iterator[Finding]:
         yield found("goinsecure", f"GOINSECURE={insecure}", settings.unset_command("GOINSECURE"))
 
 
-def is_direct(settings: GoSettings, module: str) -> bool:
+def is_direct(settings: GoSettings, module: ModulePath) -> bool:
     """Whether go fetches this module without any proxy at first."""
     first = settings.entries[:1]
-    return matches_any(settings.no_proxy, module) or bool(first and first[0].text == "direct")
+    return matches_any(settings.no_proxy, module.text) or bool(first and first[0].text == "direct")
 
 
 def may_go_direct(settings: GoSettings) -> bool:

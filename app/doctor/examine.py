@@ -22,7 +22,8 @@ from app.doctor.probe_trust import trusting
 from app.doctor.settings import Entry, GoSettings
 from app.domain.modules import ModulePath, RuleBroken, Version
 
-_SAMPLE = "golang.org/x/mod"
+Asked = tuple[ModulePath, Version | None]
+_SAMPLE: Asked = (ModulePath.parse("golang.org/x/mod"), None)
 _MOST_SAMPLES = 3
 
 
@@ -51,7 +52,7 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
         netrc=netrc,
         ca_problems=ca_problems,
         slow_seconds=question.timeout / 2,
-        modules=modules,
+        modules=tuple(f"{path}@{version}" if version else path.text for path, version in modules),
     )
 
 
@@ -67,25 +68,25 @@ def decide(observed: Observed) -> list[Finding]:
     return list(firsts.values())
 
 
-def _samples(question: Question, directory: Path) -> tuple[str, ...]:
+def _samples(question: Question, directory: Path) -> tuple[Asked, ...]:
     """What to ask for: as named, else what the go.mod here requires, else a module that every public proxy has."""
     named = question.modules or read_requirements(directory)[:_MOST_SAMPLES]
-    return tuple(module for module in named if _parsed(module)) or (_SAMPLE,)
+    return tuple(parsed for module in named if (parsed := _parsed(module))) or (_SAMPLE,)
 
 
-def _parsed(module: str) -> tuple[ModulePath, Version | None] | None:
-    path, _, version = module.partition("@")
+def _parsed(text: str) -> Asked | None:
+    path, _, version = text.partition("@")
     try:
         return ModulePath.parse(path), Version.parse(version) if version else None
     except RuleBroken:
         return None
 
 
-def _requests(settings: GoSettings, client: Client, modules: tuple[str, ...]) -> Iterator[Request]:
-    for module in modules:
-        if is_direct(settings, module.partition("@")[0]):
-            yield client.ask("discovery", f"https://{module.partition('@')[0]}?go-get=1")
-    proxied = [module for module in modules if not is_direct(settings, module.partition("@")[0])]
+def _requests(settings: GoSettings, client: Client, modules: tuple[Asked, ...]) -> Iterator[Request]:
+    for module, _ in modules:
+        if is_direct(settings, module):
+            yield client.ask("discovery", f"https://{module}?go-get=1")
+    proxied = [asked for asked in modules if not is_direct(settings, asked[0])]
     broken: set[Entry] = set()
     for entry in settings.entries:
         if entry.is_url and entry.scheme in ("http", "https"):
@@ -95,13 +96,9 @@ def _requests(settings: GoSettings, client: Client, modules: tuple[str, ...]) ->
     yield from _of_database(settings, client, broken)
 
 
-def _of_proxy(entry: Entry, client: Client, modules: list[str]) -> Iterator[Request]:
+def _of_proxy(entry: Entry, client: Client, modules: list[Asked]) -> Iterator[Request]:
     """Ask one proxy for each module until something fails: the rest would fail in the same way."""
-    for module in modules:
-        parsed = _parsed(module)
-        if parsed is None:
-            continue
-        path, version = parsed
+    for path, version in modules:
         base = f"{entry.url}/{path.escaped}/@v"
         steps: list[tuple[Purpose, str]] = [("list", f"{base}/list")]
         if version:

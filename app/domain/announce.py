@@ -26,9 +26,9 @@ TELLS_NO_REPOSITORY = frozenset({"article", "standard-webhooks", "artifactory"})
 class Announcement:
     """A release to tell. `ref` is a full name (`refs/tags/v1.2.3`); `repo_url` and `commit` None: not told."""
 
-    module: str
+    module: ModulePath
     ref: str
-    version: str | None = None
+    version: Version | None = None
     commit: str | None = None
     repo_url: str | None = None
 
@@ -60,8 +60,8 @@ def sign(scheme: str, raw: bytes, signing: Signing) -> dict[str, str]:
 
 
 def _article(release: Announcement, _now: datetime) -> tuple[dict[str, str], Body]:
-    told = {"ref": release.ref, "commit_id": _commit(release), "module_path": release.module}
-    more = {"version": release.version, "repo_url": release.repo_url}
+    told = {"ref": release.ref, "commit_id": _commit(release), "module_path": release.module.text}
+    more = {"version": release.version and release.version.text, "repo_url": release.repo_url}
     return {}, {**told, **{name: value for name, value in more.items() if value}}
 
 
@@ -95,8 +95,8 @@ def _gitlab(release: Announcement, _now: datetime) -> tuple[dict[str, str], Body
 def _artifactory(release: Announcement, _now: datetime) -> tuple[dict[str, str], Body]:
     if not release.version:
         raise SyncError("bad_request", "Artifactory's webhooks tell a version", field="version")
-    name = f"{Version.parse(release.version).escaped}.zip"
-    data = {"repo_key": "go-local", "path": f"{ModulePath.parse(release.module).escaped}/@v/{name}", "name": name}
+    name = f"{release.version.escaped}.zip"
+    data = {"repo_key": "go-local", "path": f"{release.module.escaped}/@v/{name}", "name": name}
     return {}, {"domain": "artifact", "event_type": "deployed", "data": data}
 
 

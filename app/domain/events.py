@@ -15,7 +15,6 @@ from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent
 from app.domain.platforms.standard import parse_standard
 from app.domain.platforms.versions import fit_path
 from app.domain.schemes import lower_case
-from app.domain.semver import semver_prerelease
 
 __all__ = ["PARSERS", "Ignored", "Parsed", "Policy", "ReleaseEvent", "fit_path", "parse"]
 
@@ -34,7 +33,7 @@ def parse(scheme: str, headers: Mapping[str, str], payload: dict[str, Any], poli
 
 def _by_policy(events: tuple[ReleaseEvent, ...], policy: Policy) -> Parsed:
     """Without prerelease versions where the policy does not want them."""
-    wanted = tuple(event for event in events if policy.prereleases or not semver_prerelease(event.version or ""))
+    wanted = tuple(event for event in events if policy.prereleases or not (event.version and event.version.prerelease))
     if wanted:
         return wanted
     return Ignored("prerelease", f"{events[0].version} is a prerelease, which this source's policy leaves out")

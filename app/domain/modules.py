@@ -30,6 +30,7 @@ __all__ = [
     "check_file_path",
     "check_path_major",
     "fold_key",
+    "of_major",
     "parse_go_mod",
     "pseudo_version",
     "semver_build",
@@ -176,6 +177,16 @@ def check_path_major(version: Version, path: ModulePath) -> None:
 def tag_name(subdir: str, version: Version) -> str:
     """`sdk/metric/v1.2.3` for a module whose tags start with `sdk/metric`; `v1.2.3` at the root."""
     return f"{subdir}/{version.tag_part}" if subdir else version.tag_part
+
+
+def of_major(prefix: str, major: int) -> ModulePath | None:
+    """The module path of a major version: `x/v2` of `x`, `gopkg.in/y.v1` of `gopkg.in/y`; None where there is none."""
+    dot = prefix.startswith("gopkg.in/")
+    suffix = f".v{major}" if dot else f"/v{major}" if major >= 2 else ""
+    try:
+        return ModulePath.parse(prefix + suffix)
+    except RuleBroken:
+        return None
 
 
 def split_tag(tag: str) -> tuple[str, Version]:

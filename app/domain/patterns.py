@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from app.domain.modules import ModulePath
+
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _ELEMENT = re.compile(r"(?:[A-Za-z0-9._~-]|\{[a-z][a-z0-9_]*\})+")
 _MAJOR = re.compile(r"v(?:[2-9]|[1-9][0-9]+)")
@@ -24,18 +26,18 @@ def fill(template: str, values: Mapping[str, str], encode: Callable[[str], str] 
     return PLACEHOLDER.sub(lambda found: encode(values[found[1]]), template)
 
 
-def split_major(module: str) -> tuple[str, str]:
-    """(path without its major suffix, the suffix "v2" or "")."""
-    base, slash, last = module.rpartition("/")
-    return (base, last) if slash and _MAJOR.fullmatch(last) else (module, "")
+def split_major(path: str) -> tuple[str, str]:
+    """(module path or pattern without its major suffix, the suffix "v2" or "")."""
+    base, slash, last = path.rpartition("/")
+    return (base, last) if slash and _MAJOR.fullmatch(last) else (path, "")
 
 
-def match_module(pattern: str, module: str) -> tuple[dict[str, str], str] | None:
+def match_module(pattern: str, module: ModulePath) -> tuple[dict[str, str], str] | None:
     """(placeholder values, directory below the repository's root) of a module path, None when it does not match.
 
     A final /vN is a major suffix: it is neither matched nor part of the directory.
     """
-    elements = split_major(module)[0].split("/")
+    elements = split_major(module.text)[0].split("/")
     depth = pattern.count("/") + 1
     values = match(pattern, "/".join(elements[:depth]))
     return None if values is None else (values, "/".join(elements[depth:]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.errors import CATALOG, Retry
-from app.domain.modules import INCOMPATIBLE, RuleBroken, Version, split_tag
+from app.domain.modules import ModulePath, RuleBroken, Version, split_tag
 from app.domain.refs import TagAt
 from app.domain.run import ACTIVE, Status
 
@@ -31,6 +31,9 @@ class Finding(StrEnum):
 
 MENDED = frozenset({Finding.MISSING_IN_MIRROR, Finding.MISSING_IN_PROXY})
 REPORTED = frozenset(Finding) - MENDED - {Finding.ADOPTED, Finding.WAITING}
+
+
+Release = tuple[ModulePath, Version]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A version and what was found. `commit` "" where there is none; `known` when modsync has a record of it."""
+    """A version and what was found. `module` None: no rule gives the tag one; `commit` "" where there is none.
+
+    `known`: what modsync recorded of it.
+    """
 
     finding: Finding
     tag: str
-    module: str = ""
-    version: str = ""
+    module: ModulePath | None
+    version: Version
     subdir: str = ""
     commit: str = ""
     detail: str = ""
@@ -72,29 +78,29 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A version's tag and the module path that the rules give it ("": none)."""
+    """A version's tag and the module path that the rules give it (None: none)."""
 
     tag: str
     subdir: str
-    module: str
-    version: str
+    module: ModulePath | None
+    version: Version
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
     """One repository. `served` holds the versions of each module that the proxy lists; a module not in it was not asked for.
 
-    A commit "" of `source` is not known without a download: a registry's. `listed`: its versions, as it names them.
+    A commit "" of `source` is not known without a download: a registry's. `listed`: its versions.
     """
 
     source: Mapping[str, TagAt]
     mirror: Mapping[str, TagAt]
-    served: Mapping[str, frozenset[str]]
-    known: Mapping[tuple[str, str], Known]
-    listed: frozenset[str] = frozenset()
+    served: Mapping[ModulePath, frozenset[Version]]
+    known: Mapping[Release, Known]
+    listed: frozenset[Version] = frozenset()
 
 
-ModuleOf = Callable[[str, Version], str | None]
+ModuleOf = Callable[[str, Version], ModulePath | None]
 """(directory, version) -> the module path, None when no rule gives one."""
 
 
@@ -108,16 +114,14 @@ def named(tag: str, module_of: ModuleOf, observed: Observed, *, prereleases: boo
         return None
     major = int(version.major[1:])
     old = module_of(subdir, Version.parse("v1.0.0")) if major >= 2 and not subdir else None
-    incompatible = version.text + INCOMPATIBLE
+    incompatible = version.with_incompatible()
     if old and (incompatible in observed.listed or _calls_incompatible(old, version.major, observed.known)):
         return Named(tag, subdir, old, incompatible)
-    return Named(tag, subdir, module_of(subdir, version) or "", version.text)
+    return Named(tag, subdir, module_of(subdir, version), version)
 
 
-def _calls_incompatible(module: str, major: str, known: Mapping[tuple[str, str], Known]) -> bool:
-    return any(
-        path == module and version.startswith(f"{major}.") and version.endswith(INCOMPATIBLE) for path, version in known
-    )
+def _calls_incompatible(module: ModulePath, major: str, known: Mapping[Release, Known]) -> bool:
+    return any(path == module and version.is_incompatible and version.major == major for path, version in known)
 
 
 def compare(
@@ -136,22 +140,26 @@ def compare(
 
 
 def _order(item: Item) -> tuple[Version, str]:
-    return Version.parse(item.version or "v0.0.0"), item.tag
+    return item.version, item.tag
 
 
 def _judged(name: Named, observed: Observed, makes_tags: bool) -> Item | None:
-    at, known = observed.source.get(name.tag), observed.known.get((name.module, name.version))
+    at, known = observed.source.get(name.tag), _recorded(name, observed)
     if at is None:
         return _without_source(name, observed, known, makes_tags)
     if at.commit is None:
         return _item(Finding.NOT_A_COMMIT, name, "", f"the source's tag names {at.object}", known)
-    if not name.module:
+    if name.module is None:
         return _item(Finding.NO_MODULE, name, at.commit, "no rule gives this tag a module path", known)
     if known and known.is_released and known.commit and at.commit not in ("", known.commit):
         return _item(
             Finding.MOVED, name, at.commit, f"released at {known.commit}, the source's tag is at {at.commit}", known
         )
     return _against_mirror(name, at.commit, observed, known)
+
+
+def _recorded(name: Named, observed: Observed) -> Known | None:
+    return observed.known.get((name.module, name.version)) if name.module else None
 
 
 def _without_source(name: Named, observed: Observed, known: Known | None, makes_tags: bool) -> Item | None:
@@ -179,7 +187,7 @@ def _against_mirror(name: Named, commit: str, observed: Observed, known: Known |
 
 
 def _against_proxy(name: Named, commit: str, observed: Observed, known: Known | None) -> Item | None:
-    versions = observed.served.get(name.module)
+    versions = observed.served.get(name.module) if name.module else None
     if versions is not None and name.version not in versions:
         return _item(Finding.MISSING_IN_PROXY, name, commit, "", known)
     if known and known.status is not None and known.status is not Status.DONE:
@@ -193,7 +201,7 @@ def _against_proxy(name: Named, commit: str, observed: Observed, known: Known | 
     return _item(Finding.ADOPTED, name, commit, "", known)
 
 
-def _vanished(observed: Observed, names: set[tuple[str, str]], makes_tags: bool) -> Iterator[Item]:
+def _vanished(observed: Observed, names: set[tuple[ModulePath | None, Version]], makes_tags: bool) -> Iterator[Item]:
     """Released versions whose tags are neither at the source nor in the mirror; one that modsync made it makes again."""
     finding = Finding.MISSING_IN_MIRROR if makes_tags else Finding.GONE
     for (module, version), known in sorted(observed.known.items(), key=lambda item: item[0]):
@@ -202,20 +210,13 @@ def _vanished(observed: Observed, names: set[tuple[str, str]], makes_tags: bool)
             yield Item(finding, "", module, version, commit=known.commit, detail=said, known=known)
 
 
-def _extra_in_proxy(observed: Observed, names: set[tuple[str, str]]) -> Iterator[Item]:
+def _extra_in_proxy(observed: Observed, names: set[tuple[ModulePath | None, Version]]) -> Iterator[Item]:
     for module, versions in sorted(observed.served.items()):
         for version in sorted(versions):
             known = observed.known.get((module, version))
-            if known is None and (module, version) not in names and _is_tagged(version):
+            if known is None and (module, version) not in names and not version.is_pseudo:
                 said = "neither the source nor the mirror has its tag"
                 yield Item(Finding.EXTRA_IN_PROXY, "", module, version, detail=said)
-
-
-def _is_tagged(version: str) -> bool:
-    try:
-        return not Version.parse(version).is_pseudo
-    except RuleBroken:
-        return False
 
 
 def _item(finding: Finding, name: Named, commit: str, detail: str, known: Known | None) -> Item:

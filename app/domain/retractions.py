@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.domain.gomod_syntax import parse_statements
+from app.domain.modules import Version
 from app.domain.rules import RuleBroken
 from app.domain.semver import semver_compare, semver_is_valid
 
 
-def retracts(go_mod: bytes, version: str) -> bool:
+def retracts(go_mod: bytes, version: Version) -> bool:
     """True when this go.mod retracts `version`; a file that cannot be read retracts nothing."""
     try:
-        return any(_within(version, tokens) for tokens in _lines(go_mod))
+        return any(_within(version.text, tokens) for tokens in _lines(go_mod))
     except RuleBroken:
         return False
 
@@ -24,8 +25,8 @@ def _lines(go_mod: bytes) -> Iterator[list[str]]:
             yield from [statement.tokens[1:]] if statement.lines is None else statement.lines
 
 
-def _within(version: str, tokens: list[str]) -> bool:
+def _within(text: str, tokens: list[str]) -> bool:
     ends = [token for token in tokens if semver_is_valid(token)]
     if not ends or len(ends) > 2:
         return False
-    return semver_compare(ends[0], version) <= 0 <= semver_compare(ends[-1], version)
+    return semver_compare(ends[0], text) <= 0 <= semver_compare(ends[-1], text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from app.domain.errors import SyncError
 from app.domain.mirror_path import beside, encode, path_fault
-from app.domain.modules import ModulePath
+from app.domain.modules import ModulePath, RuleBroken
 from app.domain.patterns import fill, match, match_module, placeholders, split_major
 from app.domain.run import Target
 from app.domain.urls import CloneUrl, allowed, refused
@@ -35,7 +35,7 @@ class Rule:
 def choose(
     rules: Sequence[Rule],
     source: str,
-    module: str,
+    module: ModulePath,
     payload_repo_url: str | None,
     payload_subdir: str | None,
     allow: Sequence[str],
@@ -56,14 +56,14 @@ def choose(
     return Target(
         clone_url=_clone_url(rule, values, payload_repo_url, allow, sandbox),
         mirror=_mirror(rule, values),
-        subdir=_subdir(rest, payload_subdir, split_major(module)[1]),
+        subdir=_subdir(rest, payload_subdir, split_major(module.text)[1]),
         proxy=rule.proxy,
         tags=rule.tags,
         rule=rule.modules,
     )
 
 
-def first_match(rules: Sequence[Rule], source: str, module: str) -> tuple[Rule, dict[str, str], str] | None:
+def first_match(rules: Sequence[Rule], source: str, module: ModulePath) -> tuple[Rule, dict[str, str], str] | None:
     """(rule, placeholder values, subdirectory) of the first rule for this source that matches the module path."""
     for rule in rules:
         if rule.source in ("", source) and (found := match_module(rule.modules, module)) is not None:
@@ -73,21 +73,30 @@ def first_match(rules: Sequence[Rule], source: str, module: str) -> tuple[Rule, 
 
 def modules_for_repository(
     rules: Sequence[Rule], source: str, repo_url: str, subdir: str, major: int, *, sandbox: bool = False
-) -> str | None:
+) -> ModulePath | None:
     """The module path of a repository's directory, for events that name only the repository; None: no rule knows it.
 
     Read backwards from a rule's clone template; a rule without one knows repositories whose host and path are the
-    module's. `major` 2 and above adds `/vN`. Scheme, port and login are not compared: the URL is not cloned from.
+    module's. `major` 2 and above adds `/vN`. Scheme, port and login are not compared: the URL is not cloned from. RuleBroken:
+    the rules that know the repository make no legal module path of it.
     """
     try:
         url = CloneUrl.parse(repo_url, sandbox=sandbox)
     except SyncError:
         return None
+    beyond = (f"/{subdir}" if subdir else "") + (f"/v{major}" if major >= 2 else "")
+    broken: RuleBroken | None = None
     for rule, base in _bases(rules, source, url):
-        module = base + (f"/{subdir}" if subdir else "") + (f"/v{major}" if major >= 2 else "")
+        try:
+            module = ModulePath.parse(base + beyond)
+        except RuleBroken as error:
+            broken = broken or error
+            continue
         chosen = first_match(rules, source, module)
         if chosen is not None and chosen[0] == rule and chosen[2] == subdir:
             return module
+    if broken:
+        raise broken
     return None
 
 
@@ -120,12 +129,12 @@ def _clone_url(rule: Rule, values: Mapping[str, str], payload: str | None, allow
 
 
 def _from_registry(
-    rule: Rule, values: Mapping[str, str], module: str, allow: Sequence[str], sandbox: bool
+    rule: Rule, values: Mapping[str, str], module: ModulePath, allow: Sequence[str], sandbox: bool
 ) -> Target:  # fmt: skip
     """A registry has no repositories: each module has a mirror of its own, at whose root it lies."""
-    address = f"{rule.clone.rstrip('/')}/{ModulePath.parse(module).escaped}"
+    address = f"{rule.clone.rstrip('/')}/{module.escaped}"
     clone_url = _clone_url(replace(rule, clone=""), values, address, allow, sandbox)
-    beyond = module.removeprefix(fill(rule.modules, values)).strip("/")
+    beyond = module.text.removeprefix(fill(rule.modules, values)).strip("/")
     mirror = beside(_mirror(rule, values), beyond)
     return Target(clone_url, mirror, proxy=rule.proxy, tags="make", rule=rule.modules, content="goproxy")
 

@@ -65,7 +65,7 @@ def listed_fault(version: Version, go_mod: bytes, listed: Sequence[str], newest_
     `go` itself leaves out pseudo-versions, +incompatible ones beside a go.mod, and what the newest go.mod retracts.
     """
     exempt = version.is_pseudo or version.is_incompatible or version.text in listed
-    if exempt or retracts(go_mod, version.text) or (newest_go_mod and retracts(newest_go_mod, version.text)):
+    if exempt or retracts(go_mod, version) or (newest_go_mod and retracts(newest_go_mod, version)):
         return None
     return f"list does not have it ({len(listed)} others are there)"
 
@@ -78,7 +78,7 @@ def latest_fault(version: Version, go_mod: bytes, listed: Sequence[str], latest:
     if named is None:
         return f"@latest names {latest[:80]!r}, which is no version"
     highest = max((each for each in map(parsed, listed) if each and not each.prerelease), default=None)
-    if highest != version or retracts(go_mod, version.text) or named >= version:
+    if highest != version or retracts(go_mod, version) or named >= version:
         return None
     return f"@latest still names {named}"
 

@@ -36,7 +36,7 @@ class BranchResolver:
         # The highest one is this run's; the others go first into the books, or a crash here would lose them.
         *others, own = versions
         self._add(run, others)
-        refusal = self._store.take_version(claim, own.text, run.commit, self._clock.now())
+        refusal = self._store.take_version(claim, own, run.commit, self._clock.now())
         if refusal:
             raise SyncError(*refusal)
         return replace(claim, run=replace(run, version=own.text))

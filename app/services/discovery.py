@@ -53,10 +53,10 @@ class Discovery:
         for route in routes(self._routing, module, None, {}):
             if route.target is None:
                 continue
-            found = first_match(self._routing.rules, route.source, module.text)
+            found = first_match(self._routing.rules, route.source, module)
             if found is not None:
                 alone = route.target.content == "goproxy"  # each module at the root of a mirror of its own
-                yield route.target.mirror, module.text if alone else _root(module.text, found[2])
+                yield route.target.mirror, module.text if alone else _root(module, found[2])
 
 
 def _module(path: str) -> ModulePath | None:
@@ -69,6 +69,7 @@ def _module(path: str) -> ModulePath | None:
     return None
 
 
-def _root(module: str, rest: str) -> str:
+def _root(module: ModulePath, rest: str) -> str:
     """The path of the repository's root: without the directory below it, and without `/vN`."""
-    return split_major(module)[0].removesuffix(f"/{rest}") if rest else split_major(module)[0]
+    base = split_major(module.text)[0]
+    return base.removesuffix(f"/{rest}") if rest else base

@@ -73,11 +73,12 @@ def parse_release(module: str, version: str | None) -> tuple[ModulePath, Version
     return path, parsed
 
 
-def route_told(routing: Routing, source: str, module: str, version: str | None, repo_url: str | None) -> Route:
-    """The route of a release as this source alone would tell it. Error: bad_request with the field and the broken rule."""
-    path, parsed = parse_release(module, version)
+def route_told(
+    routing: Routing, source: str, module: ModulePath, version: Version | None, repo_url: str | None
+) -> Route:
+    """The route of a release as this source alone would tell it."""
     mine = replace(routing, allow={source: routing.allow[source]})
-    return routes(mine, path, parsed, {source: repo_url} if repo_url else {})[0]
+    return routes(mine, module, version, {source: repo_url} if repo_url else {})[0]
 
 
 def routes(
@@ -98,10 +99,10 @@ def _routes(
     routing: Routing, module: ModulePath, version: Version | None, repo_urls: Mapping[str, str]
 ) -> Iterator[Route]:
     for source in routing.allow:
-        if first_match(routing.rules, source, module.text) is None:
+        if first_match(routing.rules, source, module) is None:
             continue
         try:
-            target = _target(routing, source, module.text, repo_urls.get(source))
+            target = _target(routing, source, module, repo_urls.get(source))
         except SyncError as error:
             yield Route(source, None, None, ErrorView.of(error.code, error.message))
             continue
@@ -109,7 +110,7 @@ def _routes(
         yield Route(source, TargetView.of(target), tag, None)
 
 
-def _target(routing: Routing, source: str, module: str, repo_url: str | None) -> Target:
+def _target(routing: Routing, source: str, module: ModulePath, repo_url: str | None) -> Target:
     allow = routing.allow[source]
     found = first_match(routing.rules, source, module)
     if found and not found[0].clone and not repo_url:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
 from app.domain.run import Run, semantic_key
 from app.services.explain import parse_release
 from app.services.planning import Placed
@@ -29,11 +30,24 @@ _LONGEST_REASON = 500
 class MoveOrder:
     """Who lets `module`@`version` move to `commit` (full hex), and why."""
 
-    module: str
-    version: str
+    module: ModulePath
+    version: Version
     commit: str
     actor: str
     reason: str
+
+    @classmethod
+    def parse(cls, module: str, version: str, commit: str, actor: str, reason: str) -> MoveOrder:
+        """From what a person gave. Error: bad_request with its field."""
+        path, parsed = parse_release(module, version)
+        if parsed is None:
+            raise SyncError("bad_request", "version: say which version moves", field="version")
+        if not _COMMIT.fullmatch(commit):
+            raise SyncError("bad_request", "commit: give the full commit in lower-case hex", field="commit")
+        if not reason.strip() or len(reason) > _LONGEST_REASON:
+            said = f"reason: say why, in at most {_LONGEST_REASON} characters; it is kept"
+            raise SyncError("bad_request", said, field="reason")
+        return cls(path, parsed, commit, actor, reason)
 
     @property
     def name(self) -> str:
@@ -44,7 +58,7 @@ class MoveOrder:
 class MoveStore(Protocol):
     """Decisions about released versions."""
 
-    def holder(self, module: str, version: str) -> Run | None:
+    def holder(self, module: ModulePath, version: Version) -> Run | None:
         """The run that holds the version; None when no run does."""
         ...
 
@@ -69,9 +83,9 @@ class AcceptMove:
     def accept(self, order: MoveOrder) -> Receipt:
         """Begin the move.
 
-        Errors: bad_request (with its field), not_found, still_running, no_rule and clone_url_refused (today's rules).
+        Errors: bad_request (field commit: it is there already), not_found, still_running, no_rule and clone_url_refused
+        (today's rules).
         """
-        _check(order)
         holder = self._store.holder(order.module, order.version)
         if holder is None:
             raise SyncError("not_found", f"no release {order.name} is known: nothing can move")
@@ -84,9 +98,9 @@ class AcceptMove:
     def _plan(self, order: MoveOrder, holder: Run) -> PlannedRun:
         """Where today's rules put the release, as reported by the same source."""
         target = self._place(replace(holder, commit=order.commit)).target
-        key = semantic_key(order.module, order.version, holder.ref, order.commit)
+        key = semantic_key(order.module.text, order.version.text, holder.ref, order.commit)
         return PlannedRun(
-            id=self._new_id("r"), source=holder.source, module=order.module, version=order.version, ref=holder.ref,
+            id=self._new_id("r"), source=holder.source, module=order.module.text, version=order.version.text, ref=holder.ref,
             commit=order.commit, semantic=key, event={**holder.event, "commit": order.commit}, target=target,
             actor=order.actor,
         )  # fmt: skip
@@ -96,12 +110,3 @@ class AcceptMove:
             self._queue.enqueue(receipt.job or "", receipt.run_id)
         except SyncError as error:
             log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})  # the sweeper does it
-
-
-def _check(order: MoveOrder) -> None:
-    parse_release(order.module, order.version)
-    if not _COMMIT.fullmatch(order.commit):
-        raise SyncError("bad_request", "commit: give the full commit in lower-case hex", field="commit")
-    if not order.reason.strip() or len(order.reason) > _LONGEST_REASON:
-        said = f"reason: say why, in at most {_LONGEST_REASON} characters; it is kept"
-        raise SyncError("bad_request", said, field="reason")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from app.domain.errors import SyncError
-from app.domain.modules import ModulePath, Version
+from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.refs import TagAt
 from app.services.pace import Pace
 from app.services.ports import Checkpoint, Git, GoProxy
@@ -41,25 +42,25 @@ class Observer:
             mirror = {}
         return source, mirror
 
-    def served(self, modules: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    def served(self, modules: Iterable[tuple[ModulePath, str]]) -> dict[ModulePath, frozenset[Version]]:
         """The versions that the proxies list, by module; a module whose proxy is not configured is left out."""
-        found: dict[str, frozenset[str]] = {}
+        found: dict[ModulePath, frozenset[Version]] = {}
         for module, name in modules:
             proxy = self._proxies.get(name)
             if proxy is not None:
                 self._ready()
-                found[module] = frozenset(proxy.list(ModulePath.parse(module)))
+                found[module] = frozenset(_versions(proxy.list(module)))
         return found
 
-    def registry_module(self, repository: Repository) -> str | None:
+    def registry_module(self, repository: Repository) -> ModulePath | None:
         """The one module of a registry's address; None for a git repository."""
         url = repository.clone_url
-        return self._registries.module(url).text if self._registries.knows(url) else None
+        return self._registries.module(url) if self._registries.knows(url) else None
 
     def _listed(self, url: str) -> Tags:
         """By the tags that their versions have in the mirror; their commits are not known before they are made."""
         self._ready()
-        versions = [Version.parse(text) for text in self._registries.versions(url)]
+        versions = _versions(self._registries.versions(url))
         return {version.tag_part: TagAt(version.text, "") for version in versions if not version.is_pseudo}
 
     def _tags(self, url: str, *, mirror: bool) -> Tags:
@@ -71,3 +72,10 @@ class Observer:
     def _ready(self) -> None:
         self._checkpoint()
         self._pace.wait()
+
+
+def _versions(listed: Iterable[str]) -> Iterator[Version]:
+    """What a list names, without lines that are no version: whoever asks for those is refused."""
+    for text in listed:
+        with suppress(RuleBroken):
+            yield Version.parse(text)

@@ -35,8 +35,16 @@ class SourceOptions:
 class Placed:
     """Where today's rules put a release."""
 
-    module: str
+    module: ModulePath
     target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A release that no rule gives a module path: a name to find its run by, and why."""
+
+    name: str
+    why: Refusal
 
 
 class Planner:
@@ -56,39 +64,47 @@ class Planner:
         Errors: clone_url_refused and invalid_payload for an event that names its module and commit: its sender can
         correct it. A platform cannot, and might switch its webhook off: there the run carries the refusal.
         """
-        module, refusal = self._module(source, event.module, event.repo_url, event.subdir, event.version)
-        target, refusal = (_NOWHERE, refusal) if refusal else self._target(source, module, event)
+        found = event.module or self._module(source, event.repo_url, event.subdir, event.version)
+        name = found.name if isinstance(found, _Refused) else found.text
+        target, refusal = (_NOWHERE, found.why) if isinstance(found, _Refused) else self._target(source, found, event)
         # A registry's mirror has commits of modsync's own making: what the platform calls a commit is none of them.
         commit = "" if target.content == "goproxy" else event.commit or ""
+        version = event.version.text if event.version else None
         return PlannedRun(
-            id=self._new_id("r"), source=source, module=module, version=event.version, ref=event.ref, commit=commit,
-            semantic=semantic_key(module, event.version, event.ref, commit), event=_stored(event), target=target,
+            id=self._new_id("r"), source=source, module=name, version=version, ref=event.ref, commit=commit,
+            semantic=semantic_key(name, version, event.ref, commit), event=_stored(event), target=target,
             refusal=refusal, actor=actor, lane=lane,
         )  # fmt: skip
 
     def today(self, run: Run) -> Placed:
         """Where today's rules put a stored run. Errors: no_rule, clone_url_refused, invalid_payload."""
         event: Mapping[str, Any] = run.event
-        named = run.module if event.get("module", run.module) else None
-        module, refusal = self._module(run.source, named, event.get("repo_url"), event.get("subdir"), run.version)
-        if refusal:
-            raise SyncError(*refusal)
-        return Placed(module, self.target(run.source, module, event.get("repo_url"), event.get("subdir")))
+        repo_url, subdir = event.get("repo_url"), event.get("subdir")
+        if event.get("module", run.module):
+            found: ModulePath | _Refused = run.path
+        else:
+            found = self._module(run.source, repo_url, subdir, run.released if run.version else None)
+        if isinstance(found, _Refused):
+            raise SyncError(*found.why)
+        return Placed(found, self.target(run.source, found, repo_url, subdir))
 
-    def target(self, source: str, module: str, repo_url: str | None, subdir: str | None) -> Target:
+    def target(self, source: str, module: ModulePath, repo_url: str | None, subdir: str | None) -> Target:
         """Where the rules of today send a module. Errors: no_rule, clone_url_refused, invalid_payload."""
         return self._chosen(source, module, repo_url, subdir)
 
-    def _choose(self, source: str, module: str, repo_url: str | None, subdir: str | None) -> Target:
+    def _choose(self, source: str, module: ModulePath, repo_url: str | None, subdir: str | None) -> Target:
         options = self._sources.get(source)
         allow = options.allow if options else ()
         return choose(self._rules, source, module, repo_url, subdir, allow, sandbox=self._sandbox)
 
-    def module_of(self, source: str, repo_url: str, subdir: str, major: int) -> str | None:
+    def module_of(self, source: str, repo_url: str, subdir: str, major: int) -> ModulePath | None:
         """The module path that the rules give a repository's directory; None when none does."""
-        return modules_for_repository(self._rules, source, repo_url, subdir, major, sandbox=self._sandbox)
+        try:
+            return modules_for_repository(self._rules, source, repo_url, subdir, major, sandbox=self._sandbox)
+        except RuleBroken:
+            return None
 
-    def sources_of(self, module: str) -> list[str]:
+    def sources_of(self, module: ModulePath) -> list[str]:
         """The sources whose releases of this module a rule would bring, in the configuration's order."""
         return [source for source in self._sources if first_match(self._rules, source, module)]
 
@@ -97,7 +113,7 @@ class Planner:
         options = self._sources.get(source)
         return options is None or options.policy.prereleases
 
-    def _target(self, source: str, module: str, event: ReleaseEvent) -> tuple[Target, Refusal | None]:
+    def _target(self, source: str, module: ModulePath, event: ReleaseEvent) -> tuple[Target, Refusal | None]:
         try:
             return self.target(source, module, event.repo_url, event.subdir), None
         except SyncError as error:
@@ -108,29 +124,30 @@ class Planner:
             return _NOWHERE, (error.code, error.message)
 
     def _module(
-        self, source: str, module: str | None, repo_url: str | None, subdir: str | None, version: str | None
-    ) -> tuple[str, Refusal | None]:
-        """The module's path; where no rule knows the repository, a name to find it by, and the refusal."""
-        if module is not None:
-            return module, None
+        self, source: str, repo_url: str | None, subdir: str | None, version: Version | None
+    ) -> ModulePath | _Refused:
+        """The module path that the rules give a repository's release."""
         if repo_url is None or version is None:
             raise SyncError("invalid_payload", "the event names neither a module nor a repository", field="repository")
-        major = int(Version.parse(version).major[1:])
-        found = modules_for_repository(
-            self._rules, source, repo_url, subdir or "", major, sandbox=self._sandbox
-        )  # fmt: skip
+        major = int(version.major[1:])
+        name = _stand_in(repo_url, subdir or "", major)
+        try:
+            found = modules_for_repository(self._rules, source, repo_url, subdir or "", major, sandbox=self._sandbox)
+        except RuleBroken as broken:
+            return _Refused(name, ("no_rule", f"the rules make no module path of the repository: {broken.message}"))
         if found is None:
-            name = _stand_in(repo_url, subdir or "", major)
-            return name, ("no_rule", f"no rule of source {source} knows the repository of {name}")
-        return found, _unfit(found, version, at_root=not subdir)
+            return _Refused(name, ("no_rule", f"no rule of source {source} knows the repository of {name}"))
+        return _fitting(found, version, at_root=not subdir)
 
 
 _NOWHERE = Target(clone_url="", mirror="")
 
 
 def _stored(event: ReleaseEvent) -> dict[str, Any]:
-    """The event as runs.event keeps it; every field is plain (dataclasses.asdict would copy each)."""
-    return {name: getattr(event, name) for name in ReleaseEvent.__dataclass_fields__}
+    """The event as runs.event keeps it: every field plain (dataclasses.asdict would copy each)."""
+    fields = {name: getattr(event, name) for name in ReleaseEvent.__dataclass_fields__}
+    named = {name: value.text for name in ("module", "version") if (value := fields[name])}
+    return {**fields, **named}
 
 
 def _stand_in(repo_url: str, subdir: str, major: int) -> str:
@@ -139,12 +156,10 @@ def _stand_in(repo_url: str, subdir: str, major: int) -> str:
     return "/".join(filter(None, parts))[:_LONGEST_NAME]
 
 
-def _unfit(module: str, version: str, *, at_root: bool) -> Refusal | None:
-    """Why Go has no such version of such a module."""
+def _fitting(module: ModulePath, version: Version, *, at_root: bool) -> ModulePath | _Refused:
+    """The module, where Go can have such a version of it."""
     try:
-        fit_path(Version.parse(version), ModulePath.parse(module), at_root, "tag")
-    except RuleBroken as broken:
-        return "no_rule", f"the rules make {module!r} of the repository, which is no module path: {broken.message}"
+        fit_path(version, module, at_root, "tag")
     except SyncError as error:
-        return "no_rule", error.message
-    return None
+        return _Refused(module.text, ("no_rule", error.message))
+    return module

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
+from app.domain.modules import ModulePath, Version
 from app.services.explain import Explanation, Routing, parse_release, routes
 from app.services.run_filter import RunFilter, check_limit, make_cursor, parse_cursor
 from app.services.views import Counts, Known, MirrorView, Page, RunDetail, RunSummary
@@ -30,7 +31,7 @@ class ReadStore(Protocol):
         """How things stand, in numbers."""
         ...
 
-    def known(self, module: str, version: str | None, limit: int) -> Known:
+    def known(self, module: ModulePath, version: Version | None, limit: int) -> Known:
         """What is known of a module, the newest `limit` runs and versions of it."""
         ...
 
@@ -70,7 +71,7 @@ class Queries:
         Error: bad_request (field module or version) when Go would not take the name; no matching rule is an answer.
         """
         path, parsed = parse_release(module, version)
-        known = self._store.known(module, version, 20)
+        known = self._store.known(path, parsed, 20)
         found = routes(self._routing, path, parsed, known.repo_urls)
         paths = {route.target.mirror for route in found if route.target} | {run.mirror for run in known.runs}
         return Explanation(module, version, found, known.runs, known.releases, self._store.mirrors(paths))

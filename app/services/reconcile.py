@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from app.domain.errors import SyncError
-from app.domain.modules import ModulePath, RuleBroken, Version, split_tag
+from app.domain.modules import ModulePath, RuleBroken, Version, of_major, split_tag
 from app.domain.reconcile import Finding, Item, ModuleOf, Observed, compare
 from app.domain.refs import TagAt
 from app.domain.run import Target
@@ -32,7 +32,7 @@ class Order:
 
     dry_run: bool = False
     actor: str = "reconcile"
-    module: str = ""
+    module: ModulePath | None = None
     retry: bool = False
 
 
@@ -44,15 +44,15 @@ class Reconcile:
     ) -> None:
         self._store, self._observer, self._planner, self._maker, self._clock = store, observer, planner, maker, clock
 
-    def repository_of(self, module: str) -> Repository:
+    def repository_of(self, module: ModulePath) -> Repository:
         """Where a module's releases come from and go to, by the rules of today. Errors: no_rule, clone_url_refused."""
         source, target = self._origin(module)
         return self._store.find(target.mirror) or Repository(target.mirror, source, target.clone_url)
 
-    def _origin(self, module: str) -> tuple[str, Target]:
+    def _origin(self, module: ModulePath) -> tuple[str, Target]:
         """The first source whose allow-list permits what a rule clones: a rule need not name its source."""
         refusals = [SyncError("no_rule", f"no rule matches {module}")]
-        for source in self._planner.sources_of(ModulePath.parse(module).text):
+        for source in self._planner.sources_of(module):
             try:
                 return source, self._planner.target(source, module, None, None)
             except SyncError as error:
@@ -94,45 +94,52 @@ class Reconcile:
         source, mirror = self._observer.tags(repository)
         places = self._store.places(repository.mirror)
 
-        def module_of(subdir: str, version: Version) -> str | None:
+        def module_of(subdir: str, version: Version) -> ModulePath | None:
             return self._module(repository, places, subdir, version)
 
         modules = _modules({**source, **mirror}, module_of)
         known = self._store.known(sorted(modules))
         served = self._observer.served(self._proxies(repository, modules))
         items = compare(
-            Observed(source, mirror, served, known, frozenset(at.object for at in source.values())), module_of,
+            Observed(source, mirror, served, known, self._listed(repository, source)), module_of,
             prereleases=self._planner.wants_prereleases(repository.source),
             makes_tags=self._makes_tags(repository, modules),
         )  # fmt: skip
         return [item for item in items if _asked(item, order)], len(source)
 
-    def _module(self, repository: Repository, places: Places, subdir: str, version: Version) -> str | None:
+    def _module(self, repository: Repository, places: Places, subdir: str, version: Version) -> ModulePath | None:
         if only := self._observer.registry_module(repository):
             return None if subdir else only
         major = int(version.major[1:])
         if prefix := places.prefixes.get(subdir):
-            return f"{prefix}/v{major}" if major >= 2 else prefix
+            return of_major(prefix, major)
         return self._planner.module_of(repository.source, repository.clone_url, subdir, major)
 
-    def _makes_tags(self, repository: Repository, modules: set[str]) -> bool:
+    def _listed(self, repository: Repository, source: Mapping[str, TagAt]) -> frozenset[Version]:
+        if self._observer.registry_module(repository) is None:
+            return frozenset()
+        return frozenset(Version.parse(at.object) for at in source.values())
+
+    def _makes_tags(self, repository: Repository, modules: set[ModulePath]) -> bool:
         return any(target.tags == "make" for _, target in self._targets(repository, modules))
 
-    def _proxies(self, repository: Repository, modules: set[str]) -> list[tuple[str, str]]:
+    def _proxies(self, repository: Repository, modules: set[ModulePath]) -> list[tuple[ModulePath, str]]:
         """(module, its proxy's name)."""
         return [(module, target.proxy) for module, target in self._targets(repository, modules)]
 
-    def _targets(self, repository: Repository, modules: set[str]) -> Iterator[tuple[str, Target]]:
+    def _targets(self, repository: Repository, modules: set[ModulePath]) -> Iterator[tuple[ModulePath, Target]]:
         for module in sorted(modules):
             try:
                 yield module, self._planner.target(repository.source, module, repository.clone_url, None)
             except SyncError as error:
-                log.debug("no_target", extra={"release": module, "code": error.code})  # another rule's, or nobody's
+                log.debug(
+                    "no_target", extra={"release": module.text, "code": error.code}
+                )  # another rule's, or nobody's
 
 
-def _modules(tags: Mapping[str, TagAt], module_of: ModuleOf) -> set[str]:
+def _modules(tags: Mapping[str, TagAt], module_of: ModuleOf) -> set[ModulePath]:
     """The module paths that these tags may belong to; at the root also the one that +incompatible goes with."""
-    found: set[str] = set()
+    found: set[ModulePath] = set()
     for tag in tags:
         try:
             subdir, version = split_tag(tag)
@@ -144,9 +151,9 @@ def _modules(tags: Mapping[str, TagAt], module_of: ModuleOf) -> set[str]:
 
 
 def _asked(item: Item, order: Order) -> bool:
-    if not order.module:
+    if order.module is None:
         return True
-    return bool(item.module) and ModulePath.parse(item.module).prefix == ModulePath.parse(order.module).prefix
+    return item.module is not None and item.module.prefix == order.module.prefix
 
 
 def _to_bring(items: list[Item], order: Order) -> list[Item]:

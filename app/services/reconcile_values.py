@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from app.domain.reconcile import REPORTED, Finding, Item, Known
+from app.domain.modules import ModulePath
+from app.domain.reconcile import REPORTED, Finding, Item, Known, Release
 
 _KEPT = 50  # findings that are kept with a repository
 
@@ -54,7 +55,10 @@ class Report:
     def as_json(self, most: int | None = None) -> dict[str, Any]:
         """JSON's own types; at most `most` findings."""
         shown = [
-            {name: str(getattr(item, name)) for name in ("finding", "module", "version", "tag", "commit", "detail")}
+            {
+                name: str(getattr(item, name) or "")
+                for name in ("finding", "module", "version", "tag", "commit", "detail")
+            }
             for item in self.items[:most]
         ]
         return {
@@ -102,7 +106,7 @@ class RepositoryStore(Protocol):
         """Where the mirror's modules lie, as its runs say."""
         ...
 
-    def known(self, modules: Sequence[str]) -> Mapping[tuple[str, str], Known]:
+    def known(self, modules: Sequence[ModulePath]) -> Mapping[Release, Known]:
         """The releases of these modules."""
         ...
 

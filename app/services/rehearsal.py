@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from app.domain.announce import TELLS_NO_REPOSITORY, Announcement, Signing, announce, sign
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
+from app.domain.modules import ModulePath, Version
 from app.domain.webhook import Secret
-from app.services.explain import Routing, route_told
+from app.services.explain import Routing, parse_release, route_told
 from app.services.intake import Considered, Intake
 from app.services.planning import SourceOptions
 from app.services.ports import Clock
@@ -58,7 +59,7 @@ class Rehearsals:
 
     def __init__(
         self, sources: Mapping[str, SourceOptions], routing: Routing, intake: Intake,
-        known: Callable[[str, str], Known], clock: Clock,
+        known: Callable[[ModulePath, Version | None], Known], clock: Clock,
     ) -> None:  # fmt: skip
         self._sources, self._routing, self._intake, self._known = sources, routing, intake, known
         self._clock = clock
@@ -118,12 +119,13 @@ class Rehearsals:
         rule = Step(
             "rule", True, f"{run.target.rule}: to the mirror {run.target.mirror} and the proxy {run.target.proxy}"
         )
-        known, verdict, before = self._before(run.module, run.version or "", run.commit)
+        known, verdict, before = self._before(*parse_release(run.module, run.version), run.commit)
         return Rehearsal(verdict, (told, rule, known), "", (), run=before)
 
-    def _before(self, module: str, version: str, commit: str) -> tuple[Step, str, str]:
+    def _before(self, module: ModulePath, version: Version | None, commit: str) -> tuple[Step, str, str]:
         """What is known of this release: (a step, the verdict, its run)."""
-        held = next((each for each in self._known(module, version).releases if each.version == version), None)
+        releases = self._known(module, version).releases if version else ()
+        held = next((each for each in releases if each.version == str(version)), None)
         if held is None:
             return Step("release", True, "not known yet: a new run would begin"), "accepted", ""
         run = held.run if run_of(held.run) else ""
@@ -133,11 +135,12 @@ class Rehearsals:
         return Step("release", False, said), "rejected", run
 
     def _announcement(self, options: SourceOptions, sample: Sample) -> Announcement:
-        route = route_told(self._routing, options.name, sample.module, sample.version, sample.repo_url or None)
+        module, version = parse_release(sample.module, sample.version)
+        route = route_told(self._routing, options.name, module, version, sample.repo_url or None)
         if route.tag is None:
             said = route.error.message if route.error else "no rule says its tag"
             raise SyncError("bad_request", f"module: {said}", field="module")
         known = route.target.clone_url if route.target and options.scheme not in TELLS_NO_REPOSITORY else None
         return Announcement(
-            sample.module, f"refs/tags/{route.tag}", sample.version, sample.commit, sample.repo_url or known or None
+            module, f"refs/tags/{route.tag}", version, sample.commit, sample.repo_url or known or None
         )  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
 from app.domain.run import Claim, Lane, Run, Stage, Status, Target
 
@@ -188,7 +189,7 @@ class FlowStore(Protocol):
         """
         ...
 
-    def take_version(self, claim: Claim, version: str, commit: str, now: datetime) -> tuple[str, str] | None:
+    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> tuple[str, str] | None:
         """Give a run the version or the commit that it was recorded without, under the same rules as at intake.
 
         (code, message) when it may not have it: `duplicate_release` when another run brings exactly this release (one
@@ -256,7 +257,7 @@ class ReplayStore(Protocol):
     """Replays and cancellation."""
 
     def replay(
-        self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime, *, module: str | None = None
+        self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime, *, module: ModulePath | None = None
     ) -> Receipt:
         """Begin a new attempt with fresh retries; `target` replaces the stored one, `module` the stand-in for a module.
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from app.domain.admission import Admission
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.run import Status
 from app.services.views import Known, RunSummary
 
@@ -18,7 +19,7 @@ _ON_ITS_WAY = frozenset({Status.PIPELINE, Status.VERIFY})
 class Records(Protocol):
     """What the database says of a module; see queries.ReadStore. Error: store_unavailable."""
 
-    def known(self, module: str, version: str | None, limit: int) -> Known:
+    def known(self, module: ModulePath, version: Version | None, limit: int) -> Known:
         """The newest `limit` runs, and the releases."""
         ...
 
@@ -36,34 +37,47 @@ class Validation:
     """`is_private`: whether a rule names the module; `unknown` is told of private modules without any record."""
 
     def __init__(
-        self, admission: Admission, records: Records, is_private: Callable[[str], bool], unknown: Callable[[str], None],
+        self, admission: Admission, records: Records, is_private: Callable[[ModulePath], bool],
+        unknown: Callable[[ModulePath], None],
         *, block_moved: bool = True,
     ) -> None:  # fmt: skip
         self._admission, self._records, self._block_moved = admission, records, block_moved
         self._is_private, self._unknown = is_private, unknown
 
     def ask(self, module: str, version: str) -> Verdict:
-        """The answer. No error: without the database the configuration alone decides (`unchecked`)."""
+        """The answer, to words as Athens has them. No error: without the database the configuration decides (`unchecked`)."""
         if refusal := self._admission.refusal(module, version):
             return Verdict(False, refusal)
-        if not self._is_private(module):
+        try:
+            path = ModulePath.parse(module)
+        except RuleBroken:
+            return Verdict(True, "public")
+        if not self._is_private(path):
             return Verdict(True, "public")
         try:
-            return self._of_private(module, version)
+            return self._of_version(path, version) or self._of_module(path)
         except SyncError as error:
             if error.code != "store_unavailable":
                 raise
             return Verdict(True, "unchecked")
 
-    def _of_private(self, module: str, version: str) -> Verdict:
+    def _of_version(self, module: ModulePath, text: str) -> Verdict | None:
+        """None: the version is not known, or is no version (a branch's name)."""
+        try:
+            version = Version.parse(text)
+        except RuleBroken:
+            return None
         found = self._records.known(module, version, _NEWEST)
-        runs = [run for run in found.runs if run.version == version]
+        runs = [run for run in found.runs if run.version == version.text]
         if verdict := _by_runs(runs, self._block_moved):
             return verdict
         if runs or found.releases:
             return Verdict(True, "released" if found.releases else "known", runs[0].id if runs else "")
-        other = self._records.known(module, None, 1)
-        if other.runs or other.releases:
+        return None
+
+    def _of_module(self, module: ModulePath) -> Verdict:
+        found = self._records.known(module, None, 1)
+        if found.runs or found.releases:
             return Verdict(True, "unknown_version")
         self._unknown(module)
         return Verdict(True, "unknown_module")

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath
 from app.domain.run import Lane
 from app.services.ports import Clock
 from app.services.reconcile_schedule import JOB, CallQueue
@@ -41,16 +42,16 @@ class Wanted:
     """
 
     def __init__(
-        self, repository_of: Callable[[str], Repository], store: Noted, queue: CallQueue, clock: Clock,
+        self, repository_of: Callable[[ModulePath], Repository], store: Noted, queue: CallQueue, clock: Clock,
         *, remember: int = 10_000, a_minute: int = 10,
     ) -> None:  # fmt: skip
         self._repository_of, self._store, self._queue, self._clock = repository_of, store, queue, clock
         self._remember, self._a_minute = remember, a_minute
-        self._asked: OrderedDict[str, datetime] = OrderedDict()
+        self._asked: OrderedDict[ModulePath, datetime] = OrderedDict()
         self._begun: list[datetime] = []
         self._lock = threading.Lock()
 
-    def take(self, module: str) -> bool:
+    def take(self, module: ModulePath) -> bool:
         """True when `begin` has to be called: the first question within the hour, while the minute's jobs last."""
         now = self._clock.now()
         with self._lock:
@@ -62,21 +63,21 @@ class Wanted:
             self._keep(module, now)
             return True
 
-    def begin(self, module: str) -> bool:
+    def begin(self, module: ModulePath) -> bool:
         """True when a job was enqueued. No error: what cannot be begun now is begun by a question an hour later."""
         try:
             return self._begin(module, self._clock.now())
         except SyncError as error:
-            log.warning("not_reconciled", extra={"release": module, "code": error.code})
+            log.warning("not_reconciled", extra={"release": module.text, "code": error.code})
             return False
 
-    def _keep(self, module: str, now: datetime) -> None:
+    def _keep(self, module: ModulePath, now: datetime) -> None:
         self._asked[module] = now
         self._asked.move_to_end(module)
         while len(self._asked) > self._remember:
             self._asked.popitem(last=False)
 
-    def _begin(self, module: str, now: datetime) -> bool:
+    def _begin(self, module: ModulePath, now: datetime) -> bool:
         found = self._repository_of(module)
         fresh = found.reconciled_at is not None and now - found.reconciled_at < _AGAIN
         if fresh:
@@ -87,5 +88,5 @@ class Wanted:
             return False
         digest = hashlib.sha256(found.mirror.encode()).hexdigest()[:16]
         self._queue.call(JOB, found.mirror, f"reconcile-{digest}-{int(now.timestamp())}", Lane.BACKFILL)
-        log.info("reconcile_wanted", extra={"release": module, "mirror": found.mirror})
+        log.info("reconcile_wanted", extra={"release": module.text, "mirror": found.mirror})
         return True

@@ -67,7 +67,7 @@ def accept_move(identifier: str) -> AnyResponse:
     """Let the version move to this run's commit, and on to the run that brings it. Errors: see AcceptMove.accept."""
     found, who = queries().run(identifier), principal().actor
     reason = reason_of(request.form.get("reason"))
-    receipt = container().moves.accept(MoveOrder(found.module, found.version or "", found.commit, who, reason))
+    receipt = container().moves.accept(MoveOrder.parse(found.module, found.version or "", found.commit, who, reason))
     return redirect(f"/runs/{receipt.run_id}", 303)
 
 

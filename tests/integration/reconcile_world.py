@@ -8,6 +8,7 @@ from app.adapters.names_store import SqlNames
 from app.adapters.read_store import SqlReadStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.domain.ids import make_id
+from app.domain.modules import ModulePath
 from app.domain.routing import Rule
 from app.domain.run import Run
 from app.services.checksum import zip_sums
@@ -68,13 +69,14 @@ class ReconcileWorld(FlowWorld):
     def reconcile(self, *, dry_run: bool = False, module: str = "", retry: bool = False) -> Report:
         """One comparison; its runs, where there are any, are brought to their ends."""
         service = self.service()
-        report = service.one(service.repository_of(MODULE), Order(dry_run, "cli:me", module, retry))
+        order = Order(dry_run, "cli:me", ModulePath.parse(module) if module else None, retry)
+        report = service.one(service.repository_of(ModulePath.parse(MODULE)), order)
         self.settle(*report.runs)
         return report
 
     def found(self, report: Report) -> dict[str, str]:
-        """Version (tag where there is none) -> what was found."""
-        return {item.version or item.tag: str(item.finding) for item in report.items}
+        """Version -> what was found."""
+        return {item.version.text: str(item.finding) for item in report.items}
 
     def release(self, version: str) -> Run:
         """A version tagged at the source, told by a webhook, and brought through."""

@@ -55,7 +55,7 @@ def test_what_is_done_to_releases(container: Container, stored: Stored) -> None:
     stored.fail(failed.run_id)
     container.replay.replay(failed.run_id, ORDER)
     container.replay._store.cancel(failed.run_id, "cli:alice", stored.later())  # type: ignore[attr-defined]
-    container.moves.accept(MoveOrder(module, "v1.0.0", B, "cli:bob", "tagged the wrong branch"))
+    container.moves.accept(MoveOrder.parse(module, "v1.0.0", B, "cli:bob", "tagged the wrong branch"))
     pausing = upkeep.pausing(container)
     pausing.pause(PauseKind.MODULE, module, "cli:alice", "new disks")
     pausing.resume(PauseKind.MODULE, module, "cli:alice")

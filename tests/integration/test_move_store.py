@@ -10,7 +10,7 @@ from app.domain.run import Stage, Status
 from app.services.moves import MoveOrder
 from tests.integration.stored import MODULE, A, B, Stored
 
-ORDER = MoveOrder(MODULE, "v1.0.0", B, "cli:alice", "wrong branch")
+ORDER = MoveOrder.parse(MODULE, "v1.0.0", B, "cli:alice", "wrong branch")
 
 
 def test_the_rejected_run_of_the_new_commit_is_begun_anew(stored: Stored) -> None:
@@ -55,6 +55,6 @@ def test_many_orders_at_once_make_one_attempt(stored: Stored) -> None:
         found = list(pool.map(accept, range(6)))
     (winner,) = {each for each in found if each != "bad_request"}
     assert found.count(winner) == 1
-    holder = store.holder(MODULE, "v1.0.0")
+    holder = store.holder(ORDER.module, ORDER.version)
     assert holder is not None
     assert (holder.id, holder.commit) == (winner, B)

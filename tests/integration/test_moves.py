@@ -31,7 +31,7 @@ class Moving:
         self.old, self.first = self.world.commit, self.world.take().run_id
         self.store = SqlMoveStore(self.world.engine)
         self.moves = AcceptMove(
-            self.store, self.world.queue, self.world.clock, lambda run: Placed(run.module, run.target), self._new_id
+            self.store, self.world.queue, self.world.clock, lambda run: Placed(run.path, run.target), self._new_id
         )
         self._made = 0
 
@@ -45,7 +45,7 @@ class Moving:
         self.world.source.tag(VERSION, self.new)
 
     def accept(self, commit: str = "", reason: str = "wrong branch") -> Receipt:
-        return self.moves.accept(MoveOrder(MODULE, VERSION, commit or self.new, "cli:me", reason))
+        return self.moves.accept(MoveOrder.parse(MODULE, VERSION, commit or self.new, "cli:me", reason))
 
     def run(self, run_id: str) -> Run:
         return self.world.run(run_id)
@@ -245,7 +245,7 @@ def test_bad_orders(moving: Moving, change: dict[str, str], code: str, field: st
     given = {"module": MODULE, "version": VERSION, "commit": moving.new, "actor": "cli:me", "reason": "why"} | change
     given["commit"] = given["commit"].replace("OLD", moving.old)
     with pytest.raises(SyncError) as caught:
-        moving.moves.accept(MoveOrder(**given))
+        moving.moves.accept(MoveOrder.parse(**given))
     assert (caught.value.code, caught.value.field) == (code, field)
     assert moving.run(moving.first).status is Status.DONE
 

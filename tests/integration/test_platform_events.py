@@ -14,6 +14,7 @@ from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.system import random_bits
 from app.domain.errors import SyncError
+from app.domain.modules import Version
 from app.domain.routing import Rule
 from app.domain.run import Stage, Status
 from app.domain.webhook import SCHEMES, Secret
@@ -164,14 +165,14 @@ def test_a_release_and_then_a_push_meet_at_the_commit(github: Platform, stored: 
     published, pushed = only(github.published()), only(github.pushed())
     assert published != pushed
     claim = stored.claim(published)
-    refusal = stored.flow.take_version(claim, "v1.0.0", A, stored.now)
+    refusal = stored.flow.take_version(claim, Version.parse("v1.0.0"), A, stored.now)
     assert refusal is not None
     assert (refusal[0], pushed in refusal[1]) == ("duplicate_release", True)
 
 
 def test_a_push_after_the_commit_was_found_changes_nothing(github: Platform, stored: Stored) -> None:
     run = only(github.published())
-    assert stored.flow.take_version(stored.claim(run), "v1.0.0", A, stored.now) is None
+    assert stored.flow.take_version(stored.claim(run), Version.parse("v1.0.0"), A, stored.now) is None
     assert (stored.run(run).commit, stored.held()["commit"]) == (A, A)
     assert only(github.pushed()) == run
     # The very same delivery again names the run that it made, though that has a commit now.
@@ -187,7 +188,7 @@ def test_a_release_that_was_told_before_is_looked_at_again_once_it_ended(github:
     stored.finish(first)
     second = only(github.published())
     assert second != first
-    refusal = stored.flow.take_version(stored.claim(second), "v1.0.0", B, stored.now)
+    refusal = stored.flow.take_version(stored.claim(second), Version.parse("v1.0.0"), B, stored.now)
     assert refusal is not None
     assert refusal[0] == "version_moved"
 
@@ -196,7 +197,7 @@ def test_a_release_that_failed_is_begun_anew_by_another_event(github: Platform, 
     failed = only(github.pushed())
     stored.fail(failed, error="tag_missing")
     second = only(github.published())
-    refusal = stored.flow.take_version(stored.claim(second), "v1.0.0", A, stored.now)
+    refusal = stored.flow.take_version(stored.claim(second), Version.parse("v1.0.0"), A, stored.now)
     assert refusal is not None
     assert refusal[0] == "duplicate_release"
     run = stored.run(failed)

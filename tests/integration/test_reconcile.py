@@ -133,7 +133,7 @@ def test_submodules_and_majors_have_their_paths(world: ReconcileWorld) -> None:
     world.source.tag("nightly", sub)
     world.source.tag("docs/2024", sub)
     report = world.reconcile(dry_run=True)
-    assert {(item.module, item.version) for item in report.items} == {
+    assert {(str(item.module), item.version.text) for item in report.items} == {
         (MODULE, "v1.0.0"), (f"{MODULE}/sdk/v2", "v2.1.0"),
     }  # fmt: skip
 
@@ -146,7 +146,7 @@ def test_incompatible_is_kept_where_releases_say_so(world: ReconcileWorld) -> No
     run = world.take("v2.0.0+incompatible", old).run_id
     world.advance(run)
     report = world.reconcile(dry_run=True)
-    assert [item.version for item in report.items if item.tag.startswith("v2")] == [
+    assert [item.version.text for item in report.items if item.tag.startswith("v2")] == [
         "v2.0.0+incompatible", "v2.0.1+incompatible",
     ]  # fmt: skip
 
@@ -183,7 +183,7 @@ def test_a_source_that_does_not_answer_is_recorded_and_stays_due(world: Reconcil
 
 def test_the_source_is_the_first_that_may_clone_what_the_rule_says(tmp_path: Path) -> None:
     world = ReconcileWorld(tmp_path, before={"elsewhere": "https://other.example/**"})
-    assert world.service().repository_of(MODULE).source == "platform"
+    assert world.service().repository_of(ModulePath.parse(MODULE)).source == "platform"
     (run,) = world.reconcile().runs
     assert (world.run(run).source, world.run(run).status) == ("platform", Status.DONE)
 
@@ -193,7 +193,7 @@ def test_a_module_that_no_source_may_clone_is_refused_by_its_code(tmp_path: Path
     world = ReconcileWorld(tmp_path, rules=rules, before={"elsewhere": "https://other.example/**"})
     for module, code in ((MODULE, "clone_url_refused"), ("foreign.example/a/b", "no_rule")):
         with pytest.raises(SyncError) as refused:
-            world.service().repository_of(module)
+            world.service().repository_of(ModulePath.parse(module))
         assert refused.value.code == code
 
 
@@ -234,13 +234,13 @@ def test_a_registry_s_list_is_its_tags(tmp_path: Path) -> None:
     world.cache("v1.0.0")
 
     report = world.reconcile(dry_run=True)
-    assert {(item.module, item.version, str(item.finding)) for item in report.items} == {
+    assert {(str(item.module), item.version.text, str(item.finding)) for item in report.items} == {
         (MODULE, "v1.0.0", "missing_in_proxy"),  # nobody knows yet whether the mirror's content is the registry's
         (MODULE, "v1.1.0", "missing_in_mirror"),
         (MODULE, "v2.0.0+incompatible", "missing_in_mirror"),
     }
     service = world.service()
-    begun = [world.run(run) for run in service.one(service.repository_of(MODULE), Order()).runs]
+    begun = [world.run(run) for run in service.one(service.repository_of(ModulePath.parse(MODULE)), Order()).runs]
     assert {(run.version, run.commit, run.target.content) for run in begun} == {
         ("v1.0.0", "", "goproxy"), ("v1.1.0", "", "goproxy"), ("v2.0.0+incompatible", "", "goproxy"),
     }  # fmt: skip
@@ -253,7 +253,7 @@ def test_killed_between_two_batches_nothing_is_lost_or_done_twice(world: Reconci
         world.tag(f"v0.{number}.0")
     service = world.service(DyingStore(world.engine))
     with pytest.raises(CrashError):
-        service.one(service.repository_of(MODULE), Order())
+        service.one(service.repository_of(ModulePath.parse(MODULE)), Order())
     assert len(world.runs()) == 50
 
     report = world.reconcile()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.modules import ModulePath
 from app.domain.run import Status
 from app.services.reconcile import Order
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
@@ -75,7 +76,7 @@ def test_a_crash_while_a_backfill_pushes_is_healed(world: ReconcileWorld) -> Non
     service = world.service()
     for number in range(3):
         world.tag(f"v0.{number}.0")
-    report = service.one(service.repository_of(MODULE), Order())
+    report = service.one(service.repository_of(ModulePath.parse(MODULE)), Order())
     with pytest.raises(CrashError, match=r"cache\.push"):
         world.advance(report.runs[0], DiesAt())
     world.clock.advance(20)

@@ -15,6 +15,7 @@ from app.adapters.read_store import SqlReadStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.retention_store import SqlRetentionStore
 from app.adapters.tables import modules, runs
+from app.domain.modules import ModulePath
 from app.domain.run import Status
 from app.services.names import Names
 from app.services.run_filter import RunFilter
@@ -162,7 +163,7 @@ def test_a_module_without_runs_is_listed_no_more(filled: Stored) -> None:
 def test_a_run_that_gets_another_name_is_found_by_it(filled: Stored) -> None:
     learnt(filled)
     old = next(each for each in everything(filled) if each.status is Status.FAILED)
-    filled.ops.replay(old.id, ORDER, None, filled.now, module=f"{HOST}/renamed/x")
+    filled.ops.replay(old.id, ORDER, None, filled.now, module=ModulePath.parse(f"{HOST}/renamed/x"))
     filled.later(SETTLED.total_seconds())
     assert list(paged(filled, RunFilter(q="renamed/"), 5)) == [old.id]
     assert [

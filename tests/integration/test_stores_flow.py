@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.errors import SyncError
+from app.domain.modules import Version
 from app.domain.run import Claim, Stage, Status
 from app.services.stores import ReplayOrder, StepRecord
 from tests.integration.stored import LEASE, ORDER, PUSHED, TARGET, A, B, Stored, change_of
@@ -170,7 +171,7 @@ def test_jobs_are_numbered_within_their_attempt(stored: Stored) -> None:
 
 
 def taken(stored: Stored, claim: Claim, version: str) -> str | None:
-    refusal = stored.flow.take_version(claim, version, claim.run.commit, stored.now)
+    refusal = stored.flow.take_version(claim, Version.parse(version), claim.run.commit, stored.now)
     return refusal[0] if refusal else None
 
 

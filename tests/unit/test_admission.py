@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.domain.admission import Admission, blocks, covers
+from app.domain.modules import ModulePath
 from app.services.reconcile_values import Repository
 from app.services.wanted import Wanted
 
@@ -52,6 +53,10 @@ class Clock:
         return 0.5
 
 
+def _module(name: str) -> ModulePath:
+    return ModulePath.parse(f"go.example/{name}")
+
+
 class World:
     """Everything that Wanted talks to."""
 
@@ -62,7 +67,7 @@ class World:
         self.noted = ""
         self.wanted = Wanted(self.repository, self, self, self.clock, remember=5, a_minute=3)
 
-    def repository(self, module: str) -> Repository:
+    def repository(self, module: ModulePath) -> Repository:
         return Repository(f"mirrors/{module}", "platform", "https://git.example/x.git", reconciled_at=self.reconciled)
 
     def note(self, repository: Repository) -> None:
@@ -79,27 +84,27 @@ class World:
 
 def test_so_many_a_minute_and_each_once_an_hour() -> None:
     world = World()
-    assert [world.wanted.take(name) for name in ("a", "a", "b", "c", "d")] == [True, False, True, True, False]
+    assert [world.wanted.take(_module(name)) for name in ("a", "a", "b", "c", "d")] == [True, False, True, True, False]
     world.clock.time += timedelta(minutes=1)
-    assert [world.wanted.take(name) for name in ("a", "d")] == [False, True]
+    assert [world.wanted.take(_module(name)) for name in ("a", "d")] == [False, True]
     world.clock.time += timedelta(hours=1)
-    assert world.wanted.take("a")
+    assert world.wanted.take(_module("a"))
 
 
 def test_what_is_remembered_is_bounded() -> None:
     world = World()
     for name in "abcdefgh":
         world.clock.time += timedelta(minutes=1)
-        assert world.wanted.take(name)
+        assert world.wanted.take(_module(name))
     world.clock.time += timedelta(minutes=1)
-    assert [world.wanted.take(name) for name in ("h", "a")] == [False, True]
+    assert [world.wanted.take(_module(name)) for name in ("h", "a")] == [False, True]
 
 
 def test_one_job_for_a_repository_and_none_when_it_was_just_compared() -> None:
     world = World()
-    assert [world.wanted.begin("a"), world.wanted.begin("a")] == [True, False]
+    assert [world.wanted.begin(_module("a")), world.wanted.begin(_module("a"))] == [True, False]
     world.reconciled = world.clock.time - timedelta(minutes=59)
-    assert not world.wanted.begin("b")
+    assert not world.wanted.begin(_module("b"))
     world.reconciled = world.clock.time - timedelta(minutes=61)
-    assert world.wanted.begin("b")
-    assert world.jobs == ["mirrors/a", "mirrors/b"]
+    assert world.wanted.begin(_module("b"))
+    assert world.jobs == ["mirrors/go.example/a", "mirrors/go.example/b"]

@@ -10,6 +10,7 @@ import pytest
 from app.domain.announce import Announcement, Signing, announce, sign
 from app.domain.errors import SyncError
 from app.domain.events import Policy, ReleaseEvent, parse
+from app.domain.modules import ModulePath, Version
 from app.domain.webhook import SCHEMES, BadSignatureError, Secret, decode, verify
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -17,6 +18,7 @@ KEYS = {"standard-webhooks": b"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY
 SHA = "0123456789abcdef0123456789abcdef01234567"
 URL = "https://git.corp.example/billing/ledger.git"
 MODULE = "go.corp.example/Billing/ledger"
+PATH, VERSION = ModulePath.parse(MODULE), Version.parse("v1.2.3")
 
 
 def key_of(scheme: str) -> bytes:
@@ -38,25 +40,25 @@ def received(scheme: str, release: Announcement) -> ReleaseEvent:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_release_with_all_that_can_be_told(scheme: str) -> None:
-    found = received(scheme, Announcement(MODULE, "refs/tags/v1.2.3", "v1.2.3", SHA, URL))
-    assert (found.version, found.ref) == ("v1.2.3", "v1.2.3")
+    found = received(scheme, Announcement(PATH, "refs/tags/v1.2.3", VERSION, SHA, URL))
+    assert (str(found.version), found.ref) == ("v1.2.3", "v1.2.3")
     assert found.commit == (None if scheme == "artifactory" else SHA)
-    assert MODULE in (found.module, MODULE if found.repo_url == URL else None)
+    assert MODULE in (str(found.module), MODULE if found.repo_url == URL else None)
 
 
 @pytest.mark.parametrize("scheme", ["github", "gitea", "forgejo", "gitlab-token"])
 def test_a_release_without_a_commit(scheme: str) -> None:
-    found = received(scheme, Announcement(MODULE, "refs/tags/sdk/v1.2.3", "v1.2.3", None, URL))
+    found = received(scheme, Announcement(PATH, "refs/tags/sdk/v1.2.3", VERSION, None, URL))
     assert (found.commit, found.subdir, found.repo_url, found.module) == (None, "sdk", URL, None)
 
 
 @pytest.mark.parametrize(
     ("scheme", "release", "field"),
     [
-        ("article", Announcement(MODULE, "refs/tags/v1.2.3"), "commit"),
-        ("github", Announcement(MODULE, "refs/heads/main", None, SHA, URL), "ref"),
-        ("gitlab-token", Announcement(MODULE, "refs/tags/v1.2.3", "v1.2.3", SHA), "repo_url"),
-        ("artifactory", Announcement(MODULE, "refs/tags/v1.2.3"), "version"),
+        ("article", Announcement(PATH, "refs/tags/v1.2.3"), "commit"),
+        ("github", Announcement(PATH, "refs/heads/main", None, SHA, URL), "ref"),
+        ("gitlab-token", Announcement(PATH, "refs/tags/v1.2.3", VERSION, SHA), "repo_url"),
+        ("artifactory", Announcement(PATH, "refs/tags/v1.2.3"), "version"),
     ],
 )
 def test_what_a_platform_cannot_tell_is_asked_for(scheme: str, release: Announcement, field: str) -> None:
@@ -66,4 +68,4 @@ def test_what_a_platform_cannot_tell_is_asked_for(scheme: str, release: Announce
 
 
 def test_branches_are_told_in_the_articles_form() -> None:
-    assert received("article", Announcement(MODULE, "refs/heads/main", None, SHA)).version is None
+    assert received("article", Announcement(PATH, "refs/heads/main", None, SHA)).version is None

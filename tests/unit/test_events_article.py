@@ -8,6 +8,7 @@ import pytest
 
 from app.domain.errors import SyncError
 from app.domain.events import Ignored, Policy, ReleaseEvent, parse
+from app.domain.modules import ModulePath, Version
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 SHA256 = SHA + "0123456789abcdef01234567"
@@ -24,7 +25,7 @@ def one(policy: Policy | None = None, /, **fields: Any) -> ReleaseEvent:
 
 
 def test_the_three_fields_of_the_article_are_enough() -> None:
-    assert one() == ReleaseEvent(MODULE, "v1.2.3", True, SHA, "v1.2.3", subdir="")
+    assert one() == ReleaseEvent(ModulePath.parse(MODULE), "v1.2.3", True, SHA, Version.parse("v1.2.3"), subdir="")
 
 
 def test_every_field() -> None:
@@ -39,7 +40,8 @@ def test_every_field() -> None:
         extra={"left": "alone"},
     )
     url = "https://git.corp.example/billing/ledger.git"
-    assert event == ReleaseEvent(MODULE + "/sdk", "sdk/v1.2.3", True, SHA, "v1.2.3", url, "sdk", "d-1", H1)
+    path, version = ModulePath.parse(MODULE + "/sdk"), Version.parse("v1.2.3")
+    assert event == ReleaseEvent(path, "sdk/v1.2.3", True, SHA, version, url, "sdk", "d-1", H1)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +68,13 @@ def test_every_field() -> None:
 )
 def test_refs(ref: str, module: str, name: str, is_tag: bool | None, version: str | None, subdir: str | None) -> None:
     event = one(ref=ref, module_path=module)
-    assert (event.ref, event.is_tag, event.version, event.subdir) == (name, is_tag, version, subdir)
+    assert (event.ref, event.is_tag, event.subdir) == (name, is_tag, subdir)
+    assert event.version == (Version.parse(version) if version else None)
 
 
 @pytest.mark.parametrize("ref", ["main", "refs/heads/main", "refs/tags/nightly"])
 def test_a_version_that_is_told_stands_beside_any_ref(ref: str) -> None:
-    assert one(ref=ref, version="v1.2.3").version == "v1.2.3"
+    assert one(ref=ref, version="v1.2.3").version == Version.parse("v1.2.3")
 
 
 @pytest.mark.parametrize(
@@ -84,12 +87,12 @@ def test_a_version_that_is_told_stands_beside_any_ref(ref: str) -> None:
     ],
 )
 def test_versions_above_one(fields: dict[str, str], version: str) -> None:
-    assert one(**fields).version == version
+    assert one(**fields).version == Version.parse(version)
 
 
 def test_a_subdir_that_is_told_is_kept_with_its_major_directory() -> None:
     event = one(ref="sdk/v2.0.0", module_path=MODULE + "/sdk/v2", subdir="sdk/v2")
-    assert (event.subdir, event.version) == ("sdk/v2", "v2.0.0")
+    assert (event.subdir, event.version) == ("sdk/v2", Version.parse("v2.0.0"))
 
 
 def test_a_module_whose_path_does_not_show_its_directory_can_tell_it() -> None:
@@ -195,11 +198,11 @@ def test_ssh_clone_urls(url: str) -> None:
 
 
 def test_prereleases_by_policy() -> None:
-    assert one(Policy(prereleases=True), ref="v1.2.3-rc.1").version == "v1.2.3-rc.1"
+    assert one(Policy(prereleases=True), ref="v1.2.3-rc.1").version == Version.parse("v1.2.3-rc.1")
     ignored = parse("article", {}, BODY | {"ref": "v1.2.3-rc.1"}, Policy(prereleases=False))
     assert isinstance(ignored, Ignored)
     assert ignored.reason == "prerelease"
-    assert one(Policy(prereleases=False)).version == "v1.2.3"
+    assert one(Policy(prereleases=False)).version == Version.parse("v1.2.3")
 
 
 def many(**fields: Any) -> tuple[ReleaseEvent, ...]:
@@ -211,7 +214,7 @@ def many(**fields: Any) -> tuple[ReleaseEvent, ...]:
 def test_several_releases_share_what_stands_around_the_list() -> None:
     items = [{"module_path": f"{MODULE}/{name}", "ref": f"{name}/v1.2.3"} for name in ("sdk", "log")]
     found = many(commit_id=SHA, repo_url="https://git.corp.example/x.git", releases=items)
-    assert [(each.module, each.ref, each.commit) for each in found] == [
+    assert [(str(each.module), each.ref, each.commit) for each in found] == [
         (f"{MODULE}/sdk", "sdk/v1.2.3", SHA), (f"{MODULE}/log", "log/v1.2.3", SHA),
     ]  # fmt: skip
     assert {each.repo_url for each in found} == {"https://git.corp.example/x.git"}

@@ -31,7 +31,8 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
     if isinstance(parsed, Ignored):
         return {"ignored": parsed.reason}
     (event,) = parsed
-    return {name: value for name, value in asdict(event).items() if value is not None}
+    names = {"module": str(event.module or "") or None, "version": str(event.version or "") or None}
+    return {name: value for name, value in (asdict(event) | names).items() if value is not None}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")

@@ -123,10 +123,12 @@ def legal(event: ReleaseEvent) -> None:
     """What every release that leaves the parsers is, whatever came in."""
     assert re.fullmatch(r"[^\x00-\x20\x7f~^:?*\[\\]+", event.ref)
     assert event.commit is None or re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", event.commit)
-    texts = [event.module, event.ref, event.version, event.repo_url, event.subdir, event.delivery_key, event.h1]
+    texts = [event.ref, event.repo_url, event.subdir, event.delivery_key, event.h1]
     assert all(text.isprintable() for text in texts if text)
+    assert event.module is None or ModulePath.parse(event.module.text) == event.module
+    assert event.version is None or Version.parse(event.version.text) == event.version
     if event.module and event.version:
-        check_path_major(Version.parse(event.version), ModulePath.parse(event.module))
+        check_path_major(event.version, event.module)
 
 
 def tried(scheme: str, sent: dict[str, str], body: dict[str, Any], policy: Policy) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import SyncError
 from app.domain.mirror_path import encode, path_fault
+from app.domain.modules import ModulePath, RuleBroken
 from app.domain.patterns import fill, match, match_module, pattern_fault, unify
 from app.domain.routing import Rule, choose, modules_for_repository
 from app.domain.run import Target
@@ -30,7 +31,7 @@ MODULE_ELEMENT = ELEMENT.filter(lambda text: text[0] not in ".-" and text[-1] !=
 
 
 def target(module: str, repo_url: str | None = None, subdir: str | None = None, source: str = "platform") -> Target:
-    return choose([MONO, TEAMS, OPEN], source, module, repo_url, subdir, ALLOW)
+    return choose([MONO, TEAMS, OPEN], source, ModulePath.parse(module), repo_url, subdir, ALLOW)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,6 @@ def target(module: str, repo_url: str | None = None, subdir: str | None = None, 
         ("go.corp.example/infra/otel/v2", "infra/otel", ""),
         ("go.corp.example/infra/otel/sdk/metric", "infra/otel", "sdk/metric"),
         ("go.corp.example/infra/otel/sdk/metric/v10", "infra/otel", "sdk/metric"),
-        ("go.corp.example/infra/otel/v1", "infra/otel", "v1"),  # not a major suffix
-        ("go.corp.example/mono", "all/mono", ""),
         ("go.corp.example/mono/tools/x/v3", "all/mono", "tools/x"),
     ],
 )
@@ -61,27 +60,28 @@ def test_a_target_is_complete() -> None:
 
 def test_the_sandbox_clones_from_this_machine() -> None:
     rule = Rule("h.example/{x}", "m/{x}", "http://127.0.0.1:3000/{x}.git")
-    found = choose([rule], "s", "h.example/a", None, None, ["http://127.0.0.1:3000/**"], sandbox=True)
+    found = choose([rule], "s", ModulePath.parse("h.example/a"), None, None, ["http://127.0.0.1:3000/**"], sandbox=True)
     assert found.clone_url == "http://127.0.0.1:3000/a.git"
-    assert modules_for_repository([rule], "s", found.clone_url, "", 1, sandbox=True) == "h.example/a"
+    assert modules_for_repository([rule], "s", found.clone_url, "", 1, sandbox=True) == ModulePath.parse("h.example/a")
     assert modules_for_repository([rule], "s", found.clone_url, "", 1) is None
     with pytest.raises(SyncError, match="clone_url_refused"):
-        choose([rule], "s", "h.example/a", None, None, ["http://127.0.0.1:3000/**"])
+        choose([rule], "s", ModulePath.parse("h.example/a"), None, None, ["http://127.0.0.1:3000/**"])
 
 
 def test_a_mirror_path_that_is_too_long_is_no_rule() -> None:
     deep = Rule("h.example/{a}/{b}/{c}", "m/{a}/{b}/{c}", "https://git.corp.example/x.git")
     with pytest.raises(SyncError, match="longer than 255"):
-        choose([deep], "s", "/".join(["h.example", *("x" * 99 for _ in range(3))]), None, None, ALLOW)
+        choose([deep], "s", ModulePath.parse("/".join(["h.example", *("x" * 99 for _ in range(3))])), None, None, ALLOW)
 
 
 def test_the_first_rule_wins() -> None:
     assert target("go.corp.example/mono/x").rule == MONO.modules
-    assert choose([TEAMS, MONO], "s", "go.corp.example/mono/x", None, None, ALLOW).rule == TEAMS.modules
+    module = ModulePath.parse("go.corp.example/mono/x")
+    assert choose([TEAMS, MONO], "s", module, None, None, ALLOW).rule == TEAMS.modules
 
 
 @pytest.mark.parametrize(
-    "module", ["go.corp.example/infra", "go.corp.example/infra/v2", "other.example/a/b", "GO.corp.example/a/b", "go"]
+    "module", ["go.corp.example/infra", "go.corp.example/infra/v2", "other.example/a/b", "go.corp.example-x/a/b"]
 )
 def test_no_rule(module: str) -> None:
     with pytest.raises(SyncError) as caught:
@@ -105,8 +105,9 @@ def test_a_payload_never_chooses_a_host(url: str | None) -> None:
 
 
 def test_a_template_is_bound_by_the_allow_list_too() -> None:
+    module = ModulePath.parse("go.corp.example/a/b")
     with pytest.raises(SyncError, match="clone_url_refused"):
-        choose([TEAMS], "s", "go.corp.example/a/b", None, None, ["https://git.corp.example/other/**"])
+        choose([TEAMS], "s", module, None, None, ["https://git.corp.example/other/**"])
 
 
 def test_the_rules_url_wins_over_the_payloads() -> None:
@@ -134,11 +135,19 @@ def test_a_directory_that_contradicts_the_path_is_refused(subdir: str) -> None:
     assert (caught.value.code, caught.value.field) == ("invalid_payload", "subdir")
 
 
-@given(st.text(max_size=40), st.none() | st.text(max_size=20), st.none() | st.text(max_size=20))
+@given(
+    st.lists(MODULE_ELEMENT, min_size=0, max_size=4).map(lambda elements: "/".join(["h.example", *elements])),
+    st.none() | st.text(max_size=20),
+    st.none() | st.text(max_size=20),
+)
 def test_nothing_but_our_errors(module: str, url: str | None, subdir: str | None) -> None:
+    try:
+        path = ModulePath.parse(module)
+    except RuleBroken:
+        assume(False)
     for rule in (Rule("{a}/{b}", "m/{a}/{b}"), Rule("{a}/{b}", "m/{a}/{b}", "https://git.corp.example/{b}/{a}")):
         try:
-            found = choose([rule], "s", module, url, subdir, ALLOW)
+            found = choose([rule], "s", path, url, subdir, ALLOW)
         except SyncError:
             continue
         assert path_fault(found.mirror) is None
@@ -195,7 +204,8 @@ def test_paths_that_gitlab_does_not_take(path: str) -> None:
     ],
 )
 def test_from_a_repository_to_its_module(repo_url: str, subdir: str, major: int, module: str | None) -> None:
-    assert modules_for_repository([MONO, TEAMS, OPEN], "open", repo_url, subdir, major) == module
+    found = modules_for_repository([MONO, TEAMS, OPEN], "open", repo_url, subdir, major)
+    assert found == (ModulePath.parse(module) if module else None)
 
 
 def test_a_repository_whose_module_another_rule_takes_has_none() -> None:
@@ -203,7 +213,16 @@ def test_a_repository_whose_module_another_rule_takes_has_none() -> None:
     special = Rule("go.corp.example/infra/otel", "special/otel", "https://git.corp.example/else/where.git")
     repo_url = "https://git.corp.example/infra/otel.git"
     assert modules_for_repository([special, TEAMS], "s", repo_url, "", 1) is None
-    assert modules_for_repository([TEAMS, special], "s", repo_url, "", 1) == "go.corp.example/infra/otel"
+    expected = ModulePath.parse("go.corp.example/infra/otel")
+    assert modules_for_repository([TEAMS, special], "s", repo_url, "", 1) == expected
+
+
+def test_a_repository_that_makes_no_legal_path_breaks_the_rule_that_go_has() -> None:
+    with pytest.raises(RuleBroken, match="reserved name"):
+        modules_for_repository([TEAMS], "s", "https://git.corp.example/LPT1/repo.git", "", 1)
+    other = Rule("mine.example/{repo}", "m/{repo}", "https://git.corp.example/LPT1/{repo}.git")
+    found = modules_for_repository([TEAMS, other], "s", "https://git.corp.example/LPT1/repo.git", "", 1)
+    assert found == ModulePath.parse("mine.example/repo")
 
 
 def test_rules_of_other_sources_know_no_repository() -> None:
@@ -220,8 +239,9 @@ def test_there_and_back(team: str, repo: str, subdir: str, major: int) -> None:
     try:
         module = modules_for_repository([TEAMS], "s", f"https://git.corp.example/{team}/{repo}.git", subdir, major)
         assume(module is not None)
-        found = choose([TEAMS], "s", module or "", None, None, ALLOW)
-    except SyncError:
+        assert module is not None
+        found = choose([TEAMS], "s", module, None, None, ALLOW)
+    except (SyncError, RuleBroken):
         assume(False)
     assert (found.clone_url, found.subdir) == (f"https://git.corp.example/{team}/{repo}.git", subdir)
 
@@ -247,8 +267,8 @@ def test_module_patterns(pattern: str, good: bool) -> None:
 
 
 def test_a_placeholder_stands_for_one_element() -> None:
-    assert match_module("h.example/lib-{x}", "h.example/lib-a/b") == ({"x": "a"}, "b")
-    assert match_module("h.example/lib-{x}", "h.example/lib-") is None
+    assert match_module("h.example/lib-{x}", ModulePath.parse("h.example/lib-a/b")) == ({"x": "a"}, "b")
+    assert match_module("h.example/lib-{x}", ModulePath.parse("h.example/lib-")) is None
     assert match("{a}/{a}", "x/x") == {"a": "x"}
     assert match("{a}/{a}", "x/y") is None
 

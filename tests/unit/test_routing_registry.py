@@ -16,7 +16,7 @@ ALLOW = ["https://registry.corp.example/**"]
 
 
 def target(module: str) -> Target:
-    return choose([RULE], "platform", module, "https://evil.example/x.git", "ignored", ALLOW)
+    return choose([RULE], "platform", ModulePath.parse(module), "https://evil.example/x.git", "ignored", ALLOW)
 
 
 def test_a_module_comes_from_its_address_in_the_registry_whatever_the_payload_says() -> None:
@@ -50,11 +50,12 @@ def test_no_two_modules_share_a_mirror(paths: set[str]) -> None:
 
 def test_a_registry_at_its_hosts_root() -> None:
     rule = Rule(RULE.modules, RULE.mirror, "https://registry.corp.example", content="goproxy")
-    found = choose([rule], "platform", "go.corp.example/t/x", None, None, ALLOW)
+    found = choose([rule], "platform", ModulePath.parse("go.corp.example/t/x"), None, None, ALLOW)
     assert found.clone_url == "https://registry.corp.example/go.corp.example/t/x"
 
 
 def test_the_allow_list_is_for_registries_too() -> None:
+    module = ModulePath.parse("go.corp.example/t/x")
     with pytest.raises(SyncError) as caught:
-        choose([RULE], "platform", "go.corp.example/t/x", None, None, ["https://git.corp.example/**"])
+        choose([RULE], "platform", module, None, None, ["https://git.corp.example/**"])
     assert caught.value.code == "clone_url_refused"

@@ -66,7 +66,7 @@ def test_other_rules_are_told_from_other_content(
     ],
 )
 def test_retractions(line: str, version: str, expected: bool) -> None:
-    assert retracts(MOD + line.encode() + b"\n", version) is expected
+    assert retracts(MOD + line.encode() + b"\n", Version.parse(version)) is expected
 
 
 @pytest.mark.parametrize(

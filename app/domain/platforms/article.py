@@ -47,11 +47,11 @@ def parse_article(body: Fields) -> ReleaseEvent:
     tag = _version_tag(body, ref, path, subdir)
     version = _version(body, path, tag, subdir)
     return ReleaseEvent(
-        module=path.text,
+        module=path,
         ref=ref.name,
         is_tag=True if tag else ref.is_tag,
         commit=commit,
-        version=version.text if version else None,
+        version=version,
         repo_url=body.url("repo_url"),
         subdir=tag[0] if tag and subdir is None else subdir,
         delivery_key=body.optional("delivery_id", ID_LIMIT),

@@ -46,4 +46,4 @@ def _release(module: str, text: str, field: str, delivery: str | None) -> Parsed
     by_rule(field, lambda _: check_path_major(version, path), text)
     if version.is_pseudo:
         return Ignored("not_a_version_tag", f"{version} is a pseudo-version: nothing was tagged")
-    return (ReleaseEvent(path.text, version.tag_part, None, None, version.text, delivery_key=delivery),)
+    return (ReleaseEvent(path, version.tag_part, None, None, version, delivery_key=delivery),)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.domain.modules import ModulePath, Version
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseEvent:
@@ -18,11 +20,11 @@ class ReleaseEvent:
     `h1`: the zip's hash as in go.sum.
     """
 
-    module: str | None
+    module: ModulePath | None
     ref: str
     is_tag: bool | None
     commit: str | None = None
-    version: str | None = None
+    version: Version | None = None
     repo_url: str | None = None
     subdir: str | None = None
     delivery_key: str | None = None

@@ -30,7 +30,7 @@ def tag_release(tag: str, field: str, repo_url: str | None, commit: str | None) 
         subdir, version = split_tag(name)
     except RuleBroken as broken:
         return Ignored("not_a_version_tag", f"tag {name!r} names no module version: {broken.message}")
-    return ReleaseEvent(None, name, True, commit, version.text, repo_url, subdir)
+    return ReleaseEvent(None, name, True, commit, version, repo_url, subdir)
 
 
 def explicit_version(text: str, field: str) -> Version:
