@@ -172,6 +172,16 @@ def test_what_cannot_be_sent_is_said_before(cli: Cli) -> None:
 
 
 @sqlite_only
+@pytest.mark.parametrize("command", ["reconcile", "backfill"])
+def test_a_name_that_go_would_not_take_begins_nothing(cli: Cli, command: str) -> None:
+    for name, said in (("nodots", "missing dot"), ("go.corp.example/Log!", "'!'"), ("elsewhere.example/x", "no_rule")):
+        wrong = cli(command, name)
+        assert (wrong.status, wrong.out) == (2 if said != "no_rule" else 1, ""), wrong
+        assert said in wrong.err
+        assert "Traceback" not in wrong.err
+
+
+@sqlite_only
 def test_nobody_answers(cli: Cli) -> None:
     failed = cli(*RELEASE)
     assert (failed.status, failed.out) == (4, "")
