@@ -79,7 +79,7 @@ def test_calls_are_timed_by_door_and_kind(stage: Stage) -> None:
     stage.ends_well(*stage.release())
     after = ended(stage, before, 1)
     calls = {(each.labels["door"], each.labels["kind"]) for each in after.families["modsync_call_seconds"].samples}
-    wanted = {("gitlab", "create_pipeline"), ("gitlab", "read_pipeline"), ("git", "fetch"), ("git", "push")}
+    wanted = {("gitlab", "create_pipeline"), ("gitlab", "read_pipeline"), ("git", "clone"), ("git", "push")}
     assert wanted | {("proxy", kind) for kind in ("info", "mod", "zip")} <= calls
     pushes = {"door": "git", "target": "mirror", "kind": "push", "outcome": "ok"}
     name = "modsync_call_seconds_count"
