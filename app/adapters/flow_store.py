@@ -15,9 +15,10 @@ from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
+from app.adapters.run_names import hold_both, move_claim
 from app.adapters.tables import UtcDateTime, mirrors, releases, runs, steps
 from app.domain.errors import SyncError
-from app.domain.modules import Version
+from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
 from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
@@ -93,6 +94,22 @@ class SqlFlowStore:
             if change.status in ENDED:
                 end_attempt(connection, claim.run.id, claim.run.attempt, change.status, change.error, now)
         return job
+
+    def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> tuple[str, str] | None:
+        """See FlowStore."""
+        run = claim.run
+        semantic = semantic_key(module.text, version.text, run.ref, run.commit)
+        with writing(self._engine) as connection:
+            hold_both(connection, run, module, version)
+            other = _other(connection, semantic, run.id)
+            if other is not None:
+                _start_again(connection, other, run, now)
+                return "duplicate_release", f"run {other['id']} brings {module}@{version} from this commit"
+            refusal = move_claim(connection, run, module, version, now)
+            if refusal is None:
+                name = {"module": module.text, "version": version.text}
+                _fenced(connection, claim, {**name, "semantic": semantic})
+        return refusal
 
     def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> tuple[str, str] | None:
         """See FlowStore."""

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
-from app.adapters.names_store import remember
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
+from app.adapters.run_names import renamed
 from app.adapters.tables import runs
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
-from app.domain.run import Lane, Run, Stage, Status, Target, semantic_key
+from app.domain.run import Lane, Run, Stage, Status, Target
 from app.services.stores import DueRun, Receipt, ReplayOrder
 
 # A replay cannot help these: the version is another commit's, or another run brings the same release.
@@ -85,7 +85,7 @@ class SqlReplayStore:
             row = _locked(connection, run_id)
             _check(row, order)
             if module and module.text != row["module"]:
-                row = _renamed(connection, row, module.text)
+                row = renamed(connection, row, module)
             if row["version"] is not None and row["commit"]:
                 _hold_version(connection, row, now)
             if target is not None:
@@ -134,17 +134,6 @@ def _locked(connection: Connection, run_id: str) -> RowMapping:
     if row is None:
         raise SyncError("not_found", f"there is no run {run_id}")
     return row
-
-
-def _renamed(connection: Connection, row: RowMapping, name: str) -> RowMapping:
-    """The run under its module's path, where no rule knew it before."""
-    key = semantic_key(name, row["version"], row["ref"], row["commit"])
-    other = connection.execute(select(runs.c.id).where(runs.c.semantic == key)).scalar_one_or_none()
-    if other is not None:
-        raise SyncError("not_replayable", f"run {other} already brings {name}@{row['version']}")
-    remember(connection, [name])  # the names are learnt from new runs only
-    changed = update(runs).where(runs.c.id == row["id"]).values(module=name, semantic=key).returning(runs)
-    return connection.execute(changed).mappings().one()
 
 
 def _check(row: RowMapping, order: ReplayOrder) -> None:

@@ -128,6 +128,18 @@ class Run:
         return f"{self.module}@{self.version or self.ref}"
 
 
+def name_without_go_mod(run: Run) -> tuple[ModulePath, Version] | None:
+    """What Go calls a root tag v2 and above of a repository without go.mod: `x@v2.0.0+incompatible`, not `x/v2@v2.0.0`.
+
+    None where it has no such name, or where the platform itself named the module. Who tells a repository's tag names none
+    (and reconcile guesses as intake does); only the commit can tell.
+    """
+    guessed = run.event.get("module") is None or run.lane == Lane.BACKFILL
+    if not guessed or run.target.subdir or not run.path.major_suffix.startswith("/"):
+        return None
+    return ModulePath.parse(run.path.prefix), run.released.with_incompatible()
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A worker's right to write a run: valid until another claim raises the fence."""

@@ -129,7 +129,7 @@ class Planner:
         """The module path that the rules give a repository's release."""
         if repo_url is None or version is None:
             raise SyncError("invalid_payload", "the event names neither a module nor a repository", field="repository")
-        major = int(version.major[1:])
+        major = 1 if version.is_incompatible else int(version.major[1:])
         name = _stand_in(repo_url, subdir or "", major)
         try:
             found = modules_for_repository(self._rules, source, repo_url, subdir or "", major, sandbox=self._sandbox)

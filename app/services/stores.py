@@ -189,6 +189,13 @@ class FlowStore(Protocol):
         """
         ...
 
+    def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> tuple[str, str] | None:
+        """Give a run whose module nobody named the name that its commit has for Go; what it held before is free again.
+
+        (code, message) as take_version says. Error: overtaken.
+        """
+        ...
+
     def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> tuple[str, str] | None:
         """Give a run the version or the commit that it was recorded without, under the same rules as at intake.
 

@@ -11,7 +11,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import Version
 from app.domain.modzip import hash_go_mod
 from app.domain.pause import covering
-from app.domain.run import Claim, Lane
+from app.domain.run import Claim, Lane, name_without_go_mod
 from app.services.lease import Lease
 from app.services.ports import Clock, MirrorProject
 from app.services.stages import Finished, Outcome, Wait
@@ -59,7 +59,7 @@ class MirrorTurn:
             done = {**refused}
             if claims:
                 result = self._stage.run(self._request(turn, claims), lease.check, lease.fence)
-                done |= {each.run.id: (each, _outcome(result, each)) for each in claims}
+                done |= {each.run.id: (each, self._named(each, _outcome(result, each))) for each in claims}
             return done | _put_back(siblings, done)
         except SyncError as error:
             if error.code in ("overtaken", "store_unavailable"):
@@ -93,6 +93,16 @@ class MirrorTurn:
             clone_url, turn.path, self._options.branch, releases, project, turn.branch_at,
             keep_branch=claims[0].run.lane == Lane.BACKFILL,
         )  # fmt: skip
+
+    def _named(self, claim: Claim, outcome: Outcome | SyncError) -> Outcome | SyncError:
+        """A release that has another name for Go than intake could know goes on under that one."""
+        if not isinstance(outcome, SyncError) or outcome.code != "go_mod_missing":
+            return outcome
+        name = name_without_go_mod(claim.run)
+        if name is None:
+            return outcome
+        refusal = self._store.take_name(claim, *name, self._clock.now())
+        return SyncError(*refusal) if refusal else Wait(0, note=f"without a go.mod Go calls it {name[0]}@{name[1]}")
 
     def _give_back(self, turn: MirrorLease, result: MirrorResult | None) -> None:
         project = result.project if result else None
