@@ -54,6 +54,8 @@ _OFF = {
     "rq_dashboard.requeue_all": "replay each run by its id (modsync replay ID, or POST /api/runs/<id>/replay)",
     "rq_dashboard.delete_job_view": "jobs are only hints that there is work: deleting one would not cancel its run",
     "rq_dashboard.empty_queue": "jobs are only hints that there is work: the sweeper would enqueue them again",
+    # It renames the live queue and pushes its jobs again one by one: a death in between loses the rest.
+    "rq_dashboard.compact_queue": "a job that Redis forgot is dropped by the worker that meets it",
 }
 
 

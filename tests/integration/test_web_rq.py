@@ -122,7 +122,9 @@ def test_a_job_that_is_not_ours_is_not_requeued(web: WebWorld, redis: Redis) -> 
     assert job.get_status(refresh=True) == "queued"
 
 
-@pytest.mark.parametrize("path", ["/requeue/live", "/queue/live/failed/empty", "/queue/live/queued/empty"])
+@pytest.mark.parametrize(
+    "path", ["/requeue/live", "/queue/live/failed/empty", "/queue/live/queued/empty", "/queue/live/compact"]
+)
 def test_what_goes_past_the_database_is_off(web: WebWorld, redis: Redis, path: str) -> None:
     queued(web, redis, "v1.2.0")
     before = redis.llen("rq:queue:live")
