@@ -1,4 +1,4 @@
-"""Every route and who may use it: this table must name each route, so that a new one cannot be open by mistake."""
+"""Every route and who may use it: this table must name each route and its role, so that none is open by mistake."""
 
 from __future__ import annotations
 
@@ -13,104 +13,108 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.adapters import migrate
+from app.domain.access import Role
+from app.web import auth, security
+from app.web.context import EXTENSION
 from tests.integration.web_world import BEARER, BROWSER, TOKEN, write_settings
 
-OPEN, SIGNED, METRICS, PRIVATE = "open", "signed", "metrics", "private"
+OPEN, SIGNED, METRICS = "open", "signed", "metrics"
+VIEWER, OPERATOR, ADMIN = Role
 
-# rule -> (methods besides HEAD and OPTIONS, who may)
-ROUTES: dict[str, tuple[str, str]] = {
-    "/webhooks/<source>": ("POST", SIGNED),
-    "/hooks/gitlab": ("POST", SIGNED),
-    "/athens/validate/<secret>": ("POST", SIGNED),
-    "/setup": ("GET", OPEN),
-    "/setup.sh": ("GET", OPEN),
-    "/healthz": ("GET", OPEN),
-    "/readyz": ("GET", OPEN),
-    "/login": ("GET POST", OPEN),
-    "/static/<path:filename>": ("GET", OPEN),
-    "/metrics": ("GET", METRICS),
-    "/logout": ("POST", PRIVATE),
-    "/": ("GET", PRIVATE),
-    "/live/now": ("GET", PRIVATE),
-    "/live/runs/<identifier>": ("GET", PRIVATE),
-    "/releases": ("GET", PRIVATE),
-    "/runs/<identifier>": ("GET", PRIVATE),
-    "/runs/<identifier>/replay": ("POST", PRIVATE),
-    "/runs/<identifier>/cancel": ("POST", PRIVATE),
-    "/runs/<identifier>/accept-move": ("POST", PRIVATE),
-    "/replays": ("GET POST", PRIVATE),
-    "/modules": ("GET", PRIVATE),
-    "/modules/<path:name>": ("GET", PRIVATE),
-    "/mirrors": ("GET", PRIVATE),
-    "/mirrors/<path:name>": ("GET", PRIVATE),
-    "/mirrors/check": ("POST", PRIVATE),
-    "/mirrors/mend": ("POST", PRIVATE),
-    "/reconcile": ("GET", PRIVATE),
-    "/pauses": ("POST", PRIVATE),
-    "/pauses/resume": ("POST", PRIVATE),
-    "/sources/<source>/test": ("POST", PRIVATE),
-    "/deliveries": ("GET", PRIVATE),
-    "/deliveries/<identifier>": ("GET", PRIVATE),
-    "/deliveries/<identifier>/redeliver": ("POST", PRIVATE),
-    "/sources": ("GET", PRIVATE),
-    "/audit": ("GET", PRIVATE),
-    "/audit/export": ("GET", PRIVATE),
-    "/api/runs": ("GET", PRIVATE),
-    "/api/runs/<identifier>": ("GET", PRIVATE),
-    "/api/runs/<identifier>/replay": ("POST", PRIVATE),
-    "/api/runs/<identifier>/cancel": ("POST", PRIVATE),
-    "/api/now": ("GET", PRIVATE),
-    "/api/modules": ("GET", PRIVATE),
-    "/api/mirrors": ("GET", PRIVATE),
-    "/api/mirrors/check": ("POST", PRIVATE),
-    "/api/mirrors/mend": ("POST", PRIVATE),
-    "/api/failures": ("GET", PRIVATE),
-    "/api/replays": ("GET POST", PRIVATE),
-    "/api/sources": ("GET", PRIVATE),
-    "/api/sources/<source>/test": ("POST", PRIVATE),
-    "/api/pauses": ("GET POST", PRIVATE),
-    "/api/pauses/end": ("POST", PRIVATE),
-    "/api/audit": ("GET", PRIVATE),
-    "/api/deliveries": ("GET", PRIVATE),
-    "/api/deliveries/<identifier>": ("GET", PRIVATE),
-    "/api/deliveries/<identifier>/redeliver": ("POST", PRIVATE),
-    "/api/moves": ("POST", PRIVATE),
-    "/api/explain": ("GET", PRIVATE),
-    "/api/docs": ("GET", PRIVATE),
-    "/openapi.json": ("GET", PRIVATE),
-    "/api/gitlab": ("GET", PRIVATE),
-    "/rq/": ("GET", PRIVATE),
-    "/rq/favicon.ico": ("GET", PRIVATE),
-    "/rq/static/<path:filename>": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/view": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/view/queues": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/view/workers": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/view/jobs": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/view/jobs/<queue_name>/<registry_name>/<int:per_page>/<order>/<int:page>": (
-        "GET",
-        PRIVATE,
-    ),
-    "/rq/<int:instance_number>/view/job/<job_id>": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/data/queues.json": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/data/workers.json": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/data/job/<job_id>.json": ("GET", PRIVATE),
-    "/rq/<int:instance_number>/data/jobs/<queue_name>/<registry_name>/<per_page>/<order>/<page>.json": (
-        "GET",
-        PRIVATE,
-    ),
-    "/rq/job/<job_id>/delete": ("POST", PRIVATE),
-    "/rq/job/<job_id>/requeue": ("POST", PRIVATE),
-    "/rq/requeue/<queue_name>": ("GET POST", PRIVATE),
-    "/rq/queue/<queue_name>/<registry_name>/empty": ("POST", PRIVATE),
-    "/rq/queue/<queue_name>/compact": ("POST", PRIVATE),
+# rule -> by method (besides HEAD and OPTIONS), who may: from which role on, or what else opens it
+CACHED = {"/setup", "/setup.sh", "/static/<path:filename>"}  # the same for everybody
+ROUTES: dict[str, dict[str, str]] = {
+    "/webhooks/<source>": {"POST": SIGNED},
+    "/hooks/gitlab": {"POST": SIGNED},
+    "/athens/validate/<secret>": {"POST": SIGNED},
+    "/setup": {"GET": OPEN},
+    "/setup.sh": {"GET": OPEN},
+    "/healthz": {"GET": OPEN},
+    "/readyz": {"GET": OPEN},
+    "/login": {"GET": OPEN, "POST": OPEN},
+    "/static/<path:filename>": {"GET": OPEN},
+    "/metrics": {"GET": METRICS},
+    "/logout": {"POST": VIEWER},
+    "/": {"GET": VIEWER},
+    "/live/now": {"GET": VIEWER},
+    "/live/runs/<identifier>": {"GET": VIEWER},
+    "/releases": {"GET": VIEWER},
+    "/runs/<identifier>": {"GET": VIEWER},
+    "/runs/<identifier>/replay": {"POST": OPERATOR},
+    "/runs/<identifier>/cancel": {"POST": OPERATOR},
+    "/runs/<identifier>/accept-move": {"POST": ADMIN},
+    "/replays": {"GET": VIEWER, "POST": OPERATOR},
+    "/modules": {"GET": VIEWER},
+    "/modules/<path:name>": {"GET": VIEWER},
+    "/mirrors": {"GET": VIEWER},
+    "/mirrors/<path:name>": {"GET": VIEWER},
+    "/mirrors/check": {"POST": OPERATOR},
+    "/mirrors/mend": {"POST": ADMIN},
+    "/reconcile": {"GET": VIEWER},
+    "/pauses": {"POST": OPERATOR},
+    "/pauses/resume": {"POST": OPERATOR},
+    "/sources/<source>/test": {"POST": ADMIN},
+    "/deliveries": {"GET": VIEWER},
+    "/deliveries/<identifier>": {"GET": VIEWER},
+    "/deliveries/<identifier>/redeliver": {"POST": OPERATOR},
+    "/sources": {"GET": VIEWER},
+    "/audit": {"GET": ADMIN},
+    "/audit/export": {"GET": ADMIN},
+    "/api/runs": {"GET": VIEWER},
+    "/api/runs/<identifier>": {"GET": VIEWER},
+    "/api/runs/<identifier>/replay": {"POST": OPERATOR},
+    "/api/runs/<identifier>/cancel": {"POST": OPERATOR},
+    "/api/now": {"GET": VIEWER},
+    "/api/modules": {"GET": VIEWER},
+    "/api/mirrors": {"GET": VIEWER},
+    "/api/mirrors/check": {"POST": OPERATOR},
+    "/api/mirrors/mend": {"POST": ADMIN},
+    "/api/failures": {"GET": VIEWER},
+    "/api/replays": {"GET": VIEWER, "POST": OPERATOR},
+    "/api/sources": {"GET": VIEWER},
+    "/api/sources/<source>/test": {"POST": ADMIN},
+    "/api/pauses": {"GET": VIEWER, "POST": OPERATOR},
+    "/api/pauses/end": {"POST": OPERATOR},
+    "/api/audit": {"GET": ADMIN},
+    "/api/deliveries": {"GET": VIEWER},
+    "/api/deliveries/<identifier>": {"GET": VIEWER},
+    "/api/deliveries/<identifier>/redeliver": {"POST": OPERATOR},
+    "/api/moves": {"POST": ADMIN},
+    "/api/explain": {"GET": VIEWER},
+    "/api/docs": {"GET": VIEWER},
+    "/openapi.json": {"GET": VIEWER},
+    "/api/gitlab": {"GET": VIEWER},
+    "/rq/": {"GET": VIEWER},
+    "/rq/favicon.ico": {"GET": VIEWER},
+    "/rq/static/<path:filename>": {"GET": VIEWER},
+    "/rq/<int:instance_number>/": {"GET": VIEWER},
+    "/rq/<int:instance_number>/view": {"GET": VIEWER},
+    "/rq/<int:instance_number>/view/queues": {"GET": VIEWER},
+    "/rq/<int:instance_number>/view/workers": {"GET": VIEWER},
+    "/rq/<int:instance_number>/view/jobs": {"GET": VIEWER},
+    "/rq/<int:instance_number>/view/jobs/<queue_name>/<registry_name>/<int:per_page>/<order>/<int:page>": {
+        "GET": VIEWER
+    },
+    "/rq/<int:instance_number>/view/job/<job_id>": {"GET": VIEWER},
+    "/rq/<int:instance_number>/data/queues.json": {"GET": VIEWER},
+    "/rq/<int:instance_number>/data/workers.json": {"GET": VIEWER},
+    "/rq/<int:instance_number>/data/job/<job_id>.json": {"GET": VIEWER},
+    "/rq/<int:instance_number>/data/jobs/<queue_name>/<registry_name>/<per_page>/<order>/<page>.json": {"GET": VIEWER},
+    "/rq/job/<job_id>/delete": {"POST": OPERATOR},
+    "/rq/job/<job_id>/requeue": {"POST": OPERATOR},
+    "/rq/requeue/<queue_name>": {"GET": VIEWER, "POST": OPERATOR},
+    "/rq/queue/<queue_name>/<registry_name>/empty": {"POST": OPERATOR},
+    "/rq/queue/<queue_name>/compact": {"POST": OPERATOR},
 }
 VALUES = {
     "source": "platform", "identifier": "r" + "0" * 19, "filename": "style.css", "instance_number": 0,
     "queue_name": "live", "registry_name": "queued", "per_page": 8, "order": "asc", "page": 1, "job_id": "some-job",
-    "name": "go.corp.example/team/repo",
+    "name": "go.corp.example/team/repo", "secret": "wrong",
 }  # fmt: skip
-CASES = [(rule, method, who) for rule, (methods, who) in ROUTES.items() for method in methods.split()]
+CASES = [(rule, method, who) for rule, methods in ROUTES.items() for method, who in methods.items()]
+PRIVATE = [case for case in CASES if isinstance(case[2], Role)]
+CHANGES = [case for case in PRIVATE if case[1] == "POST"]
+OWN = {"Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
     settings = write_settings(tmp_path_factory.mktemp("routes"))
     migrate.upgrade(settings.store.url)
     return create_app(settings)
+
+
+@pytest.fixture(scope="module")
+def tokens(app: Flask) -> dict[Role, str]:
+    """An API token of each role."""
+    access = app.extensions[EXTENSION].access
+    return {role: access.create_token(role.value, role, 1, "cli:test")[0] for role in Role}
 
 
 @pytest.fixture
@@ -134,10 +145,16 @@ def test_the_table_is_the_whole_map(app: Flask) -> None:
     found: dict[str, set[str]] = {}
     for rule in app.url_map.iter_rules():
         found.setdefault(rule.rule, set()).update((rule.methods or set()) - {"HEAD", "OPTIONS"})
-    assert found == {rule: set(methods.split()) for rule, (methods, _) in ROUTES.items()}
+    assert found == {rule: set(methods) for rule, methods in ROUTES.items()}
 
 
-@pytest.mark.parametrize(("rule", "method", "who"), [case for case in CASES if case[2] in (PRIVATE, METRICS)])
+def test_each_route_for_administrators_is_one_of_the_table(app: Flask) -> None:
+    """A name that no route has guards nothing: a renamed function must not leave the set behind."""
+    found = {rule.endpoint: rule.rule for rule in app.url_map.iter_rules()}
+    assert {found.get(endpoint) for endpoint in auth.ADMIN} == {rule for rule, _, who in CASES if who is ADMIN}
+
+
+@pytest.mark.parametrize(("rule", "method", "who"), [*PRIVATE, *(case for case in CASES if case[2] == METRICS)])
 def test_a_stranger_gets_nothing(client: FlaskClient, rule: str, method: str, who: str) -> None:
     for verb in (method, "OPTIONS", *(["HEAD"] if method == "GET" else [])):
         far = {"REMOTE_ADDR": "203.0.113.7"}
@@ -151,19 +168,49 @@ def test_a_stranger_gets_nothing(client: FlaskClient, rule: str, method: str, wh
         assert found.status_code in (401, 308), verb
 
 
-@pytest.mark.parametrize(("rule", "method", "who"), [case for case in CASES if case[2] == PRIVATE])
-def test_a_token_opens_every_private_route(client: FlaskClient, rule: str, method: str, who: str) -> None:
-    assert client.open(path(rule), method=method, headers=BEARER).status_code not in (401, 403)
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(("rule", "method", "who"), PRIVATE)
+def test_a_role_is_a_bound_on_every_route(
+    client: FlaskClient, tokens: dict[Role, str], rule: str, method: str, who: Role, role: Role
+) -> None:
+    """As a token of the API, and as a session, which is asked last: it may log itself out."""
+    token = {"Authorization": f"Bearer {tokens[role]}"}
+    answers = [client.open(path(rule), method=method, headers=token)]
+    assert client.post("/login", data={"token": tokens[role]}).status_code == 303
+    answers.append(client.open(path(rule), method=method, headers=OWN))
+    for answer in answers:
+        if role.may(who):
+            assert answer.status_code not in (401, 403)
+        else:
+            assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "forbidden_role")
 
 
-@pytest.mark.parametrize(("rule", "method", "who"), [c for c in CASES if c[2] == PRIVATE and c[1] == "POST"])
-def test_a_session_needs_our_own_pages_for_every_change(client: FlaskClient, rule: str, method: str, who: str) -> None:
+@pytest.mark.parametrize(("rule", "method", "who"), CHANGES)
+def test_a_session_needs_our_own_pages_for_every_change(client: FlaskClient, rule: str, method: str, who: Role) -> None:
     assert client.post("/login", data={"token": TOKEN}).status_code == 303
     assert client.open(path(rule), method=method).status_code == 403
     forged = {"Sec-Fetch-Site": "cross-site"}
     assert client.open(path(rule), method=method, headers=forged).status_code == 403
-    own = {"Sec-Fetch-Site": "same-origin"}
-    assert client.open(path(rule), method=method, headers=own).status_code not in (401, 403)
+    assert client.open(path(rule), method=method, headers=OWN).status_code not in (401, 403)
+
+
+@pytest.mark.parametrize("headers", [BEARER, {**BEARER, **BROWSER}, {}], ids=["api", "browser", "stranger"])
+@pytest.mark.parametrize(("rule", "method", "who"), CASES)
+def test_no_answer_is_cached_and_each_has_its_policy(
+    client: FlaskClient, rule: str, method: str, who: str, headers: dict[str, str]
+) -> None:
+    answer = client.open(path(rule), method=method, headers=headers)
+    shared = rule in CACHED and answer.status_code == 200
+    assert answer.headers.get("Cache-Control", "") == "no-store" or shared or rule.endswith("<path:filename>")
+    policy = answer.headers["Content-Security-Policy"]
+    if rule.startswith("/rq/") and answer.status_code != 308:
+        assert re.sub("'nonce-[^']+'", "'nonce-{nonce}'", policy) == security._CSP_RQ
+    else:
+        assert policy == security._CSP
+        assert "unsafe" not in policy
+    assert "script-src 'self'" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
 
 
 @pytest.mark.parametrize(("rule", "method", "who"), [case for case in CASES if case[2] == OPEN])
