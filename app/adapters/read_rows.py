@@ -83,7 +83,7 @@ def _summary(row: RowMapping) -> dict[str, Any]:
 
 def _facts(row: RowMapping) -> Facts:
     facts: Mapping[str, Any] = row["facts"]
-    pipeline = {name: value for name, value in facts.get("pipeline", {}).items() if name not in _INTERNAL}
+    pipeline = _shown(facts.get("pipeline", {}))
     verify = facts.get("verify", {})
     project, push, proof = (facts.get(name, {}) for name in ("project", "push", "proof"))
     warned, signature = tuple(facts.get("warnings", ())), facts.get("signature", {})
@@ -120,4 +120,9 @@ def _attempt(row: RowMapping, taken: Sequence[RowMapping]) -> AttemptView:
 
 def _step(row: RowMapping) -> StepView:
     seconds = (row["ended_at"] - row["started_at"]).total_seconds()
-    return StepView(**_fields(StepView, row) | {"stage": Stage(row["stage"]), "seconds": seconds})
+    detail = {name: _shown(value) if name == "pipeline" else value for name, value in row["detail"].items()}
+    return StepView(**_fields(StepView, row) | {"stage": Stage(row["stage"]), "seconds": seconds, "detail": detail})
+
+
+def _shown(pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in pipeline.items() if name not in _INTERNAL}

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from app.adapters.board_store import SqlBoardStore
 from app.domain.access import Role
 from app.domain.errors import SyncError
+from app.services.found import found
 from app.services.words import duration, size
 from app.web.context import container, principal
 
@@ -36,6 +37,9 @@ def here(**changed: str | None) -> str:
     values = {**request.args.to_dict(), **changed}
     kept = {name: value for name, value in values.items() if value}
     return f"{request.path}?{urlencode(kept)}" if kept else request.path
+
+
+blueprint.add_app_template_filter(found)
 
 
 @blueprint.app_template_filter("when")

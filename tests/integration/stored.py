@@ -96,13 +96,16 @@ class Stored:
         assert claim is not None
         return claim
 
-    def record(self, claim: Claim, status: Status, *, error: str | None = None, **more: Any) -> str | None:
+    def record(
+        self, claim: Claim, status: Status, *, error: str | None = None, detail: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> str | None:  # fmt: skip
         """Write an outcome of the claim's stage with a step of two seconds; the job when it is handed over."""
         begun, now = self.now, self.later(2)
         change = change_of(claim.run, status, error=error, **more)
         outcome = {Status.FAILED: "failed", Status.REJECTED: "rejected"}.get(status, "retry" if error else "ok")
         message = f"{error} happened" if error else None
-        step = StepRecord(claim.run.stage, outcome, begun, now, error, message, change.due_at)
+        step = StepRecord(claim.run.stage, outcome, begun, now, error, message, change.due_at, detail or {})
         return self.flow.record(claim, step, change, now)
 
     def fail(self, run_id: str, *, pushed: bool = False, error: str = "pipeline_failed") -> None:

@@ -47,6 +47,7 @@ def test_a_script_that_failed_is_not_run_again(world: FlowWorld) -> None:
     world.gitlab.finish(1, "failed", "exit 1")
     look(world, run)
     assert (world.run(run).status, world.run(run).error) == (Status.FAILED, "pipeline_failed")
+    assert world.run(run).facts["pipeline"]["status"] == "failed"
 
 
 def test_a_refused_retry_is_the_failure_that_it_was(world: FlowWorld) -> None:

@@ -115,10 +115,12 @@ class PipelineStage:
             return again
         if seen.status in _ENDS:
             code, words = _ENDS[seen.status]
-            raise SyncError(code, f"pipeline {seen.id} {words}{self._why(request, seen)}")
+            said = f"pipeline {seen.id} {words}{self._why(request, seen)}"
+            raise SyncError(code, said, facts={"pipeline": state})
         waited = (request.now - request.since).total_seconds()
         if waited > self._options.timeout:
-            raise SyncError("pipeline_timeout", f"pipeline {seen.id} is still {seen.status} after {waited:.0f} s")
+            said = f"pipeline {seen.id} is still {seen.status} after {waited:.0f} s"
+            raise SyncError("pipeline_timeout", said, facts={"pipeline": state})
         polls = int(state.get("polls", 0)) + 1
         delay = min(self._options.poll_longest, self._options.poll_first * 1.5 ** (polls - 1))
         return Wait(delay, {"pipeline": {**state, "polls": polls}}, note=f"pipeline {seen.id} is {seen.status}")

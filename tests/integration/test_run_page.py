@@ -1,0 +1,126 @@
+"""A run's page as HTML: what each step of each attempt found out, and both sides of what was compared."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.bootstrap import Container
+from app.domain.run import Claim, Stage, Status
+from tests.integration.pages_world import application, page
+from tests.integration.stored import ORDER, PIPELINE, PUSHED, VERIFIED, A, Stored
+
+BRANCH = "d" * 40
+SERVED, RELEASED = "h1:" + "B" * 43 + "=", "h1:" + "C" * 43 + "="
+MIRRORED = {"tag": "v1.0.0", "commit": A, "new": True, "branch_at": BRANCH, "h1": RELEASED}
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    return application(tmp_path)
+
+
+@pytest.fixture
+def client(container: Container) -> FlaskClient:
+    return create_app(container).test_client()
+
+
+@pytest.fixture
+def stored(container: Container) -> Stored:
+    return Stored(container.engine)
+
+
+def pipeline(number: int, url: str = "") -> dict[str, Any]:
+    url = url or f"https://gitlab.corp.example/m/-/pipelines/{number}"
+    return {"id": number, "sha": A, "status": "failed", "url": url, "polls": 2, "intent": "modsync x", "fence": 1}
+
+
+def mirrored(stored: Stored) -> Claim:
+    """A run whose first attempt has pushed."""
+    claim = stored.claim(stored.release().run_id)
+    stored.record(claim, Status.PIPELINE, stage=Stage.PIPELINE, facts=PUSHED, pushed=True, detail=MIRRORED)
+    return replace(claim, run=replace(claim.run, status=Status.PIPELINE, stage=Stage.PIPELINE, facts=dict(PUSHED)))
+
+
+def fails(stored: Stored, claim: Claim, facts: Mapping[str, Any], error: str = "pipeline_failed") -> None:
+    stored.record(claim, Status.FAILED, error=error, detail=facts, facts={**claim.run.facts, **facts})
+
+
+def shown(text: str, section: str) -> dict[str, str]:
+    """The definitions in a section of the page, by their names, without markup."""
+    part = re.search(rf'<section[^>]* id="{section}".*?</section>', text, re.DOTALL)
+    assert part is not None, section
+    found = re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", part[0], re.DOTALL)
+    return {html.unescape(name): words(value) for name, value in found}
+
+
+def words(text: str) -> str:
+    """Without markup, on one line."""
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", text))).strip()
+
+
+def test_every_attempt_keeps_its_own_pipeline_and_where_the_branch_was_left(
+    client: FlaskClient, stored: Stored
+) -> None:
+    claim = mirrored(stored)
+    fails(stored, claim, {"pipeline": pipeline(7)})
+    stored.ops.replay(claim.run.id, ORDER, None, stored.later())
+    fails(stored, stored.claim(claim.run.id), {"pipeline": pipeline(8)})
+    text = page(client, f"/runs/{claim.run.id}")
+    first, second = shown(text, "attempt-1"), shown(text, "attempt-2")
+    assert (first["tag"], first["commit"], first["branch left at"]) == ("v1.0.0", A, BRANCH)
+    assert (first["pushed by this run"], first["h1 of the source's content"]) == ("yes", RELEASED)
+    assert [each["pipeline"] for each in (first, second)] == ["7", "8"]
+    assert 'href="https://gitlab.corp.example/m/-/pipelines/7" rel="noreferrer"' in text
+    assert "last seen as failed" in words(text)
+    assert not {"intent", "fence"} & {*first, *second}
+
+
+def test_what_a_step_found_is_only_text(client: FlaskClient, stored: Stored) -> None:
+    claim = mirrored(stored)
+    fails(stored, claim, {"pipeline": pipeline(7, "javascript:alert(1)") | {"status": "<b onclick=x>", "<i>": "y"}})
+    text = page(client, f"/runs/{claim.run.id}")
+    assert "<b onclick" not in text
+    assert "<i>" not in text
+    assert "<code>javascript:alert(1)</code>" in text
+    assert 'href="javascript:' not in text
+
+
+def test_other_content_shows_both_hashes_and_that_they_differ(client: FlaskClient, stored: Stored) -> None:
+    claim = mirrored(stored)
+    claim = replace(claim, run=replace(claim.run, stage=Stage.VERIFY))
+    names = [f"file{number}.go" for number in range(12)]
+    verify = {"verdict": "served_other_content", "h1_served": SERVED, "h1_released": RELEASED, "differ": names}
+    fails(stored, claim, {"verify": verify, "proof": {"h1": RELEASED}}, "served_other_content")
+    text = page(client, f"/runs/{claim.run.id}")
+    proof = shown(text, "run-facts")
+    assert proof["h1 of the source's content"] == RELEASED
+    assert proof["h1 of what the proxy serves"].startswith(SERVED)
+    assert proof["h1 of what the proxy serves"].endswith("they differ")
+    assert "go.sum</h3>" not in text
+    step = shown(text, "attempt-1")
+    assert step["h1 of what the proxy serves"] == SERVED
+    assert step["files that differ"] == ", ".join(names[:10]) + " and 2 more"
+
+
+def test_a_done_run_shows_push_pipeline_answers_and_a_bar_for_each_stage(client: FlaskClient, stored: Stored) -> None:
+    run = stored.release().run_id
+    stored.finish(run)
+    text = page(client, f"/runs/{run}")
+    proof = shown(text, "run-facts")
+    assert (proof["tag"], proof["object pushed"], proof["pushed by this run"]) == ("v1.0.0", A, "yes")
+    assert f'<a href="{PIPELINE["pipeline"]["url"]}" rel="noreferrer">12</a>, last seen as success' in text
+    assert f'<a href="{PUSHED["project"]["url"]}" rel="noreferrer">go-mirrors/platform/log</a>' in text
+    assert proof["h1 of .zip"] == VERIFIED["verify"]["h1"]
+    assert (proof["commit in .info"], proof["compared with the source"]) == (A, "no")
+    bars = re.findall(r'<svg class="bar".*?aria-label="(\w+) (\w+), ([\d.]+ s) of.*?</svg>', text, re.DOTALL)
+    assert bars == [("mirror", "ok", "2.00 s"), ("pipeline", "ok", "2.00 s"), ("verify", "ok", "2.00 s")]
+    assert len(re.findall(r'<rect class="ok" x="[\d.]+%" y="1" width="(?!0(?:\.0)?%)[\d.]+%"', text)) == 3
