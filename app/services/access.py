@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,8 @@ from app.domain.access import Credential, Kind, Role, digest, looks_like, make_s
 from app.domain.audit import Entry
 from app.domain.errors import SyncError
 from app.services.ports import Clock
+
+log = logging.getLogger(__name__)
 
 SESSION = timedelta(hours=12)
 LINK = timedelta(minutes=10)
@@ -86,6 +89,7 @@ class Access:
     ) -> None:  # fmt: skip
         self._store, self._audit, self._clock = store, audit, clock
         self._new_id, self._randomness = new_id, randomness
+        self._note_again_at: datetime | None = None
 
     def create_token(self, name: str, role: Role, days: float, actor: str) -> tuple[str, Credential]:
         """A new API token: (the secret, shown once, what is kept). Error: bad_request for a name that is taken."""
@@ -128,8 +132,19 @@ class Access:
         if found is None or found.kind is not kind or not found.is_live(now):
             return None
         if found.last_used_at is None or now - found.last_used_at > _USE_NOTED_EVERY:
-            self._store.used(found.id, now)
+            self._note_use(found, now)
         return Identity(f"{found.kind.value}:{found.name}", found.role, found.id)
+
+    def _note_use(self, found: Credential, now: datetime) -> None:
+        """A database that takes no writes (locked, full, read-only) keeps nobody from looking what is wrong with it."""
+        if self._note_again_at and now < self._note_again_at:
+            return
+        try:
+            self._store.used(found.id, now)
+        except SyncError as error:
+            # Each try may wait for seconds: the next one is not at the next request.
+            self._note_again_at = now + _USE_NOTED_EVERY
+            log.warning("credential_use_not_noted", extra={"credential": found.id, "code": error.code})
 
     def open_session(self, who: Identity) -> str:
         """A session's secret for somebody who proved who they are. A link is spent: a second time is `unauthorized`."""

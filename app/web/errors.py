@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from app.domain.errors import CATALOG, SyncError
+from app.web.context import container
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,8 @@ def _internal() -> Response:
 
 
 def _answer(status: int, body: dict[str, Any]) -> Response:
-    page = render_template("error.html", status=status, error=body) if wants_page() else None
+    base = container().settings.web.base_url
+    page = render_template("error.html", status=status, error=body, base_url=base) if wants_page() else None
     return make_response(page or jsonify(error=body), status)
 
 

@@ -69,6 +69,24 @@ def test_a_revoked_token_ends_with_its_sessions(access: Access) -> None:
         access.revoke_token("on-call", "cli:me", "")
 
 
+def test_a_database_that_takes_no_writes_keeps_nobody_out(
+    access: Access, clock: Clock, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret, made = access.create_token("on-call", Role.OPERATOR, 30, "cli:me")
+    access.identify(secret, Kind.TOKEN)
+    used, clock.time = clock.time, clock.time + timedelta(minutes=2)
+    with engine.begin() as connection:
+        connection.execute(update(credentials).where(credentials.c.id == made.id).values(name=made.name))
+        who = [access.identify(secret, Kind.TOKEN) for _ in range(2)]
+    assert [each and each.actor for each in who] == ["token:on-call"] * 2
+    # A try may wait for the lock, so there was one.
+    assert [each.message for each in caplog.records] == ["credential_use_not_noted"]
+    assert access.tokens()[0].last_used_at == used
+    clock.time += timedelta(minutes=2)
+    access.identify(secret, Kind.TOKEN)
+    assert access.tokens()[0].last_used_at == clock.time
+
+
 def test_two_live_tokens_cannot_share_a_name(access: Access) -> None:
     access.create_token("ci", Role.VIEWER, 1, "cli:me")
     with pytest.raises(SyncError, match="bad_request"):

@@ -68,6 +68,7 @@ def test_without_redis_all_is_shown_and_redis_is_said_to_be_away(client: FlaskCl
 
 def test_without_the_database_the_first_page_says_what_to_do(client: FlaskClient, container: Container) -> None:
     database = Path(container.settings.store.url.removeprefix("sqlite:///"))
+    operator, _ = container.access.create_token("does", Role.OPERATOR, 1, "test")
     container.engine.dispose()
     for each in database.parent.glob(f"{database.name}*"):
         each.unlink()
@@ -78,6 +79,12 @@ def test_without_the_database_the_first_page_says_what_to_do(client: FlaskClient
     assert re.search(r'<li class="bad"><strong>Database</strong>', answer.text)
     other = page(client, "/releases")
     assert (other.status_code, "Check the database" in other.text) == (503, True)
+    # Whom only the database knows sees no page, and is told why and what helps.
+    asked = page(client, "/releases?status=failed", operator)
+    assert asked.status_code == 503
+    assert 'href="/releases?status=failed">try again' in asked.text
+    assert "token of the configuration needs no" in asked.text
+    assert "The database is away" in asked.text
 
 
 def test_a_viewer_sees_all_and_no_button_that_would_be_refused(client: FlaskClient, container: Container) -> None:
