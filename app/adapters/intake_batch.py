@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from app.adapters.database import writing
 from app.adapters.group_commit import GroupCommit
@@ -66,10 +66,13 @@ class GroupedIntakeStore(SqlIntakeStore):
 
 
 def _is_between_items(error: SyncError) -> bool:
-    """True for what another transaction's rows caused; a database that is away or full is everybody's trouble."""
+    """True for what another transaction's rows caused, or one's own value that the database does not take.
+
+    A database that is away or full is everybody's trouble.
+    """
     cause = error.__cause__
     deadlock = isinstance(cause, OperationalError) and getattr(cause.orig, "sqlstate", None) == "40P01"
-    return deadlock or isinstance(cause, IntegrityError | sqlite3.IntegrityError)
+    return deadlock or isinstance(cause, DataError | IntegrityError | sqlite3.IntegrityError)
 
 
 def _all_new(items: Sequence[Item]) -> bool:

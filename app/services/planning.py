@@ -158,6 +158,9 @@ def _stand_in(repo_url: str, subdir: str, major: int) -> str:
 
 def _fitting(module: ModulePath, version: Version, *, at_root: bool) -> ModulePath | _Refused:
     """The module, where Go can have such a version of it."""
+    if len(module.text) > _LONGEST_NAME:
+        why = f"the rules make a module path of the repository that is longer than {_LONGEST_NAME} characters"
+        return _Refused(module.text[:_LONGEST_NAME], ("no_rule", why))
     try:
         fit_path(version, module, at_root, "tag")
     except SyncError as error:

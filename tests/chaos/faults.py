@@ -21,6 +21,8 @@ from tests.sandbox.gitlab import faults
 from tests.sandbox.world import MIRRORS, World
 
 _API, _GIT, _PUSH = r"/api/v4/", r"\.git/", r"POST .*git-receive-pack"
+# In the middle of what is sent, instead of the answer, and in the middle of the answer.
+_CUTS = (faults.cut_in_the_middle, faults.cut_in_the_middle, faults.accept_then_cut, faults.truncated)
 Fault = Callable[[], bool]
 
 
@@ -86,6 +88,7 @@ def _pauses(things: Surroundings) -> dict[str, tuple[int, Fault]]:
 
     return {
         "pause web": (1, role("web", 3)),
+        "pause web child": (1, lambda: _pause(things, things.manager.children("web"), 3)),
         "pause worker": (1, role("worker", 4)),
         "pause worker child": (2, lambda: _pause(things, things.manager.children("worker"), 6)),
         "pause job": (4, lambda: _pause_job(things, "worker")),
@@ -110,7 +113,7 @@ def _gitlab(things: Surroundings) -> dict[str, tuple[int, Fault]]:
         "gitlab hangs": (2, broken(either, lambda: faults.slow(things.chance.uniform(2, 12)))),
         "gitlab resets": (2, broken(either, faults.reset, 3)),
         "gitlab cuts an answer": (2, broken(either, faults.truncated)),
-        "gitlab cuts a push": (4, broken(_PUSH, things.chance.choice([faults.accept_then_cut, faults.truncated]))),
+        "gitlab cuts a push": (4, broken(_PUSH, lambda: things.chance.choice(_CUTS)())),
         "gitlab hangs in a push": (2, broken(_PUSH, lambda: faults.slow(things.chance.uniform(3, 9)), 1)),
         "gitlab down": (1, lambda: _away(things, "gitlab", things.world.gitlab.stop, things.world.gitlab.start)),
     }

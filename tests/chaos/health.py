@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +20,10 @@ from sqlalchemy import Engine, func, select
 from app.adapters.database import reading
 from app.adapters.tables import runs, steps
 from app.domain.errors import SyncError
+from app.domain.run import Lane
 
 _LOOK_SECONDS = 0.1
+_NOTABLE_SECONDS = 0.3
 LIMIT_SECONDS = 10.0
 _MOST_ACTIVE = 8
 
@@ -31,6 +33,14 @@ class Hurt:
     """A run whose worker was killed or stands still, and how it was then: its fence, its last outcome."""
 
     run: str
+    state: tuple[int, datetime]
+    at: float
+
+
+@dataclass(frozen=True)
+class Jobless:
+    """A run that is due, that nobody holds, and whose job is not in Redis; how it was when that was seen first."""
+
     state: tuple[int, datetime]
     at: float
 
@@ -55,6 +65,7 @@ class Health:
         self._active = 0
         self._waiting: Waiting | None = None
         self._hurt: list[Hurt] = []
+        self._jobless: dict[str, Jobless] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="health", daemon=True)
         self.samples: list[tuple[float, str]] = []
@@ -95,7 +106,7 @@ class Health:
     def settled(self) -> bool:
         """True when nothing is down and no recovery is being measured."""
         with self._lock:
-            return not self._outages and not self._hurt and self._waiting is None
+            return not self._outages and not self._hurt and not self._jobless and self._waiting is None
 
     def busy(self) -> bool:
         """True when more runs are in flight than two workers on two cores can follow."""
@@ -144,18 +155,39 @@ class Health:
             if look["states"].get(hurt.run) != hurt.state:
                 self.samples.append((now - max(hurt.at, self._all_up_at), f"run {hurt.run} of a hurt worker"))
                 self._hurt.remove(hurt)
+        self._check_jobs(look, now)
+
+    def _check_jobs(self, look: dict[str, Any], now: float) -> None:
+        """Each run without a job gets one again, whatever others do meanwhile."""
+        jobless = look["jobless"]
+        for run, since in list(self._jobless.items()):
+            if jobless.get(run) != since.state:
+                self._sample_job(run, since, now)
+        for run, state in jobless.items():
+            self._jobless.setdefault(run, Jobless(state, max(now, self._all_up_at)))
+
+    def _sample_job(self, run: str, since: Jobless, now: float) -> None:
+        del self._jobless[run]
+        if now - since.at >= _NOTABLE_SECONDS:  # most were only on their way between two looks
+            self.samples.append((now - since.at, f"run {run} had no job"))
 
     def _end_waiting(self) -> None:
         """The next outage came first: what was not back by then counts only when it was too late already."""
         if self._waiting and time.monotonic() - self._waiting.since > LIMIT_SECONDS:
             self.samples.append((time.monotonic() - self._waiting.since, "not back before the next outage"))
         self._waiting = None
+        for run, since in list(self._jobless.items()):
+            if time.monotonic() - since.at > LIMIT_SECONDS:
+                self._sample_job(run, since, time.monotonic())
+        self._jobless.clear()
 
     def _look(self) -> dict[str, Any]:
         now = datetime.now(UTC)
         with reading(self._engine) as connection:
             rows = connection.execute(
-                select(runs.c.id, runs.c.fence, runs.c.updated_at, runs.c.active, runs.c.due_at, runs.c.lease_until)
+                select(
+                    *(runs.c[name] for name in ("id", "fence", "updated_at", "active", "due_at", "lease_until", "job"))
+                )
             ).all()
             done = connection.execute(select(func.count()).select_from(steps)).scalar_one()
         free: Callable[[Any], bool] = lambda row: row.lease_until is None or row.lease_until < now  # noqa: E731
@@ -164,5 +196,13 @@ class Health:
         self._active = len(rows) - ended
         return {
             "due": len(due), "progress": (sum(row.fence for row in rows), ended, done),
-            "states": {row.id: (row.fence, row.updated_at) for row in rows},
+            "states": {row.id: (row.fence, row.updated_at) for row in rows}, "jobless": self._without_job(due),
         }  # fmt: skip
+
+    def _without_job(self, due: Sequence[Any]) -> dict[str, tuple[int, datetime]]:
+        """Those of the due runs whose job is in no queue; none while Redis does not say."""
+        try:
+            queued = {job.decode() for lane in Lane for job in self._redis.lrange(f"rq:queue:{lane}", 0, -1)}
+        except redis.RedisError:
+            return {}
+        return {row.id: (row.fence, row.updated_at) for row in due if row.job not in queued}

@@ -90,7 +90,8 @@ class Result:
     @property
     def good(self) -> bool:
         """Whether it may be called a success."""
-        return bool(self.accepted) and not self.lost and not self.wrong and self.longest <= LIMIT_SECONDS
+        measured = bool(self.accepted and self.samples)
+        return measured and not self.lost and not self.wrong and self.longest <= LIMIT_SECONDS
 
     def line(self) -> str:
         """The summary."""

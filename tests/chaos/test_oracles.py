@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from app.adapters import migrate
 from app.adapters.database import connect
 from tests.chaos import checks
+from tests.chaos.health import Health
 from tests.chaos.releases import Releases, Sent
 from tests.chaos.session import Plan, Result
 from tests.chaos.untold import Bringer
@@ -111,6 +114,17 @@ def test_secrets_and_leftovers_are_found(world: World, tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_run_without_a_job_is_measured_by_itself() -> None:
+    """Work that goes on elsewhere is no recovery of it."""
+    health, state = Health(create_engine("sqlite://"), "redis://127.0.0.1:1", ""), (1, datetime.now(UTC))
+    health._check_jobs({"jobless": {"r1": state, "r2": state}}, health._all_up_at)
+    health._check_jobs({"jobless": {"r1": state}}, health._all_up_at + 0.1)
+    assert (health.samples, health.settled()) == ([], False)
+    health._check_jobs({"jobless": {}}, health._all_up_at + 12)
+    assert [(round(seconds), what) for seconds, what in health.samples] == [(12, "run r1 had no job")]
+    assert health.settled()
+
+
 def test_only_a_session_without_loss_or_delay_is_good() -> None:
     plan = Plan(1, 1.0)
     good = Result(plan, accepted=3, samples=[(9.9, "")])
@@ -119,4 +133,5 @@ def test_only_a_session_without_loss_or_delay_is_good() -> None:
     assert not Result(plan, accepted=3, samples=[(10.1, "")]).good
     assert not Result(plan, accepted=3, lost=["x"]).good
     assert not Result(plan, accepted=3, wrong=["x"]).good
-    assert not Result(plan).good
+    assert not Result(plan, samples=[(1.0, "")]).good
+    assert not Result(plan, accepted=3).good

@@ -103,6 +103,17 @@ def test_two_processes_do_not_disturb_each_other(engine: Engine, stored: Stored)
     assert len(rows(engine)["runs"]) == 20
 
 
+def test_a_value_that_the_database_does_not_take_harms_no_other_delivery(engine: Engine, stored: Stored) -> None:
+    """Names are bounded before they come here; this is for the one that is forgotten."""
+    store = GroupedIntakeStore(engine)
+    items = [(stored.delivery(), [stored.plan(A, version)]) for version in ("v1.0.0", f"v1.0.0-{'a' * 300}", "v1.1.0")]
+    answers = store._record_all(items)
+    refused = [each for each in answers if isinstance(each, SyncError)]
+    assert len(refused) == (engine.dialect.name == "postgresql")  # SQLite takes texts of any length
+    assert {"v1.0.0", "v1.1.0"} <= {row["version"] for row in rows(engine)["runs"]}
+    assert len(rows(engine)["deliveries"]) == 3 - len(refused)
+
+
 def test_a_full_database_leaves_nothing_half_done(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'full.db'}"
     migrate.upgrade(url)

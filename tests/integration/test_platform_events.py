@@ -144,6 +144,26 @@ def test_a_replay_does_not_bring_a_release_twice(engine: Engine, stored: Stored)
         replay.replay(run, ReplayOrder("cli:alice", ""))
 
 
+def test_names_that_are_too_long_are_recorded_and_answered(engine: Engine, stored: Stored) -> None:
+    github = Platform(engine, "github")
+    answer = github.published(f"v1.0.0-{'a' * 300}")
+    assert (answer.ignored, answer.receipts) == ("not_a_version_tag", ())
+    longest = f"v2.0.0-{'a' * 180}"
+    assert (stored.run(only(github.pushed(longest))).version, len(longest)) == (longest, 187)
+    run = stored.run(only(github.published(url=f"https://git.corp.example/{'x' * 300}/{'y' * 300}.git")))
+    assert (run.status, run.error, len(run.module)) == (Status.REJECTED, "no_rule", 500)
+    with pytest.raises(SyncError, match="longer than 187"):
+        Platform(engine, "article").send(
+            {"ref": "main", "commit_id": A, "module_path": MODULE, "version": longest + "a"}
+        )
+
+
+def test_an_artifact_whose_name_is_too_long_is_answered(engine: Engine) -> None:
+    data = {"repo_key": "go-local", "path": f"go.corp.example/{'x/' * 260}y/@v/v1.0.0.zip", "name": "v1.0.0.zip"}
+    answer = Platform(engine, "artifactory").send({"domain": "artifact", "event_type": "deployed", "data": data})
+    assert (answer.ignored, answer.receipts) == ("not_a_release", ())
+
+
 @pytest.mark.parametrize("url", ["https://elsewhere.example/platform/log.git", "http://127.0.0.1/x/y", "git@host:a/b"])
 def test_a_repository_that_nobody_knows_is_no_error_of_the_platform(engine: Engine, stored: Stored, url: str) -> None:
     run = stored.run(only(Platform(engine, "github").published(url=url)))

@@ -106,6 +106,9 @@ def test_git_pushes_that_are_cut(server: GitLab, token: str, work: Worktree) -> 
     server.faults.add("POST .*git-receive-pack", faults.reset())
     assert work.push(server, PATH, token, CI_SYNC).code != 0
     assert server.refs(PATH) == {}
+    server.faults.add("POST .*git-receive-pack", faults.cut_in_the_middle())
+    assert work.push(server, PATH, token, CI_SYNC).code != 0
+    assert server.refs(PATH) == {}
     server.faults.add("POST .*git-receive-pack", faults.accept_then_cut())
     assert work.push(server, PATH, token, CI_SYNC).code != 0
     assert server.refs(PATH) == {"refs/heads/ci-sync": work.head()}

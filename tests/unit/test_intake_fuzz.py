@@ -127,6 +127,9 @@ def legal(event: ReleaseEvent) -> None:
     assert all(text.isprintable() for text in texts if text)
     assert event.module is None or ModulePath.parse(event.module.text) == event.module
     assert event.version is None or Version.parse(event.version.text) == event.version
+    assert len(event.ref) <= 1000
+    assert len(str(event.module or "")) <= 500
+    assert len(str(event.version or "")) <= 200
     if event.module and event.version:
         check_path_major(event.version, event.module)
 

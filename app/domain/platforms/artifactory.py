@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from app.domain.modules import ModulePath, Version, check_path_major
-from app.domain.platforms.fields import ID_LIMIT, URL_LIMIT, Fields, by_rule
+from app.domain.platforms.fields import ID_LIMIT, MODULE_LIMIT, URL_LIMIT, VERSION_LIMIT, Fields, by_rule
 from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent
 from app.domain.webhook import parse_object
 
@@ -44,6 +44,10 @@ def _release(module: str, text: str, field: str, delivery: str | None) -> Parsed
     path = by_rule(field, ModulePath.unescape, module)
     version = by_rule(field, Version.unescape, text)
     by_rule(field, lambda _: check_path_major(version, path), text)
+    if len(path.text) > MODULE_LIMIT or len(version.text) > VERSION_LIMIT:
+        return Ignored(
+            "not_a_release", f"module or version is longer than {MODULE_LIMIT} or {VERSION_LIMIT} characters"
+        )
     if version.is_pseudo:
         return Ignored("not_a_version_tag", f"{version} is a pseudo-version: nothing was tagged")
     return (ReleaseEvent(path, version.tag_part, None, None, version, delivery_key=delivery),)

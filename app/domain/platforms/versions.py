@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 
-from app.domain.modules import ModulePath, Version, check_path_major, split_tag
-from app.domain.platforms.fields import Ref, by_rule, invalid, parse_ref
+from app.domain.modules import INCOMPATIBLE, ModulePath, Version, check_path_major, split_tag
+from app.domain.platforms.fields import VERSION_LIMIT, Ref, by_rule, invalid, parse_ref
 from app.domain.platforms.release import Ignored, ReleaseEvent
 from app.domain.rules import RuleBroken
 
+_LONGEST = VERSION_LIMIT - len(INCOMPATIBLE)  # the worker may have to add it
 _LOOKS_LIKE_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?![0-9.])")
 
 
@@ -30,6 +31,8 @@ def tag_release(tag: str, field: str, repo_url: str | None, commit: str | None) 
         subdir, version = split_tag(name)
     except RuleBroken as broken:
         return Ignored("not_a_version_tag", f"tag {name!r} names no module version: {broken.message}")
+    if len(version.text) > _LONGEST:
+        return Ignored("not_a_version_tag", f"the version of tag {name[:80]!r}... is longer than {_LONGEST} characters")
     return ReleaseEvent(None, name, True, commit, version, repo_url, subdir)
 
 
@@ -49,6 +52,8 @@ def fit_path(version: Version, path: ModulePath, at_root: bool, field: str) -> V
     would; a worker that finds a go.mod refuses the release and names the `/v2` path. Below the root, and on gopkg.in,
     there is no such version.
     """
+    if len(version.text) > _LONGEST:
+        raise invalid(field, f"version {version.text[:80]}... is longer than {_LONGEST} characters")
     incompatible = not path.major_suffix and version.major not in ("v0", "v1")
     if version.is_incompatible and not incompatible:
         raise invalid(field, f"version {version} of {path}: +incompatible is for v2 and up of a path without /vN")

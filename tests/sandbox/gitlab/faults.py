@@ -1,5 +1,6 @@
 """Faults that tests switch on for single requests, and the record of all requests."""
 
+import io
 import os
 import re
 import socket
@@ -179,6 +180,21 @@ def accept_then_cut() -> Action:
         call.perform()
         call.cut = True
         raise ConnectionResetError("reset on purpose")
+
+    return act
+
+
+def cut_in_the_middle() -> Action:
+    """Let the application see half of the request's body, as when the sender's line breaks, and reset the connection."""
+
+    def act(call: Call) -> Iterable[bytes]:
+        source, length = call.environ["wsgi.input"], int(call.environ.get("CONTENT_LENGTH") or 0)
+        body = source.read() if call.environ.pop("HTTP_TRANSFER_ENCODING", None) else source.read(length)
+        half = body[: len(body) // 2]
+        call.environ |= {"wsgi.input": io.BytesIO(half), "CONTENT_LENGTH": str(len(half))}
+        call.perform()
+        call.cut = True
+        raise ConnectionResetError("cut on purpose")
 
     return act
 
