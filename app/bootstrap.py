@@ -178,7 +178,8 @@ class Container(Doors):
         lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))
         branches = BranchResolver(
-            store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: self.new_id("r")
+            store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: self.new_id("r"),
+            self.planner.wants_prereleases,
         )  # fmt: skip
         waits = {proxy.name: proxy.patience for proxy in self.settings.proxies}
         refused = self.gitlab_login.refused
@@ -215,4 +216,6 @@ class Container(Doors):
 
 def _source_options(source: Source) -> SourceOptions:
     secrets = tuple(Secret(each.id, each.value.get_secret_value().encode()) for each in source.secrets)
-    return SourceOptions(source.name, source.scheme, secrets, source.allow, Policy(prereleases=source.prereleases))
+    return SourceOptions(
+        source.name, source.scheme, secrets, source.allow, Policy(source.prereleases, source.tag_events)
+    )

@@ -116,8 +116,7 @@ class Doors:
             known_hosts_file=outgoing.known_hosts_file,
             min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
-            # Behind an HTTP proxy it is the proxy that looks names up, and often nobody else can.
-            resolver=None if settings.sandbox.enabled or outgoing.http_proxy else SystemResolver(),
+            resolver=None if settings.sandbox.enabled else SystemResolver(),
         )  # fmt: skip
         return GitDoor(options, self.credential)
 

@@ -171,6 +171,7 @@ class Source(Table):
     clone_username: str = Field(default="oauth2", min_length=1, description="Give the user name for cloning over HTTP.")
     clone_token: SecretStr | None = Field(default=None, description="The token for cloning over HTTP.")
     prereleases: bool = Field(default=True, description="true or false: bring versions like v1.2.0-rc.1 through.")
+    tag_events: bool = Field(default=True, description="true or false: also take tags that no release was made of yet.")
     rate_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
         default=6000, description="Give the signed requests that a minute may bring, 0 for no limit."
     )

@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from app.adapters.git_resolve import Pin, Resolver
+from app.adapters.git_resolve import pin as pin_of
 from app.domain.errors import SyncError
 from app.services.measuring import Tally
 
@@ -57,7 +58,7 @@ Credentials = Callable[[str], Credential | None]
 class GitOptions:
     """How git runs on this machine. `timeout_seconds` bounds each command and each wait for a cache's lock.
 
-    `resolver`: looks sources' names up and pins them; None: git does it (sandbox), or the HTTP proxy.
+    `resolver`: looks sources' names up and pins them; None: git does it (sandbox).
     """
 
     cache_dir: Path
@@ -73,6 +74,15 @@ class GitOptions:
     resolver: Resolver | None = None
     min_free_bytes: int = 0  # less on the caches' disk, and nothing is fetched
     tally: Tally = field(default_factory=Tally, compare=False)
+
+    def pinned(self, url: str) -> Pin | None:
+        """The pin of a source's URL; errors as git_resolve.pin says.
+
+        None in the sandbox, and behind an HTTP proxy: it looks names up, and often nobody else can. ssh goes past it.
+        """
+        if self.resolver is None or (self.http_proxy and not url.startswith("ssh:")):
+            return None
+        return pin_of(url, self.resolver)
 
 
 _SETTINGS: Pairs = [

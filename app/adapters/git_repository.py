@@ -12,7 +12,7 @@ from app.adapters.git_env import Credentials, GitOptions, check_url, environment
 from app.adapters.git_errors import Side, classify, from_os
 from app.adapters.git_ls_refs import ls_refs
 from app.adapters.git_process import GitProcess, Result, Watch, run
-from app.adapters.git_resolve import Pin, pin
+from app.adapters.git_resolve import Pin
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.refs import TagAt
@@ -64,8 +64,7 @@ class Repository:
         Raises SyncError for a URL that git may not be given, and for timeouts.
         """
         check_url(url, self.options.protocols, _REFUSED[side])
-        resolver = self.options.resolver if side == "source" else None
-        pinned = pin(url, resolver) if resolver else None
+        pinned = self.options.pinned(url) if side == "source" else None
         began, outcome = time.perf_counter(), "failed"
         try:
             result = self._run(
@@ -111,7 +110,7 @@ class Repository:
         if options.http_proxy or not prefixes or not url.startswith("http"):
             return None
         check_url(url, options.protocols, _REFUSED[side])
-        pinned = pin(url, options.resolver) if side == "source" and options.resolver else None
+        pinned = options.pinned(url) if side == "source" else None
         self.watch.checkpoint()
         began = time.perf_counter()
         found = ls_refs(

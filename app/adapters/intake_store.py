@@ -67,8 +67,10 @@ def _delivery(connection: Connection, delivery: NewDelivery) -> tuple[str, bool]
         return delivery.id, False
     same = (deliveries.c.source == delivery.source) & (deliveries.c.dedupe == delivery.dedupe)
     # The newest verdict is the one that counts: rules and secrets change.
-    newest = {name: getattr(delivery, name) for name in ("verdict", "reason", "note", "secret_id", "skew_ms")}
-    again = {"seen": deliveries.c.seen + 1, "last_seen_at": delivery.received_at, **newest}
+    again = {name: getattr(delivery, name) for name in ("verdict", "reason", "note")}
+    if not delivery.by_hand:
+        seen = {"seen": deliveries.c.seen + 1, "last_seen_at": delivery.received_at}
+        again |= {**seen, "secret_id": delivery.secret_id, "skew_ms": delivery.skew_ms}
     return connection.execute(
         update(deliveries).where(same).values(again).returning(deliveries.c.id)
     ).scalar_one(), True

@@ -27,11 +27,16 @@ def parse(scheme: str, headers: Mapping[str, str], payload: dict[str, Any], poli
     Headers name the kind of event on some platforms and are signed on none: they only choose among readings that the
     signed body must then satisfy. SyncError `invalid_payload` with `field`.
     """
-    parsed = PARSERS[scheme](lower_case(headers), Fields(payload), policy)
-    return parsed if isinstance(parsed, Ignored) else _by_policy(parsed, policy)
+    parsed = parse_all(scheme, headers, payload, policy)
+    return parsed if isinstance(parsed, Ignored) else by_policy(parsed, policy)
 
 
-def _by_policy(events: tuple[ReleaseEvent, ...], policy: Policy) -> Parsed:
+def parse_all(scheme: str, headers: Mapping[str, str], payload: dict[str, Any], policy: Policy) -> Parsed:
+    """The same with prerelease versions, whether the policy wants them or not."""
+    return PARSERS[scheme](lower_case(headers), Fields(payload), policy)
+
+
+def by_policy(events: tuple[ReleaseEvent, ...], policy: Policy) -> Parsed:
     """Without prerelease versions where the policy does not want them."""
     wanted = tuple(event for event in events if policy.prereleases or not (event.version and event.version.prerelease))
     if wanted:

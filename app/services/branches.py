@@ -18,13 +18,16 @@ log = logging.getLogger(__name__)
 
 
 class BranchResolver:
-    """Gives a branch's run its version; further versions of the same commit become runs of their own."""
+    """Gives a branch's run its version; further versions of the same commit become runs of their own.
+
+    `wants_prereleases`: whether a source's policy does.
+    """
 
     def __init__(
         self, store: FlowStore, intake: IntakeStore, queue: JobQueue, stage: MirrorStage, clock: Clock,
-        make_run_id: Callable[[], str],
+        make_run_id: Callable[[], str], wants_prereleases: Callable[[str], bool],
     ) -> None:  # fmt: skip
-        self._store, self._intake, self._queue = store, intake, queue
+        self._store, self._intake, self._queue, self._wants_prereleases = store, intake, queue, wants_prereleases
         self._stage, self._clock, self._make_run_id = stage, clock, make_run_id
 
     def resolve(self, claim: Claim, lease: Lease) -> Claim:
@@ -43,7 +46,8 @@ class BranchResolver:
 
     def _versions(self, run: Run, lease: Lease) -> list[Version]:
         found = self._stage.versions_at(run.target.clone_url, run.commit, run.target.subdir, lease.check)
-        fitting = [version for version in found if _fits(version, run.path)]
+        wanted = self._wants_prereleases(run.source)
+        fitting = [version for version in found if _fits(version, run.path) and (wanted or not version.prerelease)]
         if not fitting:
             raise SyncError(
                 "no_version", f"no version tag of {run.module} peels to {run.commit} ({run.ref}) at the source"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -95,24 +95,6 @@ class Deliveries:
             raise _missing(delivery)
         self._note(actor, stored.id)  # before it is done: the order is what the log must not miss
         return self._intake.redeliver(stored, actor)
-
-    def redeliver_failed(self, wanted: DeliveryFilter, actor: str) -> Iterator[tuple[str, Answer | SyncError]]:
-        """Each delivery that failed, oldest first, with what came of it now. Error: store_unavailable."""
-        for delivery in reversed(list(self._all(wanted))):
-            try:
-                yield delivery, self.redeliver(delivery, actor)
-            except SyncError as error:
-                if error.code == "store_unavailable":
-                    raise
-                yield delivery, error
-
-    def _all(self, wanted: DeliveryFilter) -> Iterator[str]:
-        cursor: str | None = None
-        while True:
-            page = self.list(wanted, cursor, 200)
-            yield from (each.id for each in page.items)
-            if (cursor := page.next) is None:
-                return
 
 
 class Pruning:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from app.domain import events, webhook
 from app.domain.errors import SyncError
-from app.domain.events import Ignored, Parsed
+from app.domain.events import Ignored, Parsed, ReleaseEvent
 from app.domain.ids import make_id
 from app.domain.webhook import SCHEMES, Headers, VerifiedBody, lower_case
 from app.services.planning import Planner, SourceOptions
@@ -117,7 +117,7 @@ class Intake:
         now = self._clock.now()
         headers = lower_case(stored.headers)
         delivery = self._delivery(stored.source, verified, headers, now)
-        delivery = replace(delivery, id=stored.id, dedupe=stored.dedupe, skew_ms=stored.skew_ms)
+        delivery = replace(delivery, id=stored.id, dedupe=stored.dedupe, by_hand=True)
         return self._take(options, delivery, verified, headers, actor)
 
     def consider(self, source: str, headers: Mapping[str, str], raw: bytes) -> Considered:
@@ -129,7 +129,8 @@ class Intake:
         if options is None:
             webhook.verify_unknown(headers, raw, now)
         verified = webhook.verify(SCHEMES[options.scheme], options.secrets, headers, raw, now)
-        parsed = _parsed(options, verified, headers)
+        told = _parsed(options, verified, headers)
+        parsed = told if isinstance(told, Ignored) else events.by_policy(told, options.policy)
         if isinstance(parsed, Ignored):
             return Considered(verified.secret_id, ignored=parsed)
         return Considered(verified.secret_id, tuple(self._planner.plan(source, event) for event in parsed))
@@ -148,7 +149,8 @@ class Intake:
     ) -> Answer:  # fmt: skip
         """Parse and plan, then record all of it; a refusal is recorded, too, and raised."""
         try:
-            parsed = _parsed(options, verified, headers)
+            told = _parsed(options, verified, headers)
+            parsed = told if isinstance(told, Ignored) else events.by_policy(told, options.policy)
             if isinstance(parsed, Ignored):
                 return self._ignored(delivery, parsed, verified.skew)
             planned = [self._planner.plan(options.name, event, actor) for event in parsed]
@@ -157,9 +159,11 @@ class Intake:
             raise
         if verified.delivery_key is None and parsed[0].delivery_key and not actor:
             delivery = replace(delivery, dedupe=_dedupe(parsed[0].delivery_key, verified.raw))
+        if less := _left_out(told, parsed):
+            delivery = replace(delivery, note=_note(less))
         kept, _, receipts = self._store.record(delivery, planned)
         self._enqueue(receipts)
-        return Answer(kept, tuple(receipts), skew=verified.skew)
+        return Answer(kept, tuple(receipts), message=less, skew=verified.skew)
 
     def _ignored(self, delivery: NewDelivery, why: Ignored, skew: timedelta | None) -> Answer:
         told = replace(delivery, verdict="ignored", reason=why.reason, note=_note(why.message))
@@ -183,8 +187,17 @@ class Intake:
 
 
 def _parsed(options: SourceOptions, verified: VerifiedBody, headers: Headers) -> Parsed:
+    """All that is told; what the policy leaves out is taken out later, and said."""
     body = webhook.decode(verified, headers.get("content-type", ""))
-    return events.parse(verified.scheme, headers, body, options.policy)
+    return events.parse_all(verified.scheme, headers, body, options.policy)
+
+
+def _left_out(told: Parsed, wanted: Sequence[ReleaseEvent]) -> str:
+    """What the source's policy leaves out of several releases; "" where nothing."""
+    if isinstance(told, Ignored):
+        return ""
+    names = ", ".join(f"{each.module or each.ref}@{each.version}" for each in told if each not in wanted)
+    return f"prereleases, which this source's policy leaves out: {names}" if names else ""
 
 
 def _dedupe(key: str | None, raw: bytes) -> str:

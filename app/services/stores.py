@@ -21,7 +21,8 @@ class NewDelivery:
     """An authentic webhook request, to be recorded. `dedupe` is what makes it the same as an earlier one.
 
     `verdict`: accepted, ignored or refused; `reason` is the stable word for why, `note` the sentence. `skew_ms`: the
-    sender's clock minus ours, where the scheme signs a time.
+    sender's clock minus ours, where the scheme signs a time. `by_hand`: a person takes a recorded one once more, so its
+    sender and the secret were not seen again.
     """
 
     id: str
@@ -36,6 +37,7 @@ class NewDelivery:
     note: str = ""
     reason: str = ""
     skew_ms: int | None = None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,9 @@ def answer_body(answer: Answer) -> dict[str, Any]:
     """`{"delivery", "runs": [{"id", "status", "duplicate", "error"?, "links"}], "ignored"?, "message"?}`."""
     body: dict[str, Any] = {"delivery": answer.delivery, "runs": [_run(receipt) for receipt in answer.receipts]}
     if answer.ignored:
-        body |= {"ignored": answer.ignored, "message": answer.message}
+        body["ignored"] = answer.ignored
+    if answer.message:
+        body["message"] = answer.message
     return body
 
 

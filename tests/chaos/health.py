@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 import requests
+from rq.utils import as_text
 from sqlalchemy import Engine, func, select
 
 from app.adapters.database import reading
@@ -202,7 +203,7 @@ class Health:
     def _without_job(self, due: Sequence[Any]) -> dict[str, tuple[int, datetime]]:
         """Those of the due runs whose job is in no queue; none while Redis does not say."""
         try:
-            queued = {job.decode() for lane in Lane for job in self._redis.lrange(f"rq:queue:{lane}", 0, -1)}
+            queued = {as_text(job) for lane in Lane for job in self._redis.lrange(f"rq:queue:{lane}", 0, -1)}
         except redis.RedisError:
             return {}
         return {row.id: (row.fence, row.updated_at) for row in due if row.job not in queued}

@@ -149,7 +149,7 @@ class FlowWorld:
         self.git = FakeGit({SOURCE: self.source, f"{self.gitlab.url}/{MIRROR}.git": self.mirror})
         self.gitlab.on_remove = lambda _project, ref: self.mirror.refs.pop(ref, None)
         self.signing: dict[str, Signing] = {}
-        self.backfill_pipelines = 0
+        self.backfill_pipelines, self.prereleases = 0, True
         self.proxy_keeps = False  # True: what it has once it never fetches again, as Athens
         self.commit = self.source.commit({"go.mod": GO_MOD})
         self.source.tag("v1.0.0", self.commit)
@@ -201,7 +201,15 @@ class FlowWorld:
         gitlab: Any = Fused(self.gitlab, fuse, "gitlab")
         stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1, NO_REGISTRIES, self.signing)
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(lease_seconds=LEASE))
-        branches = BranchResolver(store, SqlIntakeStore(self.engine), queue, stage, self.clock, self._new_run)
+        branches = BranchResolver(
+            store,
+            SqlIntakeStore(self.engine),
+            queue,
+            stage,
+            self.clock,
+            self._new_run,
+            lambda _source: self.prereleases,
+        )
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)
         most = self.backfill_pipelines
         options = FlowOptions(f"worker-{self._workers}", LEASE, policy, backfill_pipelines=most)

@@ -11,10 +11,11 @@ from app.adapters.delivery_store import SqlDeliveryStore
 from app.domain.errors import SyncError
 from app.domain.routing import Rule
 from app.domain.run import Status
+from app.domain.webhook import Secret
 from app.services.deliveries import Deliveries, DeliveryFilter, Pruning
 from tests.integration.flow_world import FakeClock
 from tests.integration.stored import Stored
-from tests.integration.test_platform_events import RULE, URL, Platform
+from tests.integration.test_platform_events import RULE, SECRET, URL, Platform
 
 EVERYTHING = DeliveryFilter()
 
@@ -85,21 +86,14 @@ def test_a_redelivery_begins_anew_what_failed_and_nothing_else(
     assert (stored.attempts(run)[1]["actor"], stored.attempts(run)[1]["kind"]) == ("cli:alice", "redelivery")
 
 
-def test_all_that_failed_is_taken_under_the_rules_of_today(
+def test_a_failed_one_is_taken_under_the_rules_of_today(
     engine: Engine, store: SqlDeliveryStore, stored: Stored
 ) -> None:
     before = Platform(engine, "github", Rule("x.example/{repo}", "x/{repo}"))
-    deliveries = [before.published(f"v1.0.{number}").delivery for number in range(3)]
-    refused(before)
-    today = Platform(engine, "github", RULE)
-    outcomes = dict(log_of(today, store).redeliver_failed(DeliveryFilter(failed=True), "cli:alice"))
-    assert len(outcomes) == 4
-    for delivery in deliveries:
-        answer = outcomes[delivery]
-        assert not isinstance(answer, SyncError)
-        run = stored.run(answer.receipts[0].run_id)
-        assert (run.status, run.target.clone_url) == (Status.QUEUED, URL)
-    assert [each.code for each in outcomes.values() if isinstance(each, SyncError)] == ["invalid_payload"]
+    delivery = before.published("v1.0.0").delivery
+    answer = log_of(Platform(engine, "github", RULE), store).redeliver(delivery, "cli:alice")
+    run = stored.run(answer.receipts[0].run_id)
+    assert (run.status, run.target.clone_url) == (Status.QUEUED, URL)
 
 
 def test_what_cannot_be_taken_again_is_said(platform: Platform, store: SqlDeliveryStore) -> None:
@@ -144,6 +138,33 @@ def test_a_secrets_last_use_is_the_newest_delivery(platform: Platform, store: Sq
     platform.pushed("v1.1.0")
     (use,) = store.secret_uses()
     assert (use.source, use.secret, use.count, use.skew_seconds) == ("platform", "one", 2, None)
+
+
+def test_a_persons_redelivery_is_no_use_of_the_secret(engine: Engine, store: SqlDeliveryStore) -> None:
+    """Else the old secret, which the platform does not sign with any more, would look used today."""
+    platform = Platform(engine, "github")
+    delivery = platform.published().delivery
+    (before,) = store.secret_uses()
+    platform.clock.advance(3 * 86400)
+    log_of(platform, store).redeliver(delivery, "cli:alice")
+    assert list(store.secret_uses()) == [before]
+    assert before.last_used_at == FakeClock().now()
+    found = store.detail(delivery)
+    assert found is not None
+    assert found.seen == 1
+    assert platform.published().delivery == delivery  # the platform itself sends it once more
+    (again,) = store.secret_uses()
+    assert again.last_used_at == platform.clock.now()
+
+
+def test_each_secrets_own_last_use(engine: Engine, store: SqlDeliveryStore) -> None:
+    platform = Platform(engine, "github", secrets=(Secret("new", b"another-secret-of-sixteen-and-more"), SECRET))
+    platform.published()
+    platform.clock.advance(3600)
+    platform.key = "another-secret-of-sixteen-and-more"
+    platform.pushed("v1.1.0")
+    uses = {use.secret: use.last_used_at for use in store.secret_uses()}
+    assert uses == {"one": FakeClock().now(), "new": platform.clock.now()}
 
 
 def test_filters_are_checked() -> None:

@@ -8,7 +8,7 @@ from app.domain.errors import SyncError
 from app.domain.run import Stage, Status
 from app.services.flow import RunFailedError
 from app.services.stores import ReplayOrder
-from tests.integration.flow_world import MIRROR, FlowWorld, Fuse
+from tests.integration.flow_world import GO_MOD, MIRROR, FlowWorld, Fuse
 
 
 @pytest.fixture
@@ -254,6 +254,20 @@ def test_a_branch_takes_its_version_and_a_second_branch_finds_it_taken(world: Fl
     again = world.take(None, ref="release").run_id
     world.settle(again)
     assert (world.run(again).status, world.run(again).error) == (Status.REJECTED, "duplicate_release")
+
+
+def test_a_branch_brings_no_prerelease_that_the_policy_leaves_out(world: FlowWorld) -> None:
+    world.source.tag("v1.1.0-rc.1", world.commit)
+    world.prereleases = False
+    run = world.take(None, ref="main").run_id
+    world.settle(run)
+    assert (world.run(run).status, world.run(run).version) == (Status.DONE, "v1.0.0")
+    assert "refs/tags/v1.1.0-rc.1" not in world.mirror.refs
+    only = world.source.commit({"go.mod": GO_MOD, "more.go": b""})
+    world.source.tag("v1.2.0-rc.1", only)
+    left_out = world.take(None, only, "main").run_id
+    world.settle(left_out)
+    assert world.run(left_out).error == "no_version"
 
 
 def test_errors_of_the_source_are_retried_and_survived(world: FlowWorld) -> None:

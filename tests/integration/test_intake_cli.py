@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -106,11 +107,33 @@ def test_deliveries_are_listed_shown_and_taken_again(world: WebWorld) -> None:
     assert modsync(world, "redeliver", "d0000000000000000000").returncode == 1
 
 
+def test_all_that_failed_in_a_span_is_taken_again_oldest_first(world: WebWorld) -> None:
+    world.failed_run("v1.80.0")
+    begin = datetime.now(UTC).isoformat()
+    failed = [world.failed_run(f"v1.80.{number}")[0] for number in (1, 2)]
+    refused = world.deliver(b'{"ref": "v1.0.0", "commit_id": "short"}')
+    assert refused.status == 422
+    world.deliver(release(version="v1.80.3"))
+    end = datetime.now(UTC).isoformat()
+    world.failed_run("v1.80.4")
+    span = ("redeliver", "--failed", "--since", begin, "--until", end)
+    found = json.loads(said(world, *span, "--json", status=1))
+    assert [[run["id"] for run in each.get("runs", [])] for each in found] == [[failed[0]], [failed[1]], []]
+    assert found[2]["error"] == "invalid_payload"
+    begun = world.rows(
+        "SELECT version FROM runs WHERE status = 'queued' AND attempt = 2 AND version LIKE 'v1.80.%' ORDER BY 1"
+    )
+    assert begun == [("v1.80.1",), ("v1.80.2",)]
+    again = said(world, *span, status=1)  # what is under way is not taken a third time
+    assert "invalid_payload" in again
+    assert not any(run in again for run in failed)
+
+
 def test_a_refused_delivery_is_kept_with_the_reason(world: WebWorld) -> None:
     answer = world.deliver(b'{"ref": "v1.0.0"}')
     assert (answer.status, answer.json["error"]["field"]) == (422, "module_path")
     listed = world.get("/api/deliveries?verdict=refused&source=platform").json
-    (found,) = listed["deliveries"]
+    found = listed["deliveries"][0]
     assert (found["reason"], found["runs"], listed["next_cursor"]) == ("invalid_payload", [], None)
     detail = world.get(f"/api/deliveries/{found['id']}").json
     assert (detail["body"], detail["kept"]) == ('{"ref": "v1.0.0"}', True)

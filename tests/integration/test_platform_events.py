@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from app.adapters.delivery_store import SqlDeliveryStore
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.system import random_bits
 from app.domain.errors import SyncError
+from app.domain.events import Policy
 from app.domain.modules import Version
 from app.domain.routing import Rule
 from app.domain.run import Stage, Status
@@ -27,6 +29,7 @@ from tests.integration.stored import A, B, Stored
 from tests.sandbox.webhook import signature
 
 KEY = "a-secret-of-at-least-sixteen-characters"
+SECRET = Secret("one", KEY.encode())
 URL = "https://git.corp.example/platform/log.git"
 RULE = Rule("go.corp.example/{team}/{repo}", "go-mirrors/{team}/{repo}", "https://git.corp.example/{team}/{repo}.git")
 MODULE = "go.corp.example/platform/log"
@@ -35,19 +38,21 @@ MODULE = "go.corp.example/platform/log"
 class Platform:
     """A source of one scheme, its intake over a real database, and how it signs."""
 
-    def __init__(self, engine: Engine, scheme: str, *rules: Rule, allow: str = "https://git.corp.example/**") -> None:
-        self.queue, self.scheme = FakeQueue(), scheme
-        secrets = (Secret("one", KEY.encode()),)
-        sources = {"platform": SourceOptions("platform", scheme, secrets, (allow,))}
+    def __init__(
+        self, engine: Engine, scheme: str, *rules: Rule, allow: str = "https://git.corp.example/**",
+        secrets: tuple[Secret, ...] = (), policy: Policy = Policy(),  # noqa: B008 - a value that does not change
+    ) -> None:  # fmt: skip
+        self.queue, self.scheme, self.key, self.clock = FakeQueue(), scheme, KEY, FakeClock()
+        sources = {"platform": SourceOptions("platform", scheme, secrets or (SECRET,), (allow,), policy)}
         new_id = id_maker(FakeClock(), random_bits)
         self.planner = Planner(sources, rules or (RULE,), new_id)
         store = SqlIntakeStore(engine)
-        self.intake = Intake(sources, self.planner, store, self.queue, FakeClock(), new_id)
+        self.intake = Intake(sources, self.planner, store, self.queue, self.clock, new_id)
 
     def send(self, body: Mapping[str, Any], **headers: str) -> Answer:
         """Deliver `body`, signed."""
         raw = json.dumps(body).encode()
-        hexed = signature(KEY, raw)
+        hexed = signature(self.key, raw)
         signed = {
             "X-Hub-Signature-256": hexed, "X-Gitea-Signature": hexed.removeprefix("sha256="), "X-Gitlab-Token": KEY,
             "X-JFrog-Event-Auth": hexed.removeprefix("sha256="),
@@ -156,6 +161,24 @@ def test_names_that_are_too_long_are_recorded_and_answered(engine: Engine, store
         Platform(engine, "article").send(
             {"ref": "main", "commit_id": A, "module_path": MODULE, "version": longest + "a"}
         )
+
+
+def test_prereleases_that_the_policy_leaves_out_are_named(engine: Engine) -> None:
+    items = [{"ref": f"refs/tags/{tag}", "module_path": MODULE} for tag in ("v1.1.0-rc.1", "v1.0.0")]
+    article = Platform(engine, "article", policy=Policy(prereleases=False))
+    answer = article.send({"commit_id": A, "releases": items})
+    assert (len(answer.receipts), answer.ignored) == (1, None)
+    assert answer.message == f"prereleases, which this source's policy leaves out: {MODULE}@v1.1.0-rc.1"
+    found = SqlDeliveryStore(engine).detail(answer.delivery)
+    assert found is not None
+    assert found.message == answer.message
+    assert Platform(engine, "article").send({"commit_id": B, "releases": items}).message == ""
+
+
+def test_tags_wait_for_their_release_where_the_policy_says_so(engine: Engine, stored: Stored) -> None:
+    github = Platform(engine, "github", policy=Policy(tag_events=False, prereleases=False))
+    assert github.pushed().ignored == "tag_event"
+    assert stored.run(only(github.published())).version == "v1.0.0"
 
 
 def test_an_artifact_whose_name_is_too_long_is_answered(engine: Engine) -> None:

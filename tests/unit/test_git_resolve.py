@@ -71,6 +71,21 @@ def test_git_is_held_to_the_addresses(tmp_path: Path) -> None:
     assert "HostName" not in made["GIT_SSH_COMMAND"]
 
 
+@pytest.mark.parametrize(
+    ("url", "pinned"), [("https://git.corp.example/x", False), ("ssh://git@git.corp.example/x", True)]
+)
+def test_behind_an_http_proxy_only_ssh_looks_names_up(url: str, pinned: bool) -> None:
+    class Names:
+        def addresses(self, host: str, port: int) -> list[str]:
+            return ["203.0.113.7"]
+
+    assert (
+        GitOptions(Path("x"), resolver=Names(), http_proxy="http://proxy.example:3128").pinned(url) is not None
+    ) == pinned
+    assert GitOptions(Path("x"), resolver=Names()).pinned(url) is not None
+    assert GitOptions(Path("x")).pinned(url) is None
+
+
 @pytest.mark.parametrize(("port", "alias"), [(22, "git.corp.example"), (2222, "[git.corp.example]:2222")])
 def test_ssh_is_held_to_the_address_and_knows_the_key_by_the_name(tmp_path: Path, port: int, alias: str) -> None:
     made = environment(GitOptions(tmp_path), pin=Pin("git.corp.example", port, ("203.0.113.7",), "ssh"))

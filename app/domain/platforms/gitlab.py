@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from app.domain.platforms.fields import REF_LIMIT, Fields, invalid
 from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent, as_parsed
@@ -13,6 +14,9 @@ _WORD_LIMIT = 100
 
 def parse_gitlab(_headers: Mapping[str, str], body: Fields, policy: Policy) -> Parsed:
     """By `object_kind`; GitLab has no test event of its own, its test button sends a sample of a real one."""
+    if body.values.get("object_kind") is None and body.values.get("event_name"):
+        kind = body.text("event_name", _WORD_LIMIT)  # members and subgroups
+        return Ignored("not_a_release", f"event {kind!r} tells no release")
     kind = body.text("object_kind", _WORD_LIMIT)
     if kind == "release":
         return as_parsed(_release(body))
@@ -41,7 +45,9 @@ def _tag_push(body: Fields) -> ReleaseEvent | Ignored:
     ref = body.text("ref", REF_LIMIT)
     if not ref.startswith("refs/tags/"):
         raise invalid(body.name("ref"), "is not a tag")
-    return tag_release(ref.removeprefix("refs/tags/"), body.name("ref"), _clone_url(body), body.commit("checkout_sha"))
+    found = tag_release(ref.removeprefix("refs/tags/"), body.name("ref"), _clone_url(body), None)
+    # Only now: a tag that names no version may name no commit either.
+    return found if isinstance(found, Ignored) else replace(found, commit=body.commit("checkout_sha"))
 
 
 def _clone_url(body: Fields) -> str | None:

@@ -18,8 +18,8 @@ _PINGS = ("ping", "test", "webhook.test")
 
 
 def parse_standard(headers: Mapping[str, str], body: Fields, policy: Policy) -> Parsed:
-    """GitLab's body where there is an `object_kind`, else by `type`."""
-    if "object_kind" in body.values:
+    """GitLab's body where there is an `object_kind` or `event_name`, else by `type`."""
+    if body.values.keys() & {"object_kind", "event_name"}:
         return parse_gitlab(headers, body, policy)
     kind = body.text("type", _WORD_LIMIT)
     if kind in _PINGS:
