@@ -32,6 +32,7 @@ from app.doctor.probe_http import Client
 from app.doctor.probe_machine import read_netrc
 from app.doctor.probe_settings import read_settings
 from app.doctor.probe_trust import trusting
+from app.domain.gomod import same_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.modzip import MAX_ZIP
 from app.services.checksum import zip_sums
@@ -110,8 +111,9 @@ def _zip(
         yield judged(f"zip {name}", False, f"{broken.message} [{broken.rule}]", wanted)
         return
     yield judged(f"zip {name}", True, f"{len(sums.files)} files, {len(archive.body)} bytes", wanted)
-    same = isinstance(mod, Answer) and mod.body == sums.go_mod_bytes
-    yield judged(f"go.mod {name}", same, "equal" if same else "differs", "the zip's go.mod has the bytes of .mod")
+    same = isinstance(mod, Answer) and same_go_mod(sums.go_mod_bytes, mod.body)
+    wanted = "the zip's go.mod has the bytes of .mod, but for line ends"
+    yield judged(f"go.mod {name}", same, "equal" if same else "differs", wanted)
     if h1:
         yield judged(f"h1 {name}", sums.h1_zip == h1, sums.h1_zip, h1)
     else:

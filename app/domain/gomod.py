@@ -51,6 +51,11 @@ def go_line(data: bytes) -> str:
     return "" if lax.problem else lax.go_version
 
 
+def same_go_mod(zipped: bytes, mod: bytes) -> bool:
+    """Whether a zip's go.mod can be its `.mod`: the same, but for line ends, which attributes (eol) change in the zip alone."""
+    return zipped.replace(b"\r\n", b"\n") == mod.replace(b"\r\n", b"\n")
+
+
 def scan_module_path(data: bytes) -> str:
     """modfile.ModulePath: the first line that starts with `module` and a space; empty without one or with broken quotes."""
     for line in data.decode(errors="surrogateescape").split("\n"):

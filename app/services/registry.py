@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import BinaryIO
 
 from app.domain.errors import SyncError
+from app.domain.gomod import same_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.modzip import zip_prefix
 from app.domain.refs import TagAt
@@ -68,8 +70,8 @@ class Registries:
         if version.is_pseudo:
             raise SyncError("not_reproducible", f"{module}@{version}: a pseudo-version names a commit of another place")
         with _as_source():
-            commit, served = self._made(cache, self._registries[base], module, version)
-        self._check(cache, Release("", module, version, commit, ""), served)
+            commit, served, mod = self._made(cache, self._registries[base], module, version)
+        self._check(cache, Release("", module, version, commit, ""), served, mod)
         return cache.make_tag(tag, commit)
 
     def _base(self, clone_url: str) -> str | None:
@@ -77,18 +79,16 @@ class Registries:
 
     def _made(
         self, cache: SourceCopy, registry: GoProxy, module: ModulePath, version: Version
-    ) -> tuple[str, ModuleSums]:
-        """The commit, and what the registry serves."""
+    ) -> tuple[str, ModuleSums, bytes]:
+        """The commit, what the registry's zip holds, and its `.mod`: the go.mod as committed, before attributes (eol)."""
         info, mod = registry.info(module, version), registry.mod(module, version)
         if info.version != version.text:
             raise SyncError("registry_wrong", f"{module}@{version}: the registry's .info names {info.version!r}")
         with registry.zip(module, version) as file:
             sums = self._sums(file, module, version)
-            if sums.go_mod_bytes != mod:
-                raise SyncError("not_a_module", f"{module}@{version}: the registry's .mod is not its zip's go.mod")
-            files = contents(file, zip_prefix(module, version))
+            files = _as_committed(contents(file, zip_prefix(module, version)), mod)
             message = f"{module}@{version}\n\nModsync-H1: {sums.h1_zip}"
-            return cache.make_commit(files, message, released_at(info)), sums
+            return cache.make_commit(files, message, released_at(info)), sums, mod
 
     def _sums(self, file: BinaryIO, module: ModulePath, version: Version) -> ModuleSums:
         try:
@@ -96,10 +96,19 @@ class Registries:
         except RuleBroken as broken:
             raise SyncError("not_a_module", f"{module}@{version}: the registry's zip: {broken.message}") from broken
 
-    def _check(self, cache: SourceCopy, release: Release, served: ModuleSums) -> None:
+    def _check(self, cache: SourceCopy, release: Release, served: ModuleSums, mod: bytes) -> None:
         made = self._read_commit(cache, release, "")
+        if made.go_mod_bytes != mod or (made.h1_zip != served.h1_zip and not same_go_mod(served.go_mod_bytes, mod)):
+            said = "the registry's .mod is not its zip's go.mod, and no attribute explains it"
+            raise SyncError("not_a_module", f"{release.module}@{release.version}: {said}")
         if made.h1_zip != served.h1_zip:
             raise not_reproducible(served, made, lambda names: self._attributes(cache, release.commit, names))
+
+
+def _as_committed(files: Iterator[tuple[str, BinaryIO]], mod: bytes) -> Iterator[tuple[str, BinaryIO]]:
+    """The zip's files with the `.mod` in go.mod's place; a commit of that gives both the `.mod` and the zip again."""
+    for name, content in files:
+        yield name, BytesIO(mod) if name == "go.mod" else content
 
 
 def released_at(info: ProxyInfo) -> datetime:

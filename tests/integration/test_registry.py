@@ -43,8 +43,9 @@ def origin(tmp_path: Path) -> Iterator[Origin]:
             "v1.0.0",
             {"go.mod": f"module {LIB}\n", ".gitattributes": "*.txt eol=crlf\n", "a.txt": "a\nb\n"},
         ),
+        (LIB, "v1.0.0", "v1.0.0", {"go.mod": f"module {LIB}\n", ".gitattributes": "* text eol=crlf\n"}),
     ],
-    ids=["plain", "v2", "v3-directory", "nested-license", "incompatible", "crlf"],
+    ids=["plain", "v2", "v3-directory", "nested-license", "incompatible", "crlf", "crlf-go-mod"],
 )
 def test_a_commit_gives_go_exactly_what_the_registry_serves(
     origin: Origin, tmp_path: Path, module: str, version: str, tag: str, files: dict[str, str | bytes]
@@ -66,11 +67,11 @@ def test_a_commit_gives_go_exactly_what_the_registry_serves(
     # Another proxy, which runs go on the mirror alone, serves the same.
     roots = by_root({module: origin.world.url("mirror")})
     release = ModulePath.parse(module), Version.parse(version)
-    with (
-        GoProxy(tmp_path / "private", roots) as private,
-        GoProxyClient(ProxyOptions("private", private.url)).zip(*release) as file,
-    ):
-        assert zip_sums(file, *release).h1_zip == h1
+    with GoProxy(tmp_path / "private", roots) as private:
+        client = GoProxyClient(ProxyOptions("private", private.url))
+        with client.zip(*release) as file:
+            assert zip_sums(file, *release).h1_zip == h1
+        assert client.mod(*release) == GoProxyClient(ProxyOptions("registry", origin.proxy.url)).mod(*release)
 
 
 def test_the_same_versions_in_any_order_and_place_give_the_same_commits_and_tags(origin: Origin) -> None:

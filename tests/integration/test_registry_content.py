@@ -90,6 +90,16 @@ def test_what_is_no_module_is_refused_and_nothing_is_made(fake: Fake, content: b
     assert said in error.message
 
 
+def test_line_ends_that_no_attribute_of_the_zip_explains_are_not_reproducible(fake: Fake) -> None:
+    """A module below a root whose .gitattributes is not in its zip: `go` served both as they are, but no commit gives them."""
+    fake.proxy.hold(
+        LIB, ProxyInfo("v1.0.0", None, None), GO_MOD["go.mod"],
+        zipped({"go.mod": GO_MOD["go.mod"].replace(b"\n", b"\r\n")}),
+    )  # fmt: skip
+    error = fake.error()
+    assert (error.code, error.message.endswith("; not the same: go.mod")) == ("not_reproducible", True)
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(fake: Fake) -> None:
     """600 MB of zeros in a few hundred kilobytes."""
     target = io.BytesIO()

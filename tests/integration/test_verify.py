@@ -1,6 +1,7 @@
 """The verify stage's verdicts: real commits and zips, and a proxy that serves something else."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,12 +106,20 @@ def test_another_go_mod_is_other_content(world: VerifyWorld) -> None:
 
 def test_the_zips_go_mod_has_to_be_the_mod(world: VerifyWorld) -> None:
     """`go mod download` itself accepts this: only the .mod's hash is in go.sum."""
-    request = world.request()
     world.serve(world.zipped({"go.mod": b"module corp.example/team/lib/sub\n\ngo 1.23\n"}))
-    unknown = type(request)(*(getattr(request, name) for name in request.__slots__[:5]))  # h1 not known
+    unknown = replace(world.request(), h1=None)
     with pytest.raises(SyncError, match=r"the go.mod in its zip is not its .mod") as caught:
         world.stage.run(unknown, lambda: None)
     assert caught.value.code == "served_other_content"
+
+
+def test_a_go_mod_that_attributes_change_in_the_zip_is_what_was_released(tmp_path: Path) -> None:
+    """`go` takes the .mod as committed, and go.mod in the zip as `git archive` writes it."""
+    world = VerifyWorld(tmp_path, {"sub/.gitattributes": "* text eol=crlf\n"})
+    assert unpacked(world.zip)["go.mod"] == world.sums.go_mod_bytes.replace(b"\n", b"\r\n")
+    world.serve()
+    assert world.verify()["h1"] == world.sums.h1_zip
+    assert world.stage.run(replace(world.request(), h1=None), lambda: None).facts["verify"]["compared"] is False
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -33,9 +34,9 @@ FILES: dict[str, str | bytes | Entry] = {
 class VerifyWorld:
     """`request` is what was released from `commit`; serve() puts content into the proxy."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files: Mapping[str, str] | None = None) -> None:
         self.world = World(root)
-        self.commit = self.world.repositories.commit(SOURCE, FILES, "Release")
+        self.commit = self.world.repositories.commit(SOURCE, {**FILES, **(files or {})}, "Release")
         self.world.repositories.tag(SOURCE, TAG, self.commit)
         self.archive = GitArchive(self.world.repositories.path(SOURCE))
         packed = io.BytesIO()
