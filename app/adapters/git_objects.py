@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -13,11 +15,11 @@ from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 
 _READ_LIMIT = 16 << 20  # Go's own limit for go.mod and LICENSE
-_REGULAR = {b"100644", b"100755", b"100664"}
+_REGULAR = {b"100644", b"100755"}
 _PIPE_BYTES = 1 << 18  # what git may be ahead of us
 
 TreeEntry = tuple[bytes, bytes, str]
-"""Mode, name and object."""
+"""Mode (as git takes it: one of five), name and object."""
 
 
 class ObjectInfo(NamedTuple):
@@ -93,11 +95,14 @@ class ObjectReader:
         return [_tree(found, stream) for found, stream in self._each(names)]
 
     def streams(self, names: Sequence[str]) -> Iterator[tuple[int, IO[bytes]]]:
-        """For each object (by full name, of any size) its size and the stream with its bytes, all of which are to be read.
+        """For each blob (by full name, of any size) its size and the stream with its bytes, all of which are to be read.
 
         The names are sent at once, so a thousand at most. Go on to the iterator's end before asking anything else.
+        SyncError `cache_broken` for what is no blob.
         """
         for found, stream in self._each(names):
+            if found.type != "blob":
+                raise SyncError("cache_broken", f"{found.name} is a {found.type}, not a file")
             yield found.size, stream
             if stream.read(1) != b"\n":
                 raise ValueError("the answer is too short")
@@ -193,4 +198,13 @@ def _entries(tree: bytes, width: int) -> Iterator[TreeEntry]:
         end = tree.index(b"\0", at)
         mode, _, name = tree[at:end].partition(b" ")
         at = end + 1 + width
-        yield mode, name, tree[end + 1 : at].hex()
+        yield _canonical(mode), name, tree[end + 1 : at].hex()
+
+
+@lru_cache(64)
+def _canonical(mode: bytes) -> bytes:
+    """A raw tree's mode as git reads it (cache.h, canon_mode): old histories have `040000`, `100664` and other oddities."""
+    number = int(mode, 8)
+    if stat.S_ISREG(number):
+        return b"100755" if number & stat.S_IXUSR else b"100644"
+    return {stat.S_IFLNK: b"120000", stat.S_IFDIR: b"40000"}.get(stat.S_IFMT(number), b"160000")

@@ -12,6 +12,7 @@ import pytest
 from app.adapters.git_archive import GitArchive
 from app.adapters.git_copy import Copy
 from app.adapters.git_files import CacheFiles
+from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
 from app.services.checksum import CommitFiles, SourceUnreadable
 from app.services.module_zip import Readable
@@ -90,6 +91,37 @@ def test_a_submodule_is_no_entry(world: World) -> None:
     world.repositories.tag(SOURCE, "v0.0.1", commit)
     with both(world, {"x": "1"}) as (plain, archive, _):
         assert listed(plain, commit, "") == listed(archive, commit, "")
+
+
+def test_modes_of_old_histories_mean_what_git_takes_them_for(world: World) -> None:
+    """A padded mode is a directory's all the same, and modsync lets such histories in."""
+    world.repositories.commit(SOURCE, {"go.mod": "module x\n", "lib.go": "package x\n"}, "One")
+    blob = bytes.fromhex(world.repositories.resolve(SOURCE, "main:lib.go"))
+    below = _raw_tree(world, (b"100664", b"a.go", blob), (b"0100755", b"b.go", blob), (b"120777", b"link", blob))
+    odd = bytes.fromhex(below)
+    mod = bytes.fromhex(world.repositories.resolve(SOURCE, "main:go.mod"))
+    tree = _raw_tree(world, (b"0100644", b"go.mod", mod), (b"040000", b"sub", odd), (b"40755", b"wide", odd))
+    commit = world.git(SOURCE, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", tree, "-m", "x")
+    world.repositories.tag(SOURCE, "v0.0.1", commit)
+    with both(world, {"x": "1"}) as (plain, archive, _):
+        for subdir, entries in (("", 7), ("sub", 3), ("wide", 3)):
+            found = listed(plain, commit, subdir)
+            assert found == listed(archive, commit, subdir)
+            assert len(found) == entries
+        assert plain._reader.regular_file(commit, "sub/a.go") == b"package x\n"
+        assert plain._reader.regular_file(commit, "sub/link") is None
+
+
+def _raw_tree(world: World, *entries: tuple[bytes, bytes, bytes]) -> str:
+    content = b"".join(mode + b" " + name + b"\0" + object_ for mode, name, object_ in entries)
+    return world.git(SOURCE, "hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=content)
+
+
+def test_a_tree_is_no_file(world: World) -> None:
+    with both(world, FILES) as (plain, _, commit):
+        tree = world.git(SOURCE, "rev-parse", f"{commit}:sub")
+        with pytest.raises(SyncError, match="is a tree, not a file"):
+            next(plain._reader.streams([tree]))
 
 
 def test_what_is_not_there(world: World) -> None:
