@@ -149,16 +149,24 @@ def _check_base(history: History, commit: str, module: ModulePath, version: Vers
 
 
 def _find_dir(files: CommitFiles, commit: str, module: ModulePath, root: str) -> str:
-    """The module's directory: `dir` or `dir/vN`, never both; by the major suffix of the module lines (coderepo.go findDir)."""
     layouts = subdir_candidates(module, root)
     found = {layout.subdir: _declared(files, commit, layout.subdir) for layout in layouts}
+    return module_directory(module, found, commit)
+
+
+def module_directory(module: ModulePath, found: Mapping[str, str | None], commit: str) -> str:
+    """The module's directory: `dir` or `dir/vN`, never both; by the major suffix of the module lines (coderepo.go findDir).
+
+    `found`: for each of these, in this order, what its go.mod's module line says as Go scans it (None: it has none).
+    RuleBroken `go_mod_both`, `go_mod_missing`, `go_mod_mismatch`.
+    """
     there = {subdir: declared for subdir, declared in found.items() if declared is not None}
     fitting = [subdir for subdir, declared in there.items() if _suits(declared, module.major_suffix)]
     if len(fitting) > 1:
         raise RuleBroken(
             "go_mod_both", f"both {' and '.join(map(_file, fitting))} have {module.major_suffix} module paths"
         )
-    if not there and not layouts[0].subdir and not module.major_suffix.startswith("/"):
+    if not there and not next(iter(found)) and not module.major_suffix.startswith("/"):
         return ""
     if not there:
         raise RuleBroken(

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from app.domain.errors import SyncError
+from app.domain.gomod import scan_module_path
 from app.domain.modules import RuleBroken, Version, parse_go_mod, synthesized_go_mod
 from app.domain.refs import TagAt
 from app.domain.signature import Signature, SigningPolicy
 from app.domain.source_warnings import SourceWarning, source_warnings
+from app.services.locate import module_directory
 from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
 from app.services.registry import Registries
 from app.services.stages.mirror_push import PUSH_OPTIONS, Push
@@ -26,6 +28,9 @@ from app.services.stages.mirror_values import (
     Signing,
     version_moved,
 )
+
+# What the finder's rules are called; a module in two places at once breaks one that has no code of its own.
+_PLACES = {"go_mod_missing": "go_mod_missing", "go_mod_mismatch": "module_mismatch"}
 
 __all__ = ["MirrorRequest", "MirrorResult", "MirrorStage", "Mirrored", "Proof", "Release", "Signing"]
 
@@ -197,20 +202,21 @@ def _made_tag(cache: SourceCopy, release: Release) -> TagAt:
 
 def _go_mod(cache: SourceCopy, release: Release) -> tuple[str, bytes]:
     """The module's directory and its go.mod, as `go` would find it; the synthesised one where there is none."""
-    found: list[str] = []
-    for directory in release.directories:
-        data = cache.read_file(release.commit, f"{directory}/go.mod".lstrip("/"))
-        if data is not None:
-            declared = _declared(data, release)
-            if declared == release.module.text and not release.version.is_incompatible:
-                return directory, data
-            found.append(f"{directory or '.'}/go.mod declares {declared}")
-    if found:
-        raise SyncError("module_mismatch", f"released as {release.module}@{release.version}, but {'; '.join(found)}")
-    if release.subdir or release.module.major_suffix.startswith("/"):
-        places = " or ".join(f"{directory or '.'}/go.mod" for directory in release.directories)
-        raise SyncError("go_mod_missing", f"{release.module}@{release.version} has no {places} at {release.commit}")
-    return "", synthesized_go_mod(release.module.text)
+    files = {each: cache.read_file(release.commit, f"{each}/go.mod".lstrip("/")) for each in release.directories}
+    scanned = {each: None if data is None else scan_module_path(data) for each, data in files.items()}
+    try:
+        directory = module_directory(release.module, scanned, release.commit)
+    except RuleBroken as broken:
+        code = _PLACES.get(broken.rule, "not_a_module")
+        raise SyncError(code, f"{release.module}@{release.version}: {broken.message}") from broken
+    data = files[directory]
+    if data is None:
+        return directory, synthesized_go_mod(release.module.text)
+    declared = _declared(data, release)
+    if declared != release.module.text or release.version.is_incompatible:
+        said = f"{directory or '.'}/go.mod declares {declared}"
+        raise SyncError("module_mismatch", f"released as {release.module}@{release.version}, but {said}")
+    return directory, data
 
 
 def _declared(data: bytes, release: Release) -> str:
