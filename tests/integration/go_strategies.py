@@ -1,7 +1,7 @@
 """Repositories for the differential test: everything that decides what a module zip holds, and much that nearly does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
@@ -293,3 +293,26 @@ def versions(suffix: str) -> st.SearchStrategy[str]:
             "v3.0.0-pre+incompatible",
         ]
     )
+
+
+MIB = 1 << 20
+LINES = st.tuples(
+    st.sampled_from([b"line\n", b"line\r\n", b"a\r\nb\n", b"\0\n", b"$Id$ \r\n"]),
+    st.integers(MIB - 9, 3 * MIB),
+).map(lambda drawn: (drawn[0] * (drawn[1] // len(drawn[0]) + 1))[: drawn[1]])
+"""Contents of 1 to 3 MiB whose line ends lie over the edges of what is read at once."""
+
+
+@st.composite
+def large(draw: st.DrawFn) -> Repo:
+    """A repository with one or two such files (the LICENSE may be one) among small ones."""
+    repo = draw(repositories())
+    files = dict(repo.files)
+    for name in draw(
+        st.lists(st.sampled_from(["big.txt", "dir/big.go", "LICENSE", "sub/big.bin"]), min_size=1, max_size=2)
+    ):
+        add(files, name.encode(), Blob(draw(LINES)))
+    return replace(repo, files=files)
+
+
+LARGE = large()

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from app.adapters.git_history import open_history
+from app.domain.errors import SyncError
 from app.domain.gomod import parse_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.services.checksum import ModuleSums, module_sums
@@ -25,7 +26,8 @@ from tests.integration.go_repositories import (
     download,
     make_repository,
 )
-from tests.integration.go_strategies import Repo, repositories
+from tests.integration.go_strategies import LARGE, Repo, repositories
+from tests.integration.service_way import as_the_service
 
 BATCH = 10
 EXAMPLES = max(1, int(os.environ.get("MODSYNC_DIFF_EXAMPLES", "300")) // BATCH)
@@ -46,15 +48,28 @@ class Bench:
         releases = {name: f"{repo.module(name)}@{repo.version}" for name, repo in made.items()}
         answers = download(self.base, self.cache, list(releases.values()))
         for name, release in releases.items():
-            compare(self.base / name, release, answers[release])
+            ours = compare(self.base / name, release, answers[release])
+            compare_service(self.base / name, release, made[name].subdir, ours)
 
 
-def compare(repository: Path, release: str, go: Answer) -> None:
-    """modsync and go agree on one release, but for the one rule that modsync adds: the whole module line must be right."""
+def compare_service(repository: Path, release: str, subdir: str, ours: ModuleSums | None) -> None:
+    """The service reads a cache in its own ways, and has to come to what `modsync checksum` does (None: refused)."""
+    module, version = release.split("@")
+    found = as_the_service(repository, ModulePath.parse(module), Version.parse(version), subdir)
+    agreed = isinstance(found, SyncError) if ours is None else found == (ours.h1_zip, ours.h1_go_mod)
+    assert agreed, f"{release}: the service's way and checksum's differ: {found} {ours and ours.go_sum}"
+
+
+def compare(repository: Path, release: str, go: Answer) -> ModuleSums | None:
+    """modsync and go agree on one release, but for the one rule that modsync adds: the whole module line must be right.
+
+    What modsync makes of it; None when it refuses it.
+    """
     assert not re.search("no secure protocol|could not read|exec: |connection|lookup|unable to access", go.error), (
         go.error
     )
     module, version = release.split("@")
+    ours: ModuleSums | None = None
     try:
         ours = sums(repository, ModulePath.parse(module), Version.parse(version))
     except RuleBroken as broken:
@@ -64,6 +79,7 @@ def compare(repository: Path, release: str, go: Answer) -> None:
         event("accepted")
         problem = go.error or differences(ours, go)
     assert not problem, f"{release}: modsync and go differ: {problem}"
+    return ours
 
 
 def sums(repository: Path, module: ModulePath, version: Version) -> ModuleSums:
@@ -136,4 +152,12 @@ PLAIN = "module {path}\n\ngo 1.23\n"
 )
 @example([Repo({b"go.mod": Blob(PLAIN.encode()), b"v2/go.mod": Blob(PLAIN.encode())}, suffix="/v2", version="v2.0.0")])
 def test_generated_repositories(bench: Bench, repos: list[Repo]) -> None:
+    bench.compare(repos)
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.lists(LARGE, min_size=3, max_size=3))
+@example([Repo({b"go.mod": Blob(PLAIN.encode()), b"sub/big.bin": Blob(b"\0\r\n" * (1 << 20)), b"z.go": Blob(b"z")})])
+def test_large_files(bench: Bench, repos: list[Repo]) -> None:
+    """Above what is read at once, which is 1 MiB in several places; with attributes and without."""
     bench.compare(repos)
