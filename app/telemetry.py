@@ -18,6 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.adapters.redact import MASK, redact
 from app.config_models import Settings
+from app.services.log_ids import ids_of
 
 # What these say at info or debug is either noise or somebody else's command line.
 _QUIET = ("urllib3", "git", "alembic", "filelock", "asyncio")
@@ -51,7 +52,7 @@ def formatter(form: str, role: str, secrets: Collection[str]) -> logging.Formatt
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp")
     clean = _redacting(secrets)
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars, structlog.stdlib.ExtraAdder(), structlog.stdlib.add_log_level,
+        _with_ids, structlog.stdlib.ExtraAdder(), structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name, stamp, _adding(role=role), structlog.processors.format_exc_info,
         clean,
     ]  # fmt: skip
@@ -73,11 +74,10 @@ class _JsonLines(structlog.stdlib.ProcessorFormatter):
         self._role, self._redacted = role, clean
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; exceptions, stacks, and what structlog itself logs or keeps go through the chain."""
-        plain = isinstance(record.msg, str) and not (record.exc_info or record.stack_info)
-        if not plain or structlog.contextvars.get_contextvars():
+        """One line; exceptions, stacks, and what structlog itself logs go through the chain."""
+        if not isinstance(record.msg, str) or record.exc_info or record.stack_info:
             return super().format(record)
-        event: dict[str, Any] = {"event": record.getMessage()}
+        event: dict[str, Any] = {"event": record.getMessage(), **ids_of(record)}
         event |= {name: value for name, value in record.__dict__.items() if name not in self._standard}
         event |= {"level": record.levelname.lower(), "logger": record.name}
         event |= {"timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"), "role": self._role}
@@ -101,6 +101,11 @@ def _secrets(value: object) -> Iterator[str]:
     elif isinstance(value, str) and "://" in value and "@" in value:
         password = urlsplit(value).password or ""
         yield from (password, unquote(password))
+
+
+def _with_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    record = event.get("_record")
+    return {**event, **ids_of(record)} if record is not None else event
 
 
 def _adding(**values: str) -> Processor:

@@ -17,6 +17,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from app.adapters.job_queue import JOB_SECONDS
+from app.domain.ids import ids_in
+from app.services import log_ids
 from workers import jobs
 from workers.life import Life
 from workers.parent import end_with_parent
@@ -82,6 +84,11 @@ class SyncWorker(Worker):
             known = pipeline.execute()[-1]
         if not known:
             self.connection.hset(self.key, mapping={**self.serialize(), "state": self._state})
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """As RQ does; each line meanwhile, RQ's own and those of the job's process too, has the job's ids."""
+        with log_ids.about(**{"job": job.id, **ids_in(job.id)}):
+            super().execute_job(job, queue)
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """As RQ does, with a sign of life."""

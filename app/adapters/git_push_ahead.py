@@ -20,6 +20,7 @@ from app.adapters.git_repository import Repository, check_ref, check_sha
 from app.adapters.git_talk import GitEndedError, Talk
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate
+from app.services.log_ids import carried
 
 _FIXED = ("progress false", "verbosity 0", "atomic true")
 _AT = re.compile(r"([0-9a-f]{40}) (refs/\S+)")
@@ -43,7 +44,7 @@ class Ahead:
         self._ended: Result | None = None
         self._begun, self._over = threading.Event(), threading.Event()
         self._used = False
-        self._thread = threading.Thread(target=self._first_half, name="push", daemon=True)
+        self._thread = threading.Thread(target=carried(self._first_half), name="push", daemon=True)
 
     def begin(self) -> None:
         """Start git; does not wait for it."""

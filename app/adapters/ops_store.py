@@ -32,14 +32,14 @@ class SqlSweepStore:
         """See SweepStore."""
         idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
         jobless = or_(runs.c.job_at.is_(None), runs.c.job_at < job_older_than)
-        columns = (runs.c.id, runs.c.job, runs.c.job_at, runs.c.lane, runs.c.lease_until)
+        columns = (runs.c.id, runs.c.job, runs.c.job_at, runs.c.lane, runs.c.lease_until, runs.c.delivery)
         query = select(*columns).where(runs.c.active, runs.c.due_at <= now, idle, jobless)
         # Round and round: with more waiting jobs than one look can ask for, each run has its turn.
         ordered = query.order_by(runs.c.job_at.nulls_first(), runs.c.due_at, runs.c.id).limit(limit)
         with reading(self._engine) as connection:
             # Each lane by itself: a long backfill must not hide a live run that lost its job.
             rows = [row for lane in Lane for row in connection.execute(ordered.where(runs.c.lane == lane)).all()]
-        return [DueRun(row.id, row.job, row.job_at, row.lane, row.lease_until is not None) for row in rows]
+        return [DueRun(r.id, r.job, r.job_at, r.lane, r.lease_until is not None, r.delivery) for r in rows]
 
     def give_job(self, run: DueRun, now: datetime) -> str | None:
         """See SweepStore."""

@@ -21,7 +21,7 @@ class SqlWakeStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str] | None:
+    def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str, str] | None:
         """See WakeStore. A run that is due and has a job needs no help; one that somebody works on is looked at again then.
 
         One that is due and has none would wait for the sweeper's next look.
@@ -39,7 +39,7 @@ class SqlWakeStore:
                 return None
             job = next_job(connection, event.run, row["attempt"])
             connection.execute(update(runs).where(which).values(due_at=now, job=job, job_at=now))
-        return job, str(row["lane"])
+        return job, str(row["lane"]), str(row["delivery"])
 
 
 def _meant(facts: Mapping[str, Any], event: PipelineEnded) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 # Crockford's base 32: no i, l, o, u, so that ids survive being read aloud.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RUN = re.compile(r"r[0-9a-hjkmnp-tv-z]{19}")
+_DELIVERY = re.compile(r"d[0-9a-hjkmnp-tv-z]{19}")
 _JOB = re.compile(rf"({_RUN.pattern})-([1-9][0-9]{{0,8}})-([1-9][0-9]{{0,8}})")
 
 
@@ -52,3 +53,13 @@ def parse_job_id(text: str) -> JobId | None:
     """The parts of an RQ job's id; None when it is not one of ours."""
     match = _JOB.fullmatch(text)
     return JobId(match[1], int(match[2]), int(match[3])) if match else None
+
+
+def ids_in(text: str) -> dict[str, str]:
+    """The ids that a run's, job's or delivery's id says: `run` and `job`, or `delivery`; {} for any other text."""
+    if _DELIVERY.fullmatch(text):
+        return {"delivery": text}
+    run = run_of(text)
+    if run is None:
+        return {}
+    return {"run": run} if run == text else {"run": run, "job": text}

@@ -15,7 +15,7 @@ from app.domain.errors import SyncError
 from app.domain.pause import Pause, covering
 from app.domain.retry import RetryPolicy, TryAgain, decide
 from app.domain.run import ACTIVE, Claim, Lane, Run, Stage, Status, next_stage
-from app.services import measuring
+from app.services import log_ids, measuring
 from app.services.branches import BranchResolver
 from app.services.lease import Lease
 from app.services.measuring import FIRST_DONE, Tally
@@ -89,6 +89,7 @@ class Flow:
         claim = self._store.claim(run_id, self._options.owner, self._clock.now(), self._options.lease_seconds)
         if claim is None:
             return
+        log_ids.note(run=run_id, delivery=claim.run.delivery, release=claim.run.name)
         try:
             with Lease(self._store, self._clock, self._options.lease_seconds, [claim], self._stop) as lease:
                 run = self._drive(claim, lease)
@@ -205,7 +206,8 @@ class Flow:
         try:
             self._queue.enqueue(job, run.id, run.lane, first=first)
         except SyncError as error:
-            log.warning("enqueue_failed", extra={"run": run.id, "code": error.code})  # the sweeper does it later
+            values = {"run": run.id, "delivery": run.delivery, "job": job, "code": error.code}
+            log.warning("enqueue_failed", extra=values)  # the sweeper does it later
 
     def _decide(
         self, run: Run, outcome: Outcome | SyncError, started: datetime, now: datetime, *, keep: bool
@@ -282,6 +284,7 @@ def _log_outcome(run: Run, outcome: Outcome | SyncError, change: Change) -> None
         return
     values: dict[str, Any] = {
         "run": run.id,
+        "delivery": run.delivery,
         "release": run.name,
         "stage": run.stage.value,
         "status": change.status.value,

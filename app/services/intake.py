@@ -13,6 +13,7 @@ from app.domain.errors import SyncError
 from app.domain.events import Ignored, Parsed, ReleaseEvent
 from app.domain.ids import make_id
 from app.domain.webhook import SCHEMES, Headers, VerifiedBody, lower_case
+from app.services import log_ids
 from app.services.planning import Planner, SourceOptions
 from app.services.ports import Clock, JobQueue
 from app.services.stores import IntakeStore, NewDelivery, PlannedRun, Receipt, StoredDelivery
@@ -162,18 +163,21 @@ class Intake:
         if less := _left_out(told, parsed):
             delivery = replace(delivery, note=_note(less))
         kept, _, receipts = self._store.record(delivery, planned)
+        log_ids.note(delivery=kept, runs=[receipt.run_id for receipt in receipts])
         self._enqueue(receipts)
         return Answer(kept, tuple(receipts), message=less, skew=verified.skew)
 
     def _ignored(self, delivery: NewDelivery, why: Ignored, skew: timedelta | None) -> Answer:
         told = replace(delivery, verdict="ignored", reason=why.reason, note=_note(why.message))
         kept, _, _ = self._store.record(told, [])
+        log_ids.note(delivery=kept)
         return Answer(kept, ignored=why.reason, message=why.message, skew=skew)
 
     def _refused(self, delivery: NewDelivery, error: SyncError) -> None:
         if error.code == "store_unavailable":
             return
-        self._store.record(replace(delivery, verdict="refused", reason=error.code, note=_note(error.message)), [])
+        told = replace(delivery, verdict="refused", reason=error.code, note=_note(error.message))
+        log_ids.note(delivery=self._store.record(told, [])[0])
 
     def _enqueue(self, receipts: Sequence[Receipt]) -> None:
         jobs = [(receipt.job, receipt.run_id) for receipt in receipts if receipt.job]

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from app.domain.errors import SyncError
 from app.domain.run import Claim
+from app.services.log_ids import carried
 from app.services.ports import Clock
 from app.services.stopping import Stop
 from app.services.stores import FlowStore, MirrorLease
@@ -30,7 +31,7 @@ class Lease:
         self._lost = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread = threading.Thread(target=carried(self._beat), name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
         self._thread.start()

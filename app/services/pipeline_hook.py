@@ -15,6 +15,7 @@ from app.domain import webhook
 from app.domain.errors import SyncError
 from app.domain.pipeline_event import PipelineEnded, parse_event
 from app.domain.webhook import SCHEMES, Secret
+from app.services import log_ids
 from app.services.ports import Clock, JobQueue
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 class WakeStore(Protocol):
     """Waiting runs, for whoever knows that their wait is over."""
 
-    def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str] | None:
-        """Make the run due now, if it waits for just this pipeline; (job id, lane) to enqueue, None when it does not.
+    def wake(self, event: PipelineEnded, now: datetime) -> tuple[str, str, str] | None:
+        """Make the run due now, if it waits for just this pipeline; (job id, lane, delivery) to enqueue, None when it does not.
 
         None, too, for a run that is being worked on: it is marked, and its worker hands it over instead of waiting.
         Error: store_unavailable.
@@ -48,6 +49,7 @@ class PipelineHook:
         woken = self._store.wake(event, now)
         if woken is None:
             return None
+        log_ids.note(run=event.run, delivery=woken[2], job=woken[0])
         try:
             self._queue.enqueue(woken[0], event.run, woken[1])
         except SyncError as error:

@@ -9,6 +9,7 @@ from typing import Protocol
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
 from app.domain.modules import ModulePath, Version
+from app.services import log_ids
 from app.services.explain import Explanation, Routing, parse_release, routes
 from app.services.run_filter import RunFilter, check_limit, make_cursor, parse_cursor
 from app.services.views import Counts, Known, MirrorView, Page, RunDetail, RunSummary
@@ -59,6 +60,7 @@ class Queries:
         run = self._store.run(run_id) if run_id else None
         if run is None:
             raise SyncError("not_found", f"there is no run or job {identifier[:80]!r}")
+        log_ids.note(run=run.id, delivery=run.delivery)
         return run
 
     def counts(self) -> Counts:

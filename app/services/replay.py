@@ -8,6 +8,7 @@ from collections.abc import Callable
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
 from app.domain.run import Run, Stage
+from app.services import log_ids
 from app.services.planning import Placed
 from app.services.ports import Clock, JobQueue
 from app.services.stores import Receipt, ReplayOrder, ReplayStore
@@ -45,6 +46,7 @@ class Replay:
         run = self._store.get(run_id) if run_id else None
         if run is None:
             raise SyncError("not_found", f"there is no run or job {identifier!r}")
+        log_ids.note(run=run.id, delivery=run.delivery)
         return run
 
     def _enqueue(self, receipt: Receipt) -> None:

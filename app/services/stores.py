@@ -225,7 +225,7 @@ class MirrorStore(Protocol):
 class DueRun:
     """A run that should be at work and is not: `job` was enqueued at `job_at` (None: no job since the last worker).
 
-    `interrupted`: its worker died over it.
+    `interrupted`: its worker died over it. `delivery`: what brought it.
     """
 
     id: str
@@ -233,6 +233,7 @@ class DueRun:
     job_at: datetime | None
     lane: str = Lane.LIVE
     interrupted: bool = False
+    delivery: str = ""
 
 
 class SweepStore(Protocol):

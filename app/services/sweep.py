@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.services import log_ids
 from app.services.ports import Clock, JobQueue
 from app.services.stores import DueRun, SweepStore
 
@@ -40,6 +41,10 @@ class Sweep:
         return sum(self._give(run) for run in due if run.id not in alive)
 
     def _give(self, run: DueRun) -> bool:
+        with log_ids.about(run=run.id, delivery=run.delivery):
+            return self._given(run)
+
+    def _given(self, run: DueRun) -> bool:
         job = self._store.give_job(run, self._clock.now())
         if job is None:
             return False

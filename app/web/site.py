@@ -11,6 +11,8 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from app.bootstrap import Container
+from app.domain.ids import ids_in
+from app.services import log_ids
 from app.web import (
     api,
     api_operate,
@@ -55,9 +57,10 @@ def build(container: Container) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider's option
     app.wsgi_app = security.SameForAll(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way to wrap it
-    app.before_request(_start_clock)
+    app.before_request(_begin)
     app.after_request(security.add_headers)
     app.after_request(_log_request)
+    app.teardown_request(_end)
     errors.register(app)
     discovery.register(app)
     auth.register(app, container.settings)
@@ -68,8 +71,15 @@ def build(container: Container) -> Flask:
     return app
 
 
-def _start_clock() -> None:
+def _begin() -> None:
     g.started = time.monotonic()
+    log_ids.begin()
+    if request.view_args:
+        log_ids.note(**ids_in(request.view_args.get("identifier") or request.view_args.get("job_id") or ""))
+
+
+def _end(_error: BaseException | None) -> None:
+    log_ids.end()
 
 
 def _log_request(response: Response) -> Response:

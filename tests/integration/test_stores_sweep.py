@@ -47,7 +47,7 @@ def test_a_job_is_given_once(stored: Stored) -> None:
     run_id = stored.release().run_id
     stored.later(5)
     (run,) = stored.sweep.due(stored.now, stored.now, 10)
-    assert run == DueRun(run_id, f"{run_id}-1-1", stored.row(run_id)["job_at"])
+    assert run == DueRun(run_id, f"{run_id}-1-1", stored.row(run_id)["job_at"], delivery=stored.row(run_id)["delivery"])
     assert stored.sweep.give_job(run, stored.now) == f"{run_id}-1-2"
     assert stored.sweep.give_job(run, stored.now) is None
     row = stored.row(run_id)

@@ -6,12 +6,14 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.stdlib import ProcessorFormatter
 
+from app.services import log_ids
 from app.telemetry import configure_logging, formatter, secret_values
 from tests.integration.web_world import ENVIRONMENT, SECRET, write_settings
 
@@ -48,12 +50,41 @@ def test_the_quick_way_says_what_the_chain_says(values: dict[str, Any]) -> None:
         "app.x", logging.WARNING, "f", 1, "said %s", ("it",), None, extra=values
     )
     quick = formatter("json", "web", (SECRET,))
-    lines = [json.loads(quick.format(record)), json.loads(ProcessorFormatter.format(quick, record))]  # type: ignore[arg-type]
+    with log_ids.about(run="r0", job=SECRET):
+        lines = [json.loads(quick.format(record)), json.loads(ProcessorFormatter.format(quick, record))]  # type: ignore[arg-type]
     assert list(lines[0]) == list(lines[1])
     for each in lines:
         assert each.pop("timestamp").endswith("Z")
     assert lines[0] == lines[1]
     assert lines[0]["event"] == "said it"
+
+
+def test_lines_have_the_ids_of_what_is_at_hand_and_their_own_first() -> None:
+    with log_ids.about(job="j"):
+        log_ids.note(run="r", delivery="d", release="m@v1")
+        for form in (line(), line(exc_info=(ValueError, ValueError("x"), None))):
+            event = json.loads(form)
+            assert (event["job"], event["run"], event["delivery"], event["release"]) == ("j", "r", "d", "m@v1")
+        other = json.loads(line(run="r2"))
+        assert (other["run"], other["job"], "delivery" in other, "release" in other) == ("r2", "j", False, False)
+        assert json.loads(line(run="r", delivery="d2"))["delivery"] == "d2"
+        assert "delivery=d" in line("console").replace(" ", "")
+    assert "run" not in json.loads(line())
+
+
+def test_ids_go_with_threads_that_are_begun_there_and_with_no_other() -> None:
+    with log_ids.about(run="r"), ThreadPoolExecutor(1) as pool:
+        begun, other = pool.submit(log_ids.carried(line)), pool.submit(line)
+    assert (json.loads(begun.result())["run"], "run" in json.loads(other.result())) == ("r", False)
+
+
+def test_what_is_noted_at_no_place_is_on_no_line() -> None:
+    log_ids.note(run="r")
+    log_ids.begin()
+    log_ids.note(run="r")
+    assert json.loads(line())["run"] == "r"
+    log_ids.end()
+    assert "run" not in json.loads(line())
 
 
 def test_an_exception_is_one_field() -> None:

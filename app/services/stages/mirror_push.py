@@ -104,7 +104,8 @@ class Push:
             if at is None or each.release.replaces is None or at.commit != each.release.replaces:
                 continue
             told = {"project": self.project.path, "tag": each.tag, "old": at.object, "old_commit": at.commit}
-            log.warning("mirror_tag_removed", extra={**told, "new": each.object, "run": each.release.run_id})
+            told |= {"new": each.object, "run": each.release.run_id, "delivery": each.release.delivery}
+            log.warning("mirror_tag_removed", extra=told)
             self._fence()
             self._gitlab.remove_tag(self.project.id, each.tag)
             del left[each.tag]

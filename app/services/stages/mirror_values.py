@@ -28,6 +28,7 @@ class Release:
     make_tag: bool = False
     replaces: str | None = None
     source: str = ""
+    delivery: str = ""
 
     @property
     def tag(self) -> str:

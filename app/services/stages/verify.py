@@ -17,6 +17,7 @@ from app.domain.purge import purge_steps
 from app.domain.served import Difference, difference, follows_other_rules, latest_fault, listed_fault, parsed
 from app.services.blobs import blob_ids
 from app.services.checksum import ModuleSums
+from app.services.log_ids import carried
 from app.services.ports import Checkpoint, GoProxy, ProxyInfo
 from app.services.stages import Finished
 
@@ -182,7 +183,7 @@ def _asked(proxy: GoProxy, module: ModulePath) -> Iterator[tuple[Future[Sequence
     """The proxy's `list` and `@latest`, asked for meanwhile: many a proxy asks git for each, which takes the longest."""
     pool = ThreadPoolExecutor(2, "proxy")
     try:
-        yield pool.submit(proxy.list, module), pool.submit(proxy.latest, module)
+        yield pool.submit(carried(proxy.list), module), pool.submit(carried(proxy.latest), module)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
