@@ -1,4 +1,7 @@
-"""Logs: one event a line, static names, values as fields, secrets taken out, the same form from every process."""
+"""Logs: one event a line, static names, values as fields, secrets taken out, the same form from every process.
+
+A sentence of a library is the field `text` of the event that is called like the library.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from app.services.log_ids import ids_of
 # What these say at info or debug is either noise or somebody else's command line.
 _QUIET = ("urllib3", "git", "alembic", "filelock", "asyncio")
 _OURS = frozenset({"timestamp", "level", "logger", "role"})  # written here, never by a sender
+_PACKAGES = frozenset({"app", "workers", "__main__"})
 _SHORT = 120  # characters
 _OWN_ID = re.compile(r"[rd][0-9a-hjkmnp-tv-z]{19}(?:-[0-9]{1,6}-[0-9]{1,6})?")  # runs, deliveries, jobs (domain.ids)
 _SECRET_NAME = re.compile(r"(?i)(token|secret|password|passwd|authorization|cookie|signature|api_?key)$")
@@ -77,7 +81,7 @@ class _JsonLines(structlog.stdlib.ProcessorFormatter):
         """One line; exceptions, stacks, and what structlog itself logs go through the chain."""
         if not isinstance(record.msg, str) or record.exc_info or record.stack_info:
             return super().format(record)
-        event: dict[str, Any] = {"event": record.getMessage(), **ids_of(record)}
+        event = {**_said(record, record.getMessage()), **ids_of(record)}
         event |= {name: value for name, value in record.__dict__.items() if name not in self._standard}
         event |= {"level": record.levelname.lower(), "logger": record.name}
         event |= {"timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"), "role": self._role}
@@ -105,7 +109,15 @@ def _secrets(value: object) -> Iterator[str]:
 
 def _with_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     record = event.get("_record")
-    return {**event, **ids_of(record)} if record is not None else event
+    if record is None:
+        return event
+    return {**_said(record, event.pop("event")), **event, **ids_of(record)}
+
+
+def _said(record: logging.LogRecord, text: str) -> dict[str, Any]:
+    """Our events are names; what a library says is a sentence with values in it, under the library's name."""
+    package = record.name.partition(".")[0]
+    return {"event": text} if package in _PACKAGES else {"event": package, "text": text}
 
 
 def _adding(**values: str) -> Processor:

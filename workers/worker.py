@@ -149,7 +149,8 @@ class _RedisAway(logging.Filter):
         """Always true: the record stays, told in one line."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, RedisError):
-            record.msg, record.args, record.exc_info = f"redis_away: {type(error).__name__}", (), None
+            record.name, record.msg, record.args, record.exc_info = __name__, "redis_away", (), None
+            record.error = type(error).__name__
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 

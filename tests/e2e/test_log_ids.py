@@ -73,13 +73,14 @@ def fail_and_replay(world: World, service: Service, repository: str) -> dict[str
 def test_every_line_over_a_run_has_its_ids(world: World, service: Service) -> None:
     ids = fail_and_replay(world, service, "logs/failed")
     written = lines(service.logs, "worker")
+    assert all(line["event"].isidentifier() for line in written)
     about = [line for line in written if line["event"] not in OWN]
     without = [line for line in about if {name: line.get(name) for name in ids} != ids]
     assert without == []
     assert {line["stage"] for line in about if line["event"] == "stage_outcome"} == {"mirror", "pipeline", "verify"}
     jobs = {line["job"] for line in about}
     assert {ids_in(job)["run"] for job in jobs} == {ids["run"]}
-    assert any(line["logger"] == "rq.worker" and "RunFailedError" in str(line) for line in about)
+    assert any(line["event"] == "rq" and "RunFailedError" in line["text"] for line in about)
 
 
 def test_a_request_over_a_run_or_delivery_says_which(world: World, service: Service) -> None:

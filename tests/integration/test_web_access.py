@@ -216,3 +216,5 @@ def test_every_log_line_is_one_json_event(web: WebWorld) -> None:
     assert {"request"} < {event["event"] for event in events}
     assert all({"event", "level", "logger", "timestamp", "role"} <= set(event) for event in events)
     assert all(event["timestamp"].endswith("Z") for event in events)
+    assert all(event["event"].isidentifier() for event in events)
+    assert any(event["event"] == "gunicorn" and "Listening at" in event["text"] for event in events)

@@ -42,13 +42,12 @@ def test_a_line_is_one_json_object_with_the_values_as_fields() -> None:
         {},
         {"runs": ["r1m81j18kr0000000001", f"x {SECRET}"], "count": 3, "ratio": 0.5, "good": True, "nothing": None},
         {"admin_token": "short", "deep": {"password": "p", "list": [(SECRET,)]}, "role": "forged", "level": "forged"},
-        {"error": ValueError(SECRET), "path": Path("/x"), "text": "\u2028 \x1b[31m \u00e4"},
+        {"error": ValueError(SECRET), "path": Path("/x"), "value": "\u2028 \x1b[31m \u00e4"},
     ],
 )
-def test_the_quick_way_says_what_the_chain_says(values: dict[str, Any]) -> None:
-    record = logging.Logger("app.x").makeRecord(
-        "app.x", logging.WARNING, "f", 1, "said %s", ("it",), None, extra=values
-    )
+@pytest.mark.parametrize("name", ["app.x", "rq.worker"])
+def test_the_quick_way_says_what_the_chain_says(name: str, values: dict[str, Any]) -> None:
+    record = logging.Logger(name).makeRecord(name, logging.WARNING, "f", 1, "said %s", ("it",), None, extra=values)
     quick = formatter("json", "web", (SECRET,))
     with log_ids.about(run="r0", job=SECRET):
         lines = [json.loads(quick.format(record)), json.loads(ProcessorFormatter.format(quick, record))]  # type: ignore[arg-type]
@@ -56,7 +55,20 @@ def test_the_quick_way_says_what_the_chain_says(values: dict[str, Any]) -> None:
     for each in lines:
         assert each.pop("timestamp").endswith("Z")
     assert lines[0] == lines[1]
-    assert lines[0]["event"] == "said it"
+    assert lines[0]["event" if name == "app.x" else "text"] == "said it"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_librarys_sentence_is_a_field_of_one_event(form: str) -> None:
+    for error in (None, (ValueError, ValueError("x"), None)):
+        record = logging.Logger("rq.worker").makeRecord("rq.worker", 40, "f", 1, "Worker %s: quitting", ("w",), error)
+        told = formatter(form, "worker", ()).format(record)
+        if form == "json":
+            event = json.loads(told)
+            assert (event["event"], event["text"], event["logger"]) == ("rq", "Worker w: quitting", "rq.worker")
+        else:
+            assert "text='Worker w: quitting'" in told
+            assert "] rq " in told
 
 
 def test_lines_have_the_ids_of_what_is_at_hand_and_their_own_first() -> None:
@@ -153,7 +165,7 @@ def test_configure_takes_every_logger_once(
     settings = write_settings(tmp_path)
     for role in ("first", "web"):
         configure_logging(settings, role)
-    logging.getLogger("anything.at.all").warning("said_once", extra={"detail": SECRET})
-    logging.getLogger("anything.at.all").debug("too_quiet")
+    logging.getLogger("app.anything").warning("said_once", extra={"detail": SECRET})
+    logging.getLogger("app.anything").debug("too_quiet")
     (event,) = (json.loads(each) for each in capsys.readouterr().err.splitlines())
     assert (event["event"], event["role"], event["detail"]) == ("said_once", "web", "***")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import TimeoutError as RedisSlow
 
 import workers.worker  # noqa: F401 - it is what changes RQ's log
+from app.telemetry import formatter
 
 
 def _logged(caplog: pytest.LogCaptureFixture, error: Exception) -> logging.LogRecord:
@@ -25,11 +27,10 @@ def _logged(caplog: pytest.LogCaptureFixture, error: Exception) -> logging.LogRe
 def test_a_lost_redis_is_one_line(caplog: pytest.LogCaptureFixture, error: Exception) -> None:
     """What RQ calls an unhandled exception is an outage here: the pool begins the loop anew."""
     record = _logged(caplog, error)
-    assert (record.getMessage(), record.exc_info, record.levelname) == (
-        f"redis_away: {type(error).__name__}",
-        None,
-        "WARNING",
-    )
+    assert (record.getMessage(), record.exc_info, record.levelname) == ("redis_away", None, "WARNING")
+    assert json.loads(formatter("json", "worker", ()).format(record)).items() >= {
+        "event": "redis_away", "error": type(error).__name__, "logger": "workers.worker",
+    }.items()  # fmt: skip
 
 
 def test_a_defect_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
