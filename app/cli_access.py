@@ -10,7 +10,7 @@ import click
 
 from app.cli_layout import print_table
 from app.cli_open import actor, json_option, open_container, open_operator
-from app.cli_output import NO, console, print_json
+from app.cli_output import NO, console, local, print_json
 from app.domain.access import Credential, Role
 from app.domain.audit import Entry, verify
 
@@ -49,7 +49,7 @@ def create(name: str, role: str, days: float, as_json: bool) -> None:
         print_json({"token": secret, **_json(made)})
     else:
         click.echo(secret)
-        click.echo(f"{made.name}: {made.role.value}, until {made.expires_at:%Y-%m-%d}, id {made.id}", err=True)
+        click.echo(f"{made.name}: {made.role.value}, until {local(made.expires_at)}, id {made.id}", err=True)
 
 
 @token.command(
@@ -67,14 +67,13 @@ def list_tokens(as_json: bool) -> None:
         print_json([_json(each) for each in found])
         return
     columns = ("id", "name", "role", "made by", "until", "last used", "ended")
-    print_table(console(), columns, [_row(each) for each in found], whole=("id", "name", "until"))
+    print_table(console(), columns, [_row(each) for each in found], whole=("id", "name", "until", "last used"))
 
 
 def _row(each: Credential) -> tuple[str, ...]:
-    used, ended = each.last_used_at, each.revoked_at
     return (
-        each.id, each.name, each.role.value, each.created_by, f"{each.expires_at:%Y-%m-%d}",
-        f"{used:%Y-%m-%d %H:%M}" if used else "never", f"{ended:%Y-%m-%d %H:%M}" if ended else "",
+        each.id, each.name, each.role.value, each.created_by, local(each.expires_at),
+        local(each.last_used_at) if each.last_used_at else "never", local(each.revoked_at) if each.revoked_at else "",
     )  # fmt: skip
 
 

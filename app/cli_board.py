@@ -12,7 +12,9 @@ from app.cli_open import json_option, open_operator
 from app.cli_output import coloured, console, local, print_json, printable
 from app.cli_tables import print_runs
 from app.domain.errors import CATALOG
-from app.services.board import MOST, MirrorRow, ModuleRow, Now
+from app.services.board import MOST, LevelView, Mark, MirrorRow, ModuleRow, Now
+from app.services.level import GOAL_SECONDS
+from app.services.reconciled import LastReconcile
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import Page
 from app.services.words import duration
@@ -35,7 +37,8 @@ Examples:
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, LONGEST_PAGE), help="Runs of each kind.")
 @json_option
 def now(limit: int, as_json: bool) -> None:
-    """Say how things stand: runs by state, what waits and for how long, what the newest runs met at GitLab and the proxy."""
+    """Say how things stand: runs by state, what waits and for how long; the health of GitLab, proxies, Redis, database,
+    disk and tokens; how soon releases were downloadable; what reconcile last found."""
     found = open_operator().now(limit)
     if as_json:
         print_json(found)
@@ -122,6 +125,43 @@ def _print_rows(
         out.print(f"there are more: --after {following}")
 
 
+def _print_marks(out: Console, marks: Sequence[Mark]) -> None:
+    if not marks:
+        return  # an older server
+    rows = [
+        (each.name, coloured(each.state), printable(each.text), local(each.at) if each.at else "now",
+         "" if each.state == "ok" else each.advice)
+        for each in marks
+    ]  # fmt: skip
+    out.print()
+    print_table(out, ("health", "state", "what", "seen", "advice"), rows, whole=("health", "state", "seen"))
+    out.print()
+
+
+def _level(level: LevelView) -> str:
+    if level.share is None:
+        return "no release was due yet"
+    kinds = ", ".join(f"{count} {kind.value.replace('_', ' ')}" for kind, count in level.counts.items() if count)
+    return f"{level.share * 100:.1f} % of {level.total} downloadable within {GOAL_SECONDS // 60} min ({kinds})"
+
+
+def _print_reconcile(out: Console, last: LastReconcile) -> None:
+    if not last.compared and not last.unanswered:
+        out.print("reconcile: no repository was compared yet")
+        return
+    found = "".join(f", {count} {name.replace('_', ' ')}" for name, count in last.counts.items())
+    unanswered = f", {last.unanswered} could not be asked" if last.unanswered else ""
+    said = f"{last.compared} of {last.repositories} repositories compared, the last at {local(last.newest)}"
+    out.print(f"reconcile: {said}{found}, {_number(last.runs, 'run')} begun{unanswered}", soft_wrap=True)
+    for each in last.people:
+        why = each.error.code if each.error else _number(each.for_a_person, "finding")
+        out.print(f"  a person is needed: {printable(each.mirror)}: {why}", soft_wrap=True)
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def _print_now(out: Console, found: Now) -> None:
     counts = found.counts
     out.print(
@@ -129,10 +169,11 @@ def _print_now(out: Console, found: Now) -> None:
     )
     waits = f", the oldest for {duration(counts.due_oldest_seconds)}" if counts.due else ""
     out.print(f"due       {counts.due}{waits}; {counts.leases_expired} with a dead worker")
-    for seen in found.seen:
-        said = f"{seen.error}: {printable(seen.message or '')}" if seen.error else "answered well"
-        name = f"{seen.system} {printable(seen.name)}".strip()
-        out.print(f"{name:<9} {said}, {local(seen.at)}", soft_wrap=True)
+    _print_marks(out, found.marks)
+    for level in found.levels:
+        out.print(f"{level.title.lower()}: {_level(level)}", soft_wrap=True)
+    if found.reconcile:
+        _print_reconcile(out, found.reconcile)
     for words, name in _KINDS:
         runs = getattr(found, name)
         if runs:

@@ -31,7 +31,7 @@ _NO_TERMINAL_WIDTH = 10_000
 
 STYLES: dict[str, str] = {
     Status.DONE: "green", Status.FAILED: "bold red", Status.REJECTED: "magenta", Status.QUEUED: "dim",
-    Status.MIRROR: "cyan", Status.PIPELINE: "cyan", Status.VERIFY: "cyan", "ok": "green", "retry": "yellow",
+    Status.MIRROR: "cyan", Status.PIPELINE: "cyan", Status.VERIFY: "cyan", "ok": "green", "retry": "yellow", "bad": "bold red",
 }  # fmt: skip
 
 

@@ -42,13 +42,16 @@ from app.services.run_filter import RunFilter, check_limit, parse_time
 from app.services.stores import Receipt, ReplayOrder
 from app.services.views import ErrorView, Page, RunDetail, RunSummary
 from app.source_tests import completed, tested
+from app.standing import Standing
 
 
 class LocalAsking:
     """See app.services.operator.Asking."""
 
-    def __init__(self, container: Container, actor: str) -> None:
+    def __init__(self, container: Container, actor: str, standing: Standing | None = None) -> None:
+        """`standing`: the process's own, where it answers many."""
         self._parts, self._actor = container, actor
+        self._standing = standing
 
     def clock(self) -> datetime:
         """See Asking."""
@@ -56,7 +59,7 @@ class LocalAsking:
 
     def now(self, limit: int) -> Now:
         """See Asking."""
-        return self._board().now(check_limit(limit))
+        return (self._standing or Standing(self._parts)).now(check_limit(limit))
 
     def runs(self, wanted: Filters, cursor: str | None, limit: int) -> Page[RunSummary]:
         """See Asking."""

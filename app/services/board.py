@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.services.level import LevelRow
+from app.services.level import Kind, Level, LevelRow
+from app.services.reconciled import LastReconcile
 from app.services.views import Counts, Page, RunSummary, View
 
 # So far a number beside a module is counted.
@@ -25,10 +27,41 @@ class Seen(View):
 
 
 @dataclass(frozen=True, slots=True)
+class Mark(View):
+    """The health of one thing. `state`: ok, bad or unknown; `at`: when that was seen, None: right now."""
+
+    name: str
+    state: str
+    text: str
+    advice: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelView(View):
+    """The service level of a period: see level.Level. `buckets`: releases by kind in each `bucket_seconds` from `since`."""
+
+    title: str
+    since: datetime
+    bucket_seconds: int
+    share: float | None
+    total: int
+    counts: Mapping[Kind, int]
+    buckets: tuple[Mapping[Kind, int], ...]
+
+    @classmethod
+    def of(cls, title: str, level: Level) -> LevelView:
+        """The numbers of a drawing."""
+        buckets = tuple({part.kind: part.count for part in bar.parts} for bar in level.bars)
+        return cls(title, level.since, level.bucket_seconds, level.share, level.total, level.counts, buckets)
+
+
+@dataclass(frozen=True, slots=True)
 class Now(View):
     """How things stand. `running`: a worker holds it, or its pipeline goes on; `waiting`: for a worker.
 
-    `blocked`: in flight, failed at least once, tried again by itself; `failed`: since yesterday.
+    `blocked`: in flight, failed at least once, tried again by itself; `failed`: since yesterday. `marks`: the health of
+    what modsync needs; `levels`: how soon releases were downloadable; `reconcile`: what it last found (see app.standing).
     """
 
     counts: Counts
@@ -37,6 +70,9 @@ class Now(View):
     blocked: tuple[RunSummary, ...]
     failed: tuple[RunSummary, ...]
     seen: tuple[Seen, ...]
+    marks: tuple[Mark, ...] = ()
+    levels: tuple[LevelView, ...] = ()
+    reconcile: LastReconcile | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from app.operator_local import LocalOperator
 from app.services.operator import Begun
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import RunSummary
-from app.web.context import api_url, container, principal
+from app.web.context import api_url, container, principal, standing
 from app.web.orders import reason_of, stage_of, wrong
 from app.web.webhooks import run_links
 
@@ -27,7 +27,7 @@ _USUAL_PAGE = 50
 
 def operator() -> LocalOperator:
     """What whoever asks may see and do, in their own name; the guard has checked their role."""
-    return LocalOperator(container(), principal().actor)
+    return LocalOperator(container(), principal().actor, standing())
 
 
 @blueprint.get("/runs")

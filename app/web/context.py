@@ -10,8 +10,10 @@ from flask import current_app, g
 from app.bootstrap import Container
 from app.domain.access import Role
 from app.services.queries import Queries, Routing
+from app.standing import Standing
 
 EXTENSION = "modsync"
+_STANDING = "modsync_standing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,11 @@ class Principal:
 def container() -> Container:
     """The container that the application was made with."""
     return cast(Container, current_app.extensions[EXTENSION])
+
+
+def standing() -> Standing:
+    """How things stand; one for the application."""
+    return cast(Standing, current_app.extensions.setdefault(_STANDING, Standing(container())))
 
 
 def routing() -> Routing:

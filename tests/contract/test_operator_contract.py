@@ -23,13 +23,14 @@ from app.domain.errors import SyncError
 from app.domain.pause import PauseKind
 from app.domain.run import Stage, Status
 from app.operator_local import LocalOperator
+from app.services.level import Kind
 from app.services.operator import Operator
 from app.services.rehearsal import Sample
 from tests.integration.databases import migrated_sqlite
 from tests.integration.gitlab_helpers import connect
-from tests.integration.pages_world import MIRROR
+from tests.integration.pages_world import MIRROR, NOW
 from tests.integration.stored import MODULE, B, Stored
-from tests.integration.test_pages_mirrors import place
+from tests.integration.test_pages_mirrors import FOUND, compared, place
 from tests.integration.web_world import release, signed, write_settings
 from tests.sandbox.gitlab import GitLab
 
@@ -127,6 +128,25 @@ def test_how_things_stand(operator: Operator, known: dict[str, str]) -> None:
     assert found.counts.runs[Status.FAILED] == 1
     assert [run.id for run in found.failed] == [known["failed"]]
     assert known["waits"] in {run.id for run in found.waiting}
+
+
+def test_health_level_and_reconcile_are_told_like_on_the_first_page(
+    operator: Operator, known: dict[str, str], container: Container
+) -> None:
+    compared(container, MIRROR, reconciled_at=NOW, result=FOUND)
+    found = operator.now(10)
+    marks = {each.name: (each.state, each.text) for each in found.marks}
+    assert set(marks) == {"Database", "Redis", "Disk", "GitLab", "Proxy default", "GitLab token"}
+    assert (marks["Database"], marks["Redis"]) == (("ok", "answers"), ("bad", "does not answer"))
+    assert marks["GitLab"] == ("ok", "answered the last run that asked")
+    assert next(each.at for each in found.marks if each.name == "GitLab") is not None
+    assert [(each.title, each.share, len(each.buckets)) for each in found.levels] == [
+        ("Last 24 hours", 0.5, 24), ("Last 30 days", 0.5, 30),
+    ]  # fmt: skip
+    assert found.levels[0].counts[Kind.QUICK] == 1
+    assert sum(each.get(Kind.FAILED, 0) for each in found.levels[1].buckets) == 1
+    assert found.reconcile is not None
+    assert (found.reconcile.counts, found.reconcile.people[0].mirror) == (FOUND["counts"], MIRROR)
 
 
 def test_the_clock_is_the_servers(operator: Operator, container: Container) -> None:
