@@ -1,39 +1,70 @@
-"""gunicorn's threaded worker, with an end to senders that are slow on purpose.
+"""gunicorn's threaded worker, with an end to senders that are slow on purpose, and a word to who waits too long.
 
-gunicorn's own has none: each half-sent request holds a thread for as long as its sender likes, and a few of them stop
-all deliveries. Named in app/gunicorn_conf.py.
+gunicorn's own has neither: each half-sent request holds a thread for as long as its sender likes, a few of them stop all
+deliveries, and who waits for a thread hears nothing until the platform's own limit (10 s and more) is over. Named in
+app/gunicorn_conf.py.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import socket
 import time
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
+from app.domain.errors import SyncError
+
+log = logging.getLogger(__name__)
+
 # Longer than the longest answer takes (a database that is waited for: 5 s, twice), shorter than anybody's patience.
 REQUEST_SECONDS = 15.0
+# For a thread; GitLab and GitHub give up after 10 s, and the loop looks once a second.
+WAIT_SECONDS = 5.0
+_RETRY_SECONDS = 5
+
+
+def too_busy() -> bytes:
+    """The answer to a request that no thread had time for, as app.web.errors would give it."""
+    error = SyncError("busy", "modsync has more requests than threads for them: nothing was recorded")
+    told = {"code": error.code, "message": error.message, "advice": error.advice, "retry": True}
+    body = json.dumps({"error": told}).encode() + b"\n"
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        f"Retry-After: {_RETRY_SECONDS}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_TOO_BUSY = too_busy()
 
 
 class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Closes a connection whose request is not read and answered within REQUEST_SECONDS of its arrival."""
+    """Closes a connection whose request is not read and answered within REQUEST_SECONDS of its arrival.
+
+    One that waited WAIT_SECONDS for a thread is answered 503, and none of ours begins with it.
+    """
 
     def init_process(self) -> None:
         """Runs in the worker's process, before its loop."""
         self._due: dict[Any, float] = {}
+        self._waiting: dict[Any, float] = {}
         super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:
         """A new connection, or a kept one on which a request begins: its time runs, also while it waits for a thread."""
-        self._due[conn] = time.monotonic() + REQUEST_SECONDS
+        now = time.monotonic()
+        self._due[conn], self._waiting[conn] = now + REQUEST_SECONDS, now + WAIT_SECONDS
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         """One request, in a thread."""
         try:
-            return super().handle(conn)
+            # Whoever takes it out has it: the loop, which turned it away, or we.
+            return super().handle(conn) if self._waiting.pop(conn, None) else False
         finally:
             self._due.pop(conn, None)
 
@@ -41,8 +72,20 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         """The loop's sign of life, about once a second: the moment to look who is late."""
         super().notify()
         now = time.monotonic()
+        turned_away = [conn for conn, until in list(self._waiting.items()) if until < now and self._turn_away(conn)]
+        if turned_away:
+            log.warning("requests_turned_away", extra={"requests": len(turned_away)})
         for conn, due in list(self._due.items()):
             if due < now:
                 # Not close(): the thread that waits in recv() wakes up, finds the end, and closes.
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
+
+    def _turn_away(self, conn: Any) -> bool:
+        if self._waiting.pop(conn, None) is None:
+            return False
+        with contextlib.suppress(OSError):  # gone, or so slow that it does not even take this
+            conn.sock.setblocking(False)
+            conn.sock.send(_TOO_BUSY)
+            conn.sock.shutdown(socket.SHUT_WR)
+        return True

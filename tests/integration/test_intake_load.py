@@ -107,6 +107,26 @@ def test_a_source_that_sends_too_much_is_told_to_wait_and_others_are_not(world: 
     assert world.deliver(release(version="v1.4.0")).status == 202
 
 
+def test_a_flood_of_one_source_leaves_the_others_their_share(world: WebWorld) -> None:
+    stop = threading.Event()
+
+    def flood(worker: int) -> Counter[int]:
+        statuses: Counter[int] = Counter()
+        while not stop.is_set():
+            number = sum(statuses.values())
+            statuses[world.deliver(release(version=f"v1.6.{worker}-{number}.x"), "slow").status] += 1
+        return statuses
+
+    with ThreadPoolExecutor(32) as pool:
+        floods = [pool.submit(flood, worker) for worker in range(32)]
+        others = [world.deliver(release(version=f"v1.7.{number}")).status for number in range(50)]
+        stop.set()
+        flooded = sum((each.result() for each in floods), Counter[int]())
+    assert others == [202] * 50
+    assert set(flooded) <= {202, 429}
+    assert flooded[429] > 10 * flooded[202]
+
+
 @contextmanager
 def black_hole() -> Iterator[int]:
     """A server that takes connections and never answers; its port."""
