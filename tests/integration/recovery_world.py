@@ -27,6 +27,7 @@ from tests.sandbox.service import Service
 from tests.sandbox.world import MIRRORS, World
 
 PUSH = r"POST .*git-receive-pack"
+BEFORE_PUSH = r"GET .*service=git-receive-pack"
 RECOVERY_SECONDS = 10.0
 
 
@@ -50,9 +51,9 @@ class Stage:
         return release, str(delivered.json["runs"][0]["id"])
 
     @contextmanager
-    def slow_push(self, seconds: float) -> Iterator[tuple[Release, str]]:
-        """A release whose first push hangs at GitLab for `seconds`; entered while it does."""
-        fault = self.world.gitlab.faults.add(PUSH, faults.slow(seconds))
+    def slow_push(self, seconds: float, match: str = PUSH) -> Iterator[tuple[Release, str]]:
+        """A release whose first push hangs at GitLab for `seconds`, at the request that matches; entered while it does."""
+        fault = self.world.gitlab.faults.add(match, faults.slow(seconds))
         release, run = self.release()
         until(lambda: fault.used == 1, 30, "the push to begin")
         yield release, run

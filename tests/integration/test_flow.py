@@ -1,9 +1,13 @@
 """The flow over a real database: stages, retries, batches, branches, moved versions."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from app.adapters.database import writing
+from app.adapters.tables import runs
 from app.domain.errors import SyncError
 from app.domain.run import Stage, Status
 from app.services.flow import RunFailedError
@@ -224,6 +228,32 @@ def test_an_overtaken_worker_records_nothing(world: FlowWorld) -> None:
     assert world.run(run).lease_owner == "thief"
     assert world.mirror.refs == {}
     assert not world.run(run).facts
+
+
+class TakenOver(Fuse):
+    """At the first call of that name the run is another worker's, and the clock has not moved."""
+
+    def __init__(self, world: FlowWorld, run: str, name: str) -> None:
+        super().__init__()
+        self._world, self._run, self._name = world, run, name
+
+    def around(self, name: str) -> AbstractContextManager[None]:
+        if name == self._name and name not in self.seen:
+            with writing(self._world.engine) as connection:
+                theirs = {"fence": runs.c.fence + 1, "lease_owner": "thief"}
+                connection.execute(update(runs).where(runs.c.id == self._run).values(theirs))
+        return super().around(name)
+
+
+def test_the_fence_is_asked_before_a_push(world: FlowWorld) -> None:
+    """Nothing here tells the worker that it was overtaken, but the database."""
+    run = world.take().run_id
+    fuse = TakenOver(world, run, "store.renew")
+    world.advance(run, fuse)
+
+    assert "store.renew" in fuse.seen
+    assert world.run(run).lease_owner == "thief"
+    assert world.mirror.refs == {}
 
 
 def test_a_worker_that_is_asked_to_stop_hands_its_run_over(world: FlowWorld) -> None:

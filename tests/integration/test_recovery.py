@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
 
-from tests.integration.recovery_world import RECOVERY_SECONDS, Stage, gone, paused, staged, until
+from app.adapters.ops_store import SqlReplayStore
+from tests.integration.recovery_world import BEFORE_PUSH, RECOVERY_SECONDS, Stage, gone, paused, staged, until
+from tests.sandbox.world import MIRRORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -63,6 +66,21 @@ def test_workers_end_when_their_supervisor_was_killed(stage: Stage) -> None:
         until(lambda: all(map(gone, family)), RECOVERY_SECONDS, "workers, job and git to end")
         stage.start_again("worker")
     stage.ends_well(release, run)
+
+
+def test_a_push_that_takes_longer_than_its_lease_keeps_it_and_ends_when_it_is_lost(stage: Stage) -> None:
+    """The push hangs before it sent anything: what a git that is ended had sent already might still be taken."""
+    with stage.slow_push(20, BEFORE_PUSH) as (release, run):
+        before, git = stage.row(run), _git_of(stage.horse(run))
+        assert git
+        until(lambda: stage.row(run).lease_until > before.lease_until + timedelta(seconds=6), 12, "the lease's beats")
+        assert stage.row(run).fence == before.fence
+        assert not any(map(gone, git))
+
+        SqlReplayStore(stage.engine).cancel(run, "test", datetime.now(UTC))
+        until(lambda: all(map(gone, git)), 4, "git to end with its lease")
+    assert stage.row(run).error == "cancelled"
+    assert release.tag not in str(stage.world.gitlab.refs(f"{MIRRORS}/{release.repository}"))
 
 
 def test_a_job_that_stands_still_is_overtaken_and_ended_by_its_successor(stage: Stage) -> None:
