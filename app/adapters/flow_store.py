@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam,
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, unhurried, writing
+from app.adapters.fences import fenced, fenced_mirror
 from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
 from app.adapters.release_claims import claim_release
@@ -50,7 +51,7 @@ class SqlFlowStore:
         with writing(self._engine) as connection:
             if not is_free(connection, claim.run, limit):
                 return False
-            _fenced(connection, claim, {"facts": plain(facts), "updated_at": now, "error": None, "error_message": None})
+            fenced(connection, claim, {"facts": plain(facts), "updated_at": now, "error": None, "error_message": None})
         return True
 
     def pauses(self) -> Sequence[Pause]:
@@ -71,9 +72,9 @@ class SqlFlowStore:
         try:
             with writing(self._engine) as connection:
                 for claim in claims:
-                    _fenced(connection, claim, {"lease_until": until})
+                    fenced(connection, claim, {"lease_until": until})
                 if mirror:
-                    _fenced_mirror(connection, mirror, {"lease_until": until})
+                    fenced_mirror(connection, mirror, {"lease_until": until})
         except SyncError as error:
             if error.code == "overtaken":
                 return False
@@ -84,7 +85,7 @@ class SqlFlowStore:
         """See FlowStore."""
         with writing(self._engine if change.lasting else self._unhurried) as connection:
             change = _unless_woken(connection, claim, change)
-            _fenced(connection, claim, _values(change, now))
+            fenced(connection, claim, _values(change, now))
             job = _hand_over(connection, claim.run, now) if change.hand_over else None
             if step:
                 connection.execute(_ADD_STEP, _step(claim.run, step))
@@ -103,12 +104,12 @@ class SqlFlowStore:
             hold_both(connection, run, module, version)
             other = _other(connection, semantic, run.id)
             if other is not None:
-                _start_again(connection, other, run, now)
+                _start_again(connection, claim, other, now)
                 return "duplicate_release", f"run {other['id']} brings {module}@{version} from this commit"
             refusal = move_claim(connection, run, module, version, now)
             if refusal is None:
                 name = {"module": module.text, "version": version.text}
-                _fenced(connection, claim, {**name, "semantic": semantic})
+                fenced(connection, claim, {**name, "semantic": semantic})
         return refusal
 
     def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> tuple[str, str] | None:
@@ -119,11 +120,11 @@ class SqlFlowStore:
             hold_release(connection, run.module, text)
             other = _other(connection, semantic, run.id)
             if other is not None:
-                _start_again(connection, other, run, now)
+                _start_again(connection, claim, other, now)
                 return "duplicate_release", f"run {other['id']} brings {run.module}@{version} from this commit"
             refusal = claim_release(connection, run.module, text, run.id, commit, now)
             if refusal is None:
-                _fenced(connection, claim, {"version": text, "commit": commit, "semantic": semantic})
+                fenced(connection, claim, {"version": text, "commit": commit, "semantic": semantic})
         return refusal
 
     def lease_mirror(self, path: str, owner: str, now: datetime, lease_seconds: float) -> MirrorLease | None:
@@ -143,7 +144,7 @@ class SqlFlowStore:
         if project:
             values |= {"project_id": project[0], "clone_url": project[1], "web_url": project[2]}
         with writing(self._unhurried) as connection:
-            _fenced_mirror(connection, lease, values, strict=False)
+            fenced_mirror(connection, lease, values, strict=False)
 
 
 _LEASE_FIELDS = tuple(MirrorLease.__dataclass_fields__)
@@ -180,12 +181,6 @@ _LEASE = (
     .values(fence=mirrors.c.fence + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until"))
     .returning(mirrors)
 )
-_MINE = update(runs).where(
-    runs.c.id == bindparam("on"), runs.c.fence == bindparam("held"), runs.c.lease_owner == bindparam("by")
-)
-_MY_MIRROR = update(mirrors).where(
-    mirrors.c.path == bindparam("on"), mirrors.c.fence == bindparam("held"), mirrors.c.lease_owner == bindparam("by")
-)
 _KNOWN_MIRROR = select(mirrors.c.path).where(mirrors.c.path == bindparam("on"))
 _ADD_STEP = insert(steps)
 _GIVE_JOB = update(runs).where(runs.c.id == bindparam("on"))
@@ -208,18 +203,6 @@ def _claim(connection: Connection, run_id: str, owner: str, now: datetime, lease
     return Claim(run, owner, run.fence)
 
 
-def _fenced(connection: Connection, claim: Claim, values: dict[str, Any]) -> None:
-    mine = {"on": claim.run.id, "held": claim.fence, "by": claim.owner}
-    if connection.execute(_MINE, {**values, **mine}).rowcount != 1:
-        raise SyncError("overtaken", f"run {claim.run.id} was taken over by another worker, or cancelled")
-
-
-def _fenced_mirror(connection: Connection, lease: MirrorLease, values: dict[str, Any], *, strict: bool = True) -> None:
-    mine = {"on": lease.path, "held": lease.fence, "by": lease.owner}
-    if connection.execute(_MY_MIRROR, {**values, **mine}).rowcount != 1 and strict:
-        raise SyncError("overtaken", f"the lease of mirror {lease.path} was lost")
-
-
 def _ensure_mirror(connection: Connection, path: str, now: datetime) -> None:
     known = connection.execute(_KNOWN_MIRROR, {"on": path}).scalar_one_or_none()
     if known is None:
@@ -231,8 +214,13 @@ def _other(connection: Connection, semantic: str, run_id: str) -> RowMapping | N
     return connection.execute(query).mappings().one_or_none()
 
 
-def _start_again(connection: Connection, other: RowMapping, run: Run, now: datetime) -> None:
-    """A release that failed and is reported again is tried again, as when its delivery comes again."""
+def _start_again(connection: Connection, claim: Claim, other: RowMapping, now: datetime) -> None:
+    """A release that failed and is reported again is tried again, as when its delivery comes again.
+
+    The claim's own row comes last of all that is held here: who works on the other run holds the release before.
+    """
+    fenced(connection, claim, {"updated_at": now})
+    run = claim.run
     if other["status"] != Status.FAILED or not other["commit"]:
         return
     if claim_release(connection, other["module"], other["version"], other["id"], other["commit"], now):

@@ -24,6 +24,7 @@ from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
 from app.domain.signature import UNSIGNED, Signature, TrustedKeys
+from app.services.ports import Checkpoint
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -90,9 +91,9 @@ class Copy:
         if can_begin(mirror):
             self._ahead = Ahead(self._repo, mirror, options)
 
-    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
+    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:
         """See SourceCopy.push."""
-        self._healed(lambda: push(self._repo, mirror, updates, options, self._reached(mirror, options)))
+        self._healed(lambda: push(self._repo, mirror, updates, options, fence, self._reached(mirror, options)))
 
     def path(self) -> str:
         """See SourceCopy.path."""

@@ -9,6 +9,7 @@ from app.adapters.git_push_ahead import Ahead
 from app.adapters.git_repository import Repository, check_ref, check_sha
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate
+from app.services.ports import Checkpoint
 
 # No --force and no "+" anywhere: beside a stale lease they would override it.
 _ARGS = ("push", "--porcelain", "--atomic", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no")
@@ -18,19 +19,19 @@ _CONSEQUENCE = "(atomic push failed)"
 
 
 def push(
-    repo: Repository, url: str, updates: Sequence[RefUpdate], options: Sequence[str], ahead: Ahead | None = None
-) -> None:
-    """Push all `updates`, or nothing, through what was begun `ahead`. The checkpoint is asked right before.
+    repo: Repository, url: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint,
+    ahead: Ahead | None = None,
+) -> None:  # fmt: skip
+    """Push all `updates`, or nothing, through what was begun `ahead`. The fence is asked right before, each time.
 
     Raises SyncError: `mirror_moved` for a refused lease, GitLab's refusals by their codes, and `push_not_visible` when
     git reports success without a result for each ref.
     """
     if not updates:
         return
-    repo.watch.checkpoint()
-    result = (ahead and ahead.send(updates)) or _send(repo, url, updates, options)
+    result = (ahead and _send_ahead(ahead, updates, fence)) or _send(repo, url, updates, options, fence)
     if options and result.code and _NO_OPTIONS in result.err:
-        result = _send(repo, url, updates, ())
+        result = _send(repo, url, updates, (), fence)
     flags = _flags(result)
     refused = [line for flag, line in flags.values() if flag not in _TAKEN]
     if result.code or refused:
@@ -40,11 +41,18 @@ def push(
         raise SyncError("push_not_visible", f"git reported nothing for {', '.join(silent)}")
 
 
-def _send(repo: Repository, url: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> Result:
+def _send_ahead(ahead: Ahead, updates: Sequence[RefUpdate], fence: Checkpoint) -> Result | None:
+    fence()
+    return ahead.send(updates)
+
+
+def _send(
+    repo: Repository, url: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint
+) -> Result:
     leases = [f"--force-with-lease={check_ref(u.ref)}:{check_sha(u.expected) if u.expected else ''}" for u in updates]
     wishes = [f"--push-option={_check_option(option)}" for option in options]
     specs = [f"{check_sha(u.new)}:{u.ref}" for u in updates]
-    repo.watch.checkpoint()
+    fence()
     return repo.remote("mirror", url, [*_ARGS, *leases, *wishes], specs)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, RowMapping, select, update
 
 from app.adapters.database import writing
+from app.adapters.fences import fenced
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import (
     begin_attempt,
@@ -20,7 +21,7 @@ from app.adapters.rows import (
     target_json,
 )
 from app.adapters.tables import deliveries, delivery_runs, releases, runs
-from app.domain.run import Lane, Stage, Status
+from app.domain.run import Claim, Lane, Stage, Status
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
@@ -38,10 +39,12 @@ class SqlIntakeStore:
         with writing(self._engine) as connection:
             return record(connection, delivery, planned)
 
-    def add(self, delivery: str, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
+    def add(self, claim: Claim, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
         """See IntakeStore."""
         with writing(self._engine) as connection:
-            return _runs(connection, planned, delivery, False, now)
+            made = _runs(connection, planned, claim.run.delivery, False, now)
+            fenced(connection, claim, {"updated_at": now})  # last: releases are held before runs
+        return made
 
 
 def record(

@@ -38,7 +38,7 @@ class BranchResolver:
         versions = self._versions(run, lease)
         # The highest one is this run's; the others go first into the books, or a crash here would lose them.
         *others, own = versions
-        self._add(run, others)
+        self._add(claim, others)
         refusal = self._store.take_version(claim, own, run.commit, self._clock.now())
         if refusal:
             raise SyncError(*refusal)
@@ -54,11 +54,11 @@ class BranchResolver:
             )
         return fitting
 
-    def _add(self, run: Run, versions: Sequence[Version]) -> None:
+    def _add(self, claim: Claim, versions: Sequence[Version]) -> None:
         if not versions:
             return
-        planned = [self._planned(run, version) for version in versions]
-        for receipt in self._intake.add(run.delivery, planned, self._clock.now()):
+        planned = [self._planned(claim.run, version) for version in versions]
+        for receipt in self._intake.add(claim, planned, self._clock.now()):
             if receipt.job:
                 self._enqueue(receipt)
 

@@ -79,9 +79,11 @@ class SourceCopy(Protocol):
         """
         ...
 
-    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
+    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:
         """Push all updates atomically, each with its explicit lease, to the mirror's clone URL.
 
+        `fence` is asked right before git sends anything, each time that it does: a push may be begun anew in another way,
+        or from a cache that was rebuilt.
         Errors: `mirror_moved` when a lease was refused (nothing changed), and the refusals of GitLab by their codes.
         """
         ...

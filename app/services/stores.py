@@ -104,8 +104,11 @@ class IntakeStore(Protocol):
         """
         ...
 
-    def add(self, delivery: str, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
-        """Record more runs of a known delivery: a branch's commit can carry several version tags."""
+    def add(self, claim: Claim, planned: Sequence[PlannedRun], now: datetime) -> list[Receipt]:
+        """Record more runs of the claimed run's delivery: a branch's commit can carry several version tags.
+
+        Error: overtaken (nothing was recorded).
+        """
         ...
 
 

@@ -80,7 +80,7 @@ class FakeGit:
         """See ports.Git.source."""
         self.called("source")
         with self._locks[clone_url]:
-            yield FakeCopy(self, clone_url, checkpoint)
+            yield FakeCopy(self, clone_url)
 
     def remote_refs(
         self, url: str, refs: Sequence[str], checkpoint: Checkpoint, *, side: Literal["source", "mirror"] = "mirror"
@@ -107,10 +107,9 @@ class FakeGit:
 class FakeCopy:
     """ports.SourceCopy over a FakeGit's cache."""
 
-    def __init__(self, git: FakeGit, url: str, checkpoint: Checkpoint) -> None:
+    def __init__(self, git: FakeGit, url: str) -> None:
         self._git = git
         self._url = url
-        self._checkpoint = checkpoint
         self._cache = git.caches[url]
 
     def fetch(self, tags: Sequence[str], commits: Sequence[str]) -> Mapping[str, TagAt]:
@@ -164,11 +163,11 @@ class FakeCopy:
     def reach(self, mirror: str, options: Sequence[str]) -> None:
         """See ports.SourceCopy.reach."""
 
-    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str]) -> None:
+    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:
         """See ports.SourceCopy.push."""
         if not updates:
             return
-        self._checkpoint()
+        fence()
         self._git.called("push")
         there = self._git.repository(mirror, "project_missing")
         if self._git.before_push and callable(meanwhile := self._git.before_push.popleft()):

@@ -13,7 +13,7 @@ from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
 from app.services.ports import SourceCopy
 from tests.contract.git_places import InMemory, OnDisk, Place
-from tests.integration.git_world import nothing
+from tests.integration.git_world import nothing, overtaken_after
 
 BRANCH = "refs/heads/ci-sync"
 
@@ -83,7 +83,7 @@ def test_a_made_tag_is_deterministic(place: Place) -> None:
         assert made.commit == commit != made.object
         assert copy.make_tag("v1.0.0", commit) == made
         assert copy.make_tag("v1.0.1", commit) != made
-        copy.push(place.mirror, [RefUpdate("refs/tags/v1.0.0", made.object, None)], [])
+        copy.push(place.mirror, [RefUpdate("refs/tags/v1.0.0", made.object, None)], [], nothing)
         with pytest.raises(SyncError, match="commit_missing"):
             copy.make_tag("v1.0.0", "1" * 40)
     assert place.git.remote_refs(place.mirror, ["refs/tags/v1.0.0"], nothing) == {"refs/tags/v1.0.0": made}
@@ -95,21 +95,21 @@ def test_a_push_is_whole_and_keeps_its_leases(place: Place) -> None:
     with place.git.source(place.source, nothing) as copy:
         copy.fetch(list(tags), [])
         first = [RefUpdate(BRANCH, one, None), RefUpdate("refs/tags/v1.0.0", tags["v1.0.0"], None)]
-        copy.push(place.mirror, first, ["ci.skip"])
+        copy.push(place.mirror, first, ["ci.skip"], nothing)
         there = {BRANCH: one, "refs/tags/v1.0.0": tags["v1.0.0"]}
         assert place.mirror_refs() == there
-        copy.push(place.mirror, first, [])  # what is there already is no conflict
-        copy.push(place.mirror, [], [])
+        copy.push(place.mirror, first, [], nothing)  # what is there already is no conflict
+        copy.push(place.mirror, [], [], nothing)
         for wrong in (
             [RefUpdate(BRANCH, two, None)],
             [RefUpdate(BRANCH, two, two[::-1])],
             [RefUpdate(BRANCH, two, one), RefUpdate("refs/tags/v1.0.0", tags["v1.0.1"], None)],
         ):
             with pytest.raises(SyncError, match="mirror_moved"):
-                copy.push(place.mirror, wrong, [])
+                copy.push(place.mirror, wrong, [], nothing)
         assert place.mirror_refs() == there
-        copy.push(place.mirror, [RefUpdate(BRANCH, two, one)], [])
-        copy.push(place.mirror, [RefUpdate(BRANCH, one, two)], [])
+        copy.push(place.mirror, [RefUpdate(BRANCH, two, one)], [], nothing)
+        copy.push(place.mirror, [RefUpdate(BRANCH, one, two)], [], nothing)
     assert place.mirror_refs() == there
 
 
@@ -117,31 +117,24 @@ def test_a_tag_in_the_way_blocks(place: Place) -> None:
     commit = place.commit({"a": b"1"})
     with place.git.source(place.source, nothing) as copy:
         copy.fetch([], [commit])
-        copy.push(place.mirror, [RefUpdate("refs/tags/sub", commit, None)], [])
+        copy.push(place.mirror, [RefUpdate("refs/tags/sub", commit, None)], [], nothing)
         with pytest.raises(SyncError, match="tag_blocked"):
-            copy.push(place.mirror, [RefUpdate("refs/tags/sub/v1.2.3", commit, None)], [])
+            copy.push(place.mirror, [RefUpdate("refs/tags/sub/v1.2.3", commit, None)], [], nothing)
     assert place.mirror_refs() == {"refs/tags/sub": commit}
 
 
 def test_what_the_cache_does_not_have_is_not_pushed(place: Place) -> None:
     with place.git.source(place.source, nothing) as copy, pytest.raises(SyncError, match="cache_broken"):
-        copy.push(place.mirror, [RefUpdate(BRANCH, "1" * 40, None)], [])
+        copy.push(place.mirror, [RefUpdate(BRANCH, "1" * 40, None)], [], nothing)
     assert place.mirror_refs() == {}
 
 
 def test_an_overtaken_worker_pushes_nothing(place: Place) -> None:
     commit = place.commit({"a": b"1"})
-    valid = [True]
-
-    def checkpoint() -> None:
-        if not valid[0]:
-            raise SyncError("overtaken", "another worker has this run")
-
-    with place.git.source(place.source, checkpoint) as copy:
+    with place.git.source(place.source, nothing) as copy:
         copy.fetch([], [commit])
-        valid[0] = False
         with pytest.raises(SyncError, match="overtaken"):
-            copy.push(place.mirror, [RefUpdate(BRANCH, commit, None)], [])
+            copy.push(place.mirror, [RefUpdate(BRANCH, commit, None)], [], overtaken_after(0))
     assert place.mirror_refs() == {}
 
 
@@ -168,7 +161,7 @@ def test_what_does_not_exist(place: Place) -> None:
     with place.git.source(place.source, nothing) as copy:
         copy.fetch([], [commit])
         with pytest.raises(SyncError, match="project_missing"):
-            copy.push(nowhere, [RefUpdate(BRANCH, commit, None)], [])
+            copy.push(nowhere, [RefUpdate(BRANCH, commit, None)], [], nothing)
     with pytest.raises(SyncError, match="project_missing"):
         place.git.remote_refs(nowhere, [], nothing)
     with pytest.raises(SyncError, match="source_missing"):
@@ -233,5 +226,7 @@ def test_a_made_commit_and_its_tag_can_be_pushed(place: Place) -> None:
         made = _made(cache, FILES)
         tag = cache.make_tag("v1.0.0", made)
         assert tag.commit == made
-        cache.push(place.mirror, [RefUpdate("refs/tags/v1.0.0", tag.object, None), RefUpdate(BRANCH, made, None)], [])
+        cache.push(
+            place.mirror, [RefUpdate("refs/tags/v1.0.0", tag.object, None), RefUpdate(BRANCH, made, None)], [], nothing
+        )
     assert place.mirror_refs() == {BRANCH: made, "refs/tags/v1.0.0": tag.object}

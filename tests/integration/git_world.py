@@ -13,6 +13,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from pydantic import SecretStr
 
 from app.adapters.git import Credential, GitDoor, GitOptions
+from app.domain.errors import SyncError
+from app.services.ports import Checkpoint
 from tests.sandbox.git_http import GitHttpBackend
 from tests.sandbox.processes import git_environment, run
 from tests.sandbox.repositories import Repositories
@@ -24,6 +26,18 @@ SOURCE, MIRROR = "team/lib", "mirror/lib"
 
 def nothing() -> None:
     """A checkpoint that always agrees."""
+
+
+def overtaken_after(times: int) -> Checkpoint:
+    """A fence that holds so often; from then on another worker has the run."""
+    left = [times]
+
+    def fence() -> None:
+        if not left[0]:
+            raise SyncError("overtaken", "another worker has this run")
+        left[0] -= 1
+
+    return fence
 
 
 class Front:

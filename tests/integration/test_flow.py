@@ -1,6 +1,7 @@
 """The flow over a real database: stages, retries, batches, branches, moved versions."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -237,12 +238,14 @@ class TakenOver(Fuse):
         super().__init__()
         self._world, self._run, self._name = world, run, name
 
-    def around(self, name: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def around(self, name: str) -> Iterator[None]:
         if name == self._name and name not in self.seen:
             with writing(self._world.engine) as connection:
                 theirs = {"fence": runs.c.fence + 1, "lease_owner": "thief"}
                 connection.execute(update(runs).where(runs.c.id == self._run).values(theirs))
-        return super().around(name)
+        with super().around(name):
+            yield
 
 
 def test_the_fence_is_asked_before_a_push(world: FlowWorld) -> None:

@@ -28,7 +28,7 @@ def test_a_release_goes_over_http_in_one_push(world: World) -> None:
         assert copy.fetch(["v1.0.0"], []) == {"v1.0.0": TagAt(tag, commit)}
         assert copy.read_file(commit, "version.txt") == b"v1.0.0\n"
         updates = [RefUpdate(BRANCH, commit, None), RefUpdate("refs/tags/v1.0.0", tag, None)]
-        copy.push(world.url(MIRROR), updates, [])
+        copy.push(world.url(MIRROR), updates, [], nothing)
     assert world.refs(MIRROR) == {BRANCH: commit, "refs/tags/v1.0.0": tag}
     found = door.remote_refs(world.url(MIRROR), [BRANCH, "refs/tags/v1.0.0", "refs/tags/none"], nothing)
     assert found == {BRANCH: TagAt(commit, commit), "refs/tags/v1.0.0": TagAt(tag, commit)}
@@ -223,7 +223,7 @@ def test_many_tags_in_one_fetch_and_one_push(world: World) -> None:
     world.git(MIRROR, "config", "core.fsync", "none")
     with world.door().source(world.file_url(SOURCE), nothing) as copy:
         assert len(copy.fetch(names, [])) == len(names)
-        copy.push(world.url(MIRROR), [RefUpdate(f"refs/tags/{n}", commit, None) for n in names], [])
+        copy.push(world.url(MIRROR), [RefUpdate(f"refs/tags/{n}", commit, None) for n in names], [], nothing)
         assert not any(Path(copy.path()).glob("refs/tags/v*"))  # packed: a thousand files would slow every command
     assert len(world.refs(MIRROR)) == len(names)
 

@@ -20,7 +20,7 @@ from app.adapters.processes import owner_mark
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
 from tests.integration.git_damage import DAMAGE, drop_a_blob, drop_packs, packs, truncate_pack
-from tests.integration.git_world import MIRROR, SOURCE, World, git, nothing
+from tests.integration.git_world import MIRROR, SOURCE, World, git, nothing, overtaken_after
 
 BRANCH = "refs/heads/ci-sync"
 TAGS = ["v1.0.0", "v1.0.1"]
@@ -55,7 +55,12 @@ def used(world: World) -> None:
         assert {name: at.commit for name, at in found.items()} == tags
         for name, at in found.items():
             assert copy.read_file(at.commit or "", "version.txt") == f"{name}\n".encode()
-        copy.push(world.file_url(MIRROR), [RefUpdate(f"refs/tags/{n}", at.object, None) for n, at in found.items()], [])
+        copy.push(
+            world.file_url(MIRROR),
+            [RefUpdate(f"refs/tags/{n}", at.object, None) for n, at in found.items()],
+            [],
+            nothing,
+        )
     assert world.repositories.tags(MIRROR) == tags
 
 
@@ -129,9 +134,19 @@ def test_damage_between_fetch_and_push(world: World, damage: Callable[[Path], No
             RefUpdate("refs/tags/v2.0.0", made.object, None),
             RefUpdate(BRANCH, found["v1.0.0"].commit or "", None),
         ]
-        copy.push(world.file_url(MIRROR), updates, [])
+        copy.push(world.file_url(MIRROR), updates, [], nothing)
         assert copy.read_file(untagged, "x") == b"1"
     assert world.refs(MIRROR) == {"refs/tags/v2.0.0": made.object, BRANCH: found["v1.0.0"].commit}
+
+
+def test_a_worker_that_is_overtaken_while_its_cache_is_built_anew_does_not_push(world: World) -> None:
+    with world.door().source(world.file_url(SOURCE), nothing) as copy:
+        commit = copy.fetch(TAGS, [])["v1.0.0"].commit or ""
+        drop_packs(Path(copy.path()))
+        with pytest.raises(SyncError, match="overtaken"):
+            copy.push(world.file_url(MIRROR), [RefUpdate(BRANCH, commit, None)], [], overtaken_after(1))
+        assert copy.has_commit(commit)
+    assert world.refs(MIRROR) == {}
 
 
 def test_damage_that_comes_back_ends_as_cache_broken(world: World) -> None:
@@ -139,7 +154,7 @@ def test_damage_that_comes_back_ends_as_cache_broken(world: World) -> None:
         found = copy.fetch(TAGS, [])
         updates = [RefUpdate(BRANCH, "1" * 40, None)]  # an object that no rebuilding brings
         with pytest.raises(SyncError, match="cache_broken"):
-            copy.push(world.file_url(MIRROR), updates, [])
+            copy.push(world.file_url(MIRROR), updates, [], nothing)
         assert copy.has_commit(found["v1.0.0"].commit or "")
 
 

@@ -57,7 +57,7 @@ def _pushed(world: World) -> SyncError:
         tag = copy.fetch(["v1.0.0"], [])["v1.0.0"].object
         updates = [RefUpdate(BRANCH, tag, None), RefUpdate("refs/tags/v1.0.0", tag, None)]
         with pytest.raises(SyncError) as caught:
-            copy.push(world.url(MIRROR), updates, [])
+            copy.push(world.url(MIRROR), updates, [], nothing)
     return caught.value
 
 
@@ -130,7 +130,7 @@ def test_a_push_that_is_cut_in_the_middle(world: World) -> None:
     with world.door().source(world.file_url(SOURCE), cut) as copy:
         tag = copy.fetch(["v1.0.0"], [])["v1.0.0"].object
         with pytest.raises(SyncError) as caught:
-            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, tag, None)], [])
+            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, tag, None)], [], nothing)
     assert caught.value.code == "gitlab_unreachable"
     assert world.refs(MIRROR) == {}
 
@@ -189,10 +189,10 @@ def test_names_that_git_may_not_be_given(world: World, name: str) -> None:
             lambda: copy.has_commit(f"{commit}\ninfo x"),
             lambda: copy.read_file("HEAD", "go.mod"),
             lambda: copy.make_tag(name, commit),
-            lambda: copy.push(world.url(MIRROR), [RefUpdate(f"refs/tags/{name}", commit, None)], []),
-            lambda: copy.push(world.url(MIRROR), [RefUpdate(BRANCH, "main", None)], []),
-            lambda: copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, "main")], []),
-            lambda: copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], ["a\nb"]),
+            lambda: copy.push(world.url(MIRROR), [RefUpdate(f"refs/tags/{name}", commit, None)], [], nothing),
+            lambda: copy.push(world.url(MIRROR), [RefUpdate(BRANCH, "main", None)], [], nothing),
+            lambda: copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, "main")], [], nothing),
+            lambda: copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], ["a\nb"], nothing),
         ):
             with pytest.raises(SyncError, match="bad_request"):
                 wrong()

@@ -75,7 +75,7 @@ def test_the_token_works_and_is_only_in_the_environment(world: World, caplog: py
     with door.source(world.url(SOURCE), lambda: seen.append(seen_processes())) as copy:
         commit = copy.fetch(["v1.0.0"], [])["v1.0.0"].commit or ""
         copy.fetch(["v1.0.0"], [])
-        copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [])
+        copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [], nothing)
         files = [path for path in Path(copy.path()).parent.rglob("*") if path.is_file()]
         kept = b"".join(path.read_bytes() for path in files)
     assert world.refs(MIRROR) == {BRANCH: commit}
@@ -109,7 +109,7 @@ def test_a_server_that_repeats_the_token_is_redacted(world: World) -> None:
     with world.door(lambda url: credential()).source(world.url(SOURCE), nothing) as copy:
         commit = copy.fetch(["v1.0.0"], [])["v1.0.0"].commit or ""
         with pytest.raises(SyncError, match=r"push_refused: .*you sent") as caught:
-            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [])
+            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [], nothing)
     assert TOKEN not in str(caught.value)
     assert basic.split()[1] not in str(caught.value)
 
@@ -219,7 +219,7 @@ def test_a_lost_lease_ends_a_push_that_hangs(world: World) -> None:
     with world.door().source(world.url(SOURCE), lost) as copy:
         commit = copy.fetch(["v1.0.0"], [])["v1.0.0"].commit or ""
         with pytest.raises(SyncError, match="overtaken"):
-            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [])
+            copy.push(world.url(MIRROR), [RefUpdate(BRANCH, commit, None)], [], nothing)
         assert "git push" not in seen_processes()
     assert world.refs(MIRROR) == {}
 

@@ -31,7 +31,7 @@ class Ready:
         self.world.git(MIRROR, "config", "receive.advertisePushOptions", "true")
         with self.world.door().source(self.world.file_url(SOURCE), nothing) as copy:
             copy.fetch(["v1.0.0"], [])
-            copy.push(self.world.file_url(MIRROR), [RefUpdate(BRANCH, self.one, None)], [])
+            copy.push(self.world.file_url(MIRROR), [RefUpdate(BRANCH, self.one, None)], [], nothing)
         self.updates = [RefUpdate(BRANCH, self.two, self.one), RefUpdate(TAG, self.tag, None)]
 
     @contextmanager
@@ -70,7 +70,7 @@ def ready(tmp_path: Path) -> Iterator[Ready]:
 def test_one_process_is_enough(ready: Ready) -> None:
     ready.world.hook(MIRROR, 'echo "$GIT_PUSH_OPTION_COUNT $GIT_PUSH_OPTION_0" >options.txt')
     with ready.reached() as copy:
-        copy.push(ready.mirror, ready.updates, OPTIONS)
+        copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.two, TAG: ready.tag}
     assert (ready.world.repositories.path(MIRROR) / "options.txt").read_text().strip() == "1 ci.skip"
     assert ready.asked() == ["info/refs", "git-receive-pack"]
@@ -91,14 +91,14 @@ def test_nothing_is_sent_before_the_push_and_no_process_is_left(ready: Ready) ->
 def test_the_branch_may_go_back_under_its_lease(ready: Ready) -> None:
     for at, before in ((ready.two, ready.one), (ready.one, ready.two)):
         with ready.reached() as copy:
-            copy.push(ready.mirror, [RefUpdate(BRANCH, at, before)], OPTIONS)
+            copy.push(ready.mirror, [RefUpdate(BRANCH, at, before)], OPTIONS, nothing)
         assert ready.world.refs(MIRROR) == {BRANCH: at}
 
 
 def test_what_is_there_already_is_no_conflict(ready: Ready) -> None:
     for _ in range(2):
         with ready.reached() as copy:
-            copy.push(ready.mirror, ready.updates, OPTIONS)
+            copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.two, TAG: ready.tag}
     assert ready.asked() == ["info/refs", "git-receive-pack", "info/refs"]
 
@@ -107,9 +107,9 @@ def test_a_lease_that_does_not_hold_when_the_refs_are_read(ready: Ready) -> None
     ready.world.git(MIRROR, "update-ref", "-d", BRANCH)
     with ready.reached() as copy:
         with pytest.raises(SyncError, match=r"mirror_moved: .*ci-sync.*stale info"):
-            copy.push(ready.mirror, ready.updates, OPTIONS)
+            copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
         assert ready.world.refs(MIRROR) == {}
-        copy.push(ready.mirror, [RefUpdate(BRANCH, ready.two, None)], OPTIONS)  # planned anew
+        copy.push(ready.mirror, [RefUpdate(BRANCH, ready.two, None)], OPTIONS, nothing)  # planned anew
     assert ready.world.refs(MIRROR) == {BRANCH: ready.two}
 
 
@@ -119,21 +119,21 @@ def test_somebody_is_faster_after_the_refs_were_read(ready: Ready) -> None:
         assert copy._ahead._begun.wait(30)
         ready.world.git(MIRROR, "update-ref", "refs/tags/v1.0.1", ready.one)
         with pytest.raises(SyncError, match="mirror_moved"):
-            copy.push(ready.mirror, ready.updates, OPTIONS)
+            copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.one, TAG: ready.one}  # whole, or not at all
 
 
 def test_a_hook_refuses(ready: Ready) -> None:
     ready.world.hook(MIRROR, "for n in $(seq 3000); do echo GitLab: no, and here is a long text why >&2; done; exit 1")
     with ready.reached() as copy, pytest.raises(SyncError, match=r"push_refused: .*GitLab: no.*hook declined"):
-        copy.push(ready.mirror, ready.updates, OPTIONS)
+        copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.one}
 
 
 def test_a_mirror_that_takes_no_push_options(ready: Ready) -> None:
     ready.world.git(MIRROR, "config", "receive.advertisePushOptions", "false")
     with ready.reached() as copy:
-        copy.push(ready.mirror, ready.updates, OPTIONS)
+        copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.two, TAG: ready.tag}
 
 
@@ -145,17 +145,17 @@ def test_a_mirror_that_cannot_be_reached(ready: Ready, answer: str, code: str) -
     ready.world.front.answers = {f"/{MIRROR}": status(answer)}
     with ready.reached() as copy:
         with pytest.raises(SyncError, match=code):
-            copy.push(ready.mirror, ready.updates, OPTIONS)
+            copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
         assert ready.asked() == ["info/refs"]  # it is not asked again to find that out
         ready.world.front.answers = {}
-        copy.push(ready.mirror, ready.updates, OPTIONS)
+        copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.two, TAG: ready.tag}
 
 
 def test_a_mirror_that_dies_in_the_middle(ready: Ready) -> None:
     ready.world.front.answers = {f"/{MIRROR}.git/git-receive-pack": status("502 Bad Gateway")}
     with ready.reached() as copy, pytest.raises(SyncError, match="gitlab_unavailable"):
-        copy.push(ready.mirror, ready.updates, OPTIONS)
+        copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.one}
 
 
@@ -171,7 +171,7 @@ def test_a_lost_lease_ends_a_push_that_hangs(ready: Ready) -> None:
 
     with ready.reached(lost) as copy:
         with pytest.raises(SyncError, match="overtaken"):
-            copy.push(ready.mirror, ready.updates, OPTIONS)
+            copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
         assert len(seen) >= 1
         assert still_running(seen) == []
     assert ready.world.refs(MIRROR) == {BRANCH: ready.one}
@@ -179,7 +179,7 @@ def test_a_lost_lease_ends_a_push_that_hangs(ready: Ready) -> None:
 
 def test_another_push_than_was_announced(ready: Ready) -> None:
     with ready.reached(mirror=ready.world.url("mirror/other")) as copy:
-        copy.push(ready.mirror, ready.updates, OPTIONS)
+        copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
     assert ready.world.refs(MIRROR) == {BRANCH: ready.two, TAG: ready.tag}
 
 

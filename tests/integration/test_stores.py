@@ -159,13 +159,21 @@ def test_one_delivery_can_tell_several_releases(stored: Stored) -> None:
 
 
 def test_a_branchs_further_versions_belong_to_its_delivery(stored: Stored) -> None:
-    delivery = stored.delivery()
-    branch = stored.plan(version=None)
-    stored.intake.record(delivery, [branch])
-    added = stored.intake.add(delivery.id, [stored.plan(version="v1.1.0")], stored.later())
+    claim = stored.claim(stored.release(version=None).run_id)
+    added = stored.intake.add(claim, [stored.plan(version="v1.1.0")], stored.later())
     assert [each.job for each in added] == [f"{added[0].run_id}-1-1"]
-    assert stored.run(added[0].run_id).delivery == delivery.id
-    assert stored.intake.add(delivery.id, [stored.plan(version="v1.1.0")], stored.now)[0].duplicate
+    assert stored.run(added[0].run_id).delivery == claim.run.delivery
+    assert stored.intake.add(claim, [stored.plan(version="v1.1.0")], stored.now)[0].duplicate
+
+
+def test_an_overtaken_worker_adds_no_versions(stored: Stored) -> None:
+    claim = stored.claim(stored.release(version=None).run_id)
+    stored.ops.cancel(claim.run.id, "cli:alice", stored.now)
+    plan = stored.plan(version="v1.1.0")
+    with pytest.raises(SyncError, match="overtaken"):
+        stored.intake.add(claim, [plan], stored.later())
+    assert stored.ops.get(plan.id) is None
+    assert stored.release(B, "v1.1.0").status is Status.QUEUED
 
 
 # --- replays ------------------------------------------------------------------------------------------------------

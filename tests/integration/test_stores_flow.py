@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from app.domain.errors import SyncError
-from app.domain.modules import Version
+from app.domain.modules import ModulePath, Version
 from app.domain.run import Claim, Stage, Status
 from app.services.stores import ReplayOrder, StepRecord
-from tests.integration.stored import LEASE, ORDER, PUSHED, TARGET, A, B, Stored, change_of
+from tests.integration.stored import LEASE, MODULE, ORDER, PUSHED, TARGET, A, B, Stored, change_of
+
+Take = Callable[[Stored, Claim, str], str | None]
 
 
 def overtaken(stored: Stored, claim: Claim) -> bool:
@@ -199,6 +202,32 @@ def test_an_overtaken_worker_takes_no_version(stored: Stored) -> None:
     with pytest.raises(SyncError, match="overtaken"):
         taken(stored, claim, "v1.0.0")
     assert stored.release(B, "v1.0.0").status is Status.QUEUED
+
+
+def renamed(stored: Stored, claim: Claim, version: str) -> str | None:
+    refusal = stored.flow.take_name(claim, ModulePath.parse(MODULE), Version.parse(version), stored.now)
+    return refusal[0] if refusal else None
+
+
+@pytest.mark.parametrize("take", [taken, renamed])
+def test_a_release_that_failed_begins_anew_when_another_run_finds_it(stored: Stored, take: Take) -> None:
+    other = stored.release(A, "v1.0.0").run_id
+    stored.fail(other, error="tag_missing")
+    claim = stored.claim(stored.release(A, None, ref="refs/tags/v1.0.0").run_id)
+    assert take(stored, claim, "v1.0.0") == "duplicate_release"
+    assert (stored.run(other).status, stored.run(other).attempt) == (Status.QUEUED, 2)
+
+
+@pytest.mark.parametrize("take", [taken, renamed])
+def test_an_overtaken_worker_begins_no_other_run_anew(stored: Stored, take: Take) -> None:
+    other = stored.release(A, "v1.0.0").run_id
+    stored.fail(other, error="tag_missing")
+    claim = stored.claim(stored.release(A, None, ref="refs/tags/v1.0.0").run_id)
+    stored.ops.cancel(claim.run.id, "cli:alice", stored.now)
+    before = stored.row(other), stored.attempts(other)
+    with pytest.raises(SyncError, match="overtaken"):
+        take(stored, claim, "v1.0.0")
+    assert (stored.row(other), stored.attempts(other)) == before
 
 
 # --- the mirror's lease -------------------------------------------------------------------------------------------

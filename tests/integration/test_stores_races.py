@@ -89,11 +89,11 @@ def status_of(result: Receipt | SyncError) -> str:
 def test_deliveries_with_the_same_releases_in_another_order_do_not_block_each_other(stored: Stored) -> None:
     for n in range(10):
         plans = [stored.plan(version=f"v1.{n}.{patch}") for patch in range(8)]
-        delivery_id = stored.intake.record(stored.delivery(), [])[0]
+        branch = stored.claim(stored.release(version=None, ref=f"branch-{n}").run_id)
         results = at_once(
             partial(stored.deliver, *plans),
             partial(stored.deliver, *reversed(plans)),
-            partial(stored.intake.add, delivery_id, plans[4:] + plans[:4], stored.now),
+            partial(stored.intake.add, branch, plans[4:] + plans[:4], stored.now),
         )
         assert codes(results) == {"ok": 3}, results
 

@@ -67,8 +67,7 @@ class Push:
             if not plan.updates:
                 return self._outcomes(ready, plan), branch_at
             try:
-                self._fence()
-                self._cache.push(self.project.clone_url, plan.updates, PUSH_OPTIONS)
+                self._cache.push(self.project.clone_url, plan.updates, PUSH_OPTIONS, self._fence)
             except SyncError as error:
                 if error.code != "mirror_moved":
                     raise

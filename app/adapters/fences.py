@@ -1,0 +1,34 @@
+"""The fencing token of a worker's writes: each names who holds the row, and writes nothing when that is another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, update
+
+from app.adapters.tables import mirrors, runs
+from app.domain.errors import SyncError
+from app.domain.run import Claim
+from app.services.stores import MirrorLease
+
+# Made once, before workers fork: to make a statement takes longer than to run it.
+_MINE = update(runs).where(
+    runs.c.id == bindparam("on"), runs.c.fence == bindparam("held"), runs.c.lease_owner == bindparam("by")
+)
+_MY_MIRROR = update(mirrors).where(
+    mirrors.c.path == bindparam("on"), mirrors.c.fence == bindparam("held"), mirrors.c.lease_owner == bindparam("by")
+)
+
+
+def fenced(connection: Connection, claim: Claim, values: dict[str, Any]) -> None:
+    """Write to the claimed run's row. Error: overtaken (the caller's transaction must not be committed)."""
+    mine = {"on": claim.run.id, "held": claim.fence, "by": claim.owner}
+    if connection.execute(_MINE, {**values, **mine}).rowcount != 1:
+        raise SyncError("overtaken", f"run {claim.run.id} was taken over by another worker, or cancelled")
+
+
+def fenced_mirror(connection: Connection, lease: MirrorLease, values: dict[str, Any], *, strict: bool = True) -> None:
+    """Write to the leased mirror's row. Error: overtaken, where `strict`; else nothing is written then."""
+    mine = {"on": lease.path, "held": lease.fence, "by": lease.owner}
+    if connection.execute(_MY_MIRROR, {**values, **mine}).rowcount != 1 and strict:
+        raise SyncError("overtaken", f"the lease of mirror {lease.path} was lost")
