@@ -1,18 +1,21 @@
 """A flow over a real database and the contract-tested fakes of git, GitLab and the proxy, with a clock of its own."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import ZipFile, ZipInfo
 
 from app.adapters import migrate
 from app.adapters.database import connect
 from app.adapters.flow_store import SqlFlowStore
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
+from app.adapters.pipeline_slots import SqlSlotStore
+from app.adapters.static_proxy import StaticProxy
 from app.domain.modules import ModulePath, Version
 from app.domain.modzip import hash_go_mod
 from app.domain.retry import RetryPolicy
@@ -22,6 +25,7 @@ from app.services.checksum import ModuleSums, zip_sums
 from app.services.flow import Flow, FlowOptions, RunFailedError
 from app.services.ports import Checkpoint, ProxyInfo, SourceCopy
 from app.services.registry import Registries
+from app.services.slots import Slots
 from app.services.stages.mirror import MirrorStage, Release, Signing
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.publish import Packed, PublishStage
@@ -33,11 +37,14 @@ from app.services.turn import MirrorTurn, TurnOptions
 from tests.contract.fake_git import FakeGit, FakeRepository
 from tests.contract.fake_gitlab import FakeGitLab
 from tests.contract.fake_go_proxy import FakeGoProxy
+from tests.integration.fuses import CrashError, Fuse, Fused
 
 SOURCE = "https://git.example/team/thing.git"
 MODULE = "go.example/team/thing"
 MIRROR = "mirrors/team/thing"
 GO_MOD = f"module {MODULE}\n".encode()
+REGISTRY = "https://registry.example/go"
+RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 LEASE = 10.0
 
 
@@ -47,10 +54,6 @@ def no_sums(*_: object) -> ModuleSums:
 
 
 NO_REGISTRIES = Registries({}, zip_sums, no_sums, lambda *_: {})
-
-
-class CrashError(BaseException):
-    """The process dies here: nothing of ours may catch it."""
 
 
 @dataclass
@@ -89,53 +92,6 @@ class FakeQueue:
         return frozenset(job for job, _ in self.jobs) & frozenset(job_ids)  # type: ignore[call-overload, no-any-return]
 
 
-@dataclass
-class Fuse:
-    """Blows at the `at`-th outside call (from 0): before it takes effect, or `after`. None: never; calls are counted."""
-
-    at: int | None = None
-    after: bool = False
-    seen: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def around(self, name: str) -> Iterator[None]:
-        number = len(self.seen)
-        self.seen.append(name)
-        if number == self.at and not self.after:
-            raise CrashError(name)
-        yield
-        if number == self.at and self.after:
-            raise CrashError(name)
-
-
-class Fused:
-    """Any outside thing with each of its calls through a fuse; context managers give fused things, too."""
-
-    def __init__(self, inner: Any, fuse: Fuse, name: str) -> None:
-        self._inner, self._fuse, self._name = inner, fuse, name
-
-    def __getattr__(self, method: str) -> Any:
-        target = getattr(self._inner, method)
-        if not callable(target):
-            return target
-        if method == "source":
-            return self._opened(target)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with self._fuse.around(f"{self._name}.{method}"):
-                return target(*args, **kwargs)
-
-        return call
-
-    def _opened(self, source: Any) -> Any:
-        @contextmanager
-        def opened(*args: Any) -> Iterator[Any]:
-            with source(*args) as copy:
-                yield Fused(copy, self._fuse, "cache")
-
-        return opened
-
-
 class FlowWorld:
     """One repository with tag v1.0.0 at `commit`, its GitLab and proxy; `flow()` is a worker, any number of them."""
 
@@ -150,9 +106,11 @@ class FlowWorld:
         self.gitlab.on_remove = lambda _project, ref: self.mirror.refs.pop(ref, None)
         self.signing: dict[str, Signing] = {}
         self.backfill_pipelines, self.prereleases = 0, True
+        self.slots = Slots(SqlSlotStore(self.engine), self.clock, 1)
         self.proxy_keeps = False  # True: what it has once it never fetches again, as Athens
         self.commit = self.source.commit({"go.mod": GO_MOD})
         self.source.tag("v1.0.0", self.commit)
+        self.registry, self.files = FakeGoProxy(), StaticProxy(directory / "files")
         self.replays = SqlReplayStore(self.engine)
         self.sweep = Sweep(SqlSweepStore(self.engine), self.queue, self.clock, SweepOptions())
         self._workers, self._made = 0, 0
@@ -195,26 +153,25 @@ class FlowWorld:
     def flow(self, fuse: Fuse | None = None) -> Flow:
         """A worker of its own; with a fuse, one that dies at some call."""
         fuse = fuse or Fuse()
+        fuse.dead = False
         self._workers += 1
         store: Any = Fused(SqlFlowStore(self.engine), fuse, "store")
         queue: Any = Fused(self.queue, fuse, "queue")
         gitlab: Any = Fused(self.gitlab, fuse, "gitlab")
-        stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1, NO_REGISTRIES, self.signing)
+        registries = Registries({REGISTRY: Fused(self.registry, fuse, "registry")}, zip_sums, self._made_sums, _plain)
+        stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1, registries, self.signing)
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(lease_seconds=LEASE))
+        intake: Any = Fused(SqlIntakeStore(self.engine), fuse, "intake")
         branches = BranchResolver(
-            store,
-            SqlIntakeStore(self.engine),
-            queue,
-            stage,
-            self.clock,
-            self._new_run,
-            lambda _source: self.prereleases,
-        )
+            store, intake, queue, stage, self.clock, self._new_run, lambda _source: self.prereleases
+        )  # fmt: skip
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)
         most = self.backfill_pipelines
         options = FlowOptions(f"worker-{self._workers}", LEASE, policy, backfill_pipelines=most)
-        verify = VerifyStage({"default": Fused(self.proxy, fuse, "proxy")}, _zip_sums, lambda *_: None, {})
-        publish = PublishStage({}, _never_packs, _zip_sums)
+        files: Any = Fused(self.files, fuse, "files")
+        proxies = {"default": Fused(self.proxy, fuse, "proxy"), "static": files}
+        verify = VerifyStage(proxies, _zip_sums, lambda *_: None, {})
+        publish = PublishStage({"static": files}, _pack, _zip_sums)
         pipeline = PipelineStage(gitlab, PipelineOptions(poll_first=1))
         return Flow(store, queue, self.clock, options, turn, branches, pipeline, verify, {}, self.stop, publish)
 
@@ -224,22 +181,29 @@ class FlowWorld:
         assert found is not None
         return found
 
-    def settle(self, *run_ids: str, rounds: int = 60) -> None:
-        """Let sweeper, workers, GitLab and the proxy do their work, second by second, until the runs have ended."""
+    def settle(self, *run_ids: str, rounds: int = 60, fuse: Fuse | None = None) -> None:
+        """Let sweeper, workers, GitLab and the proxy do their work, second by second, until the runs have ended.
+
+        With a fuse a worker dies at some call; then its leases run out.
+        """
         for _ in range(rounds):
             if all(self.run(each).status in (Status.DONE, Status.FAILED, Status.REJECTED) for each in run_ids):
                 return
+            self.slots.once()
             self.sweep.once()
-            self.work()
+            self.work(fuse)
             self.world_goes_on()
             self.clock.advance(1)
         raise AssertionError([self.run(each) for each in run_ids])
 
-    def work(self) -> None:
+    def work(self, fuse: Fuse | None = None) -> None:
         """Do all jobs that are in the queue."""
         jobs, self.queue.jobs[:] = list(self.queue.jobs), []
         for _, run_id in jobs:
-            self.advance(run_id)
+            try:
+                self.advance(run_id, fuse)
+            except CrashError:
+                self.clock.advance(LEASE + 1)
 
     def advance(self, run_id: str, fuse: Fuse | None = None) -> None:
         """One job; a run that failed is no surprise here."""
@@ -271,6 +235,12 @@ class FlowWorld:
         if at and at.commit:
             self.proxy.hold(MODULE, ProxyInfo(version, None, at.commit), GO_MOD, at.commit.encode())
 
+    def _made_sums(self, cache: SourceCopy, release: Release, _directory: str) -> ModuleSums:
+        """What `go` makes of a commit that the registry's version became."""
+        clone_url = f"{REGISTRY}/{release.module.escaped}"
+        packed = io.BytesIO(zip_of(self.git.caches[clone_url].commits[release.commit][0], release.version.text))
+        return zip_sums(packed, release.module, release.version)
+
     def _new_run(self) -> str:
         self._made += 1
         return f"r{self._made:019d}"
@@ -280,8 +250,24 @@ def _h1(_cache: SourceCopy, release: Release, _directory: str) -> str:
     return "h1:" + hashlib.sha256(release.commit.encode()).hexdigest()
 
 
-def _never_packs(request: VerifyRequest, target: BinaryIO, checkpoint: Checkpoint) -> Packed:
-    raise AssertionError("there is no static proxy here")
+def zip_of(files: Mapping[str, bytes], version: str) -> bytes:
+    """A module zip of these files."""
+    packed = io.BytesIO()
+    with ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(ZipInfo(f"{MODULE}@{version}/{name}"), content)
+    return packed.getvalue()
+
+
+def _plain(*_: object) -> Mapping[str, str]:
+    """No file has an attribute that changes what git writes."""
+    return {}
+
+
+def _pack(request: VerifyRequest, target: BinaryIO, checkpoint: Checkpoint) -> Packed:
+    checkpoint()
+    target.write(request.commit.encode())
+    return Packed(_zip_sums(io.BytesIO(request.commit.encode()), request.module, request.version), RELEASED)
 
 
 def _zip_sums(file: BinaryIO, module: ModulePath, version: Version) -> ModuleSums:

@@ -14,7 +14,8 @@ from app.adapters.pipeline_slots import WAITS, SqlSlotStore
 from app.adapters.tables import runs
 from app.domain.run import Lane, Stage, Status
 from app.services.slots import Slots
-from tests.integration.flow_world import CrashError, FlowWorld, Fuse
+from tests.integration.flow_world import FlowWorld
+from tests.integration.fuses import CrashError, Fuse
 
 LIMIT = 3
 

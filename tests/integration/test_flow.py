@@ -13,7 +13,8 @@ from app.domain.errors import SyncError
 from app.domain.run import Stage, Status
 from app.services.flow import RunFailedError
 from app.services.stores import ReplayOrder
-from tests.integration.flow_world import GO_MOD, MIRROR, FlowWorld, Fuse
+from tests.integration.flow_world import GO_MOD, MIRROR, FlowWorld
+from tests.integration.fuses import Fuse
 
 
 @pytest.fixture

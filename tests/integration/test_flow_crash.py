@@ -1,59 +1,154 @@
-"""A worker dies before or after each call it makes to git, HTTP, the database or the queue; the run ends the same."""
+"""A worker dies at each call it makes to git, HTTP, the database or the queue, in turn; the runs end the same.
 
+Dead at a call is dead after the call before it: nothing of a dead worker gets through (Fuse), so one of the two is enough.
+"""
+
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from app.domain.run import Status
-from tests.integration.flow_world import LEASE, CrashError, FlowWorld, Fuse
+from app.adapters.database import reading
+from app.adapters.tables import mirrors, runs
+from app.domain.modules import ModulePath
+from app.domain.run import Lane, Status
+from app.services.ports import ProxyInfo
+from tests.integration.flow_world import GO_MOD, LEASE, MIRROR, MODULE, REGISTRY, FlowWorld, zip_of
+from tests.integration.fuses import CrashError, Fuse
+
+Begin = Callable[[FlowWorld], None]
 
 
-def _calls(directory: Path) -> int:
-    """How many outside calls a run makes when nothing goes wrong, with the worker that never waits."""
+def plain(world: FlowWorld) -> None:
+    world.take()
+
+
+def siblings(world: FlowWorld) -> None:
+    """Three releases that share a fetch and a push."""
+    world.take()
+    for version in ("v1.1.0", "v1.2.0"):
+        commit = world.source.commit({f"{version}.go": b""})
+        world.source.tag(version, commit)
+        world.take(version, commit)
+
+
+def made_tag(world: FlowWorld) -> None:
+    world.take("v1.1.0", tags="make")
+
+
+def no_commit(world: FlowWorld) -> None:
+    """The event named a tag and no commit."""
+    world.take(commit="")
+
+
+def branch(world: FlowWorld) -> None:
+    """A branch whose commit carries three versions."""
+    world.source.tag("v1.1.0", world.commit)
+    world.source.tag("v1.2.0", world.commit, annotated=True)
+    world.take(None, ref="main")
+
+
+def registry(world: FlowWorld) -> None:
+    """A registry's version becomes a commit."""
+    zipped = zip_of({"go.mod": GO_MOD, "thing.go": b"package thing\n"}, "v1.0.0")
+    world.registry.hold(MODULE, ProxyInfo("v1.0.0", "2026-11-01T00:00:00Z", None), GO_MOD, zipped)
+    world.take(commit="", tags="make", clone_url=f"{REGISTRY}/{ModulePath.parse(MODULE).escaped}")
+
+
+def static(world: FlowWorld) -> None:
+    """modsync writes the proxy's files itself."""
+    world.take(proxy="static")
+
+
+def backfill(world: FlowWorld) -> None:
+    """Old versions of which one pipeline may be in flight."""
+    world.backfill_pipelines = 1
+    for version in ("v0.1.0", "v0.2.0"):
+        commit = world.source.commit({f"{version}.go": b""})
+        world.source.tag(version, commit)
+        world.take(version, commit, lane=Lane.BACKFILL)
+
+
+# The calls between which each of them differs from those before.
+FLOWS: dict[Begin, tuple[str, str]] = {
+    plain: ("", ""), static: ("", ""), backfill: ("store.take_slot", "gitlab.create_pipeline"),
+    **dict.fromkeys((siblings, made_tag, no_commit, branch, registry), ("", "gitlab.find_pipeline")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("begin", FLOWS, ids=lambda begin: begin.__name__)
+def test_the_end_is_the_same_wherever_a_worker_dies(tmp_path: Path, migrated_sqlite: Path, begin: Begin) -> None:
+    calls = _through(tmp_path, migrated_sqlite, begin, Fuse())
+    assert len(calls) > 12
+    for number in _places(calls, *FLOWS[begin]):
+        seen = _through(tmp_path, migrated_sqlite, begin, Fuse(at=number))
+        assert len(seen) > number  # so it did die
+
+
+def _places(calls: list[str], first: str, last: str) -> range:
+    start = calls.index(first) if first else 0
+    if not last:
+        return range(start, len(calls))
+    return range(start, (len(calls) - calls[::-1].index(last)) if first else calls.index(last))
+
+
+def _through(root: Path, database: Path, begin: Begin, fuse: Fuse) -> list[str]:
+    """All that it takes until every run has ended well; the outside calls of the workers."""
+    directory = root / f"died at {fuse.at}"
+    directory.mkdir()
+    shutil.copyfile(database, directory / "flow.db")
     world = FlowWorld(directory)
-    fuse = Fuse()
-    _through(world, world.take().run_id, fuse)
-    return len(fuse.seen)
-
-
-def _through(world: FlowWorld, run: str, fuse: Fuse) -> None:
-    """All jobs of a run by workers with this fuse; after a crash, by others, when the lease is over."""
-    for _ in range(60):
-        if world.run(run).status in (Status.DONE, Status.FAILED, Status.REJECTED):
-            return
-        try:
-            world.advance(run, fuse)
-        except CrashError:
-            world.clock.advance(LEASE + 1)
-        world.world_goes_on()
-        world.clock.advance(1)
-    raise AssertionError(world.run(run))
-
-
-def test_the_end_is_the_same_wherever_a_worker_dies(tmp_path: Path) -> None:
-    (tmp_path / "count").mkdir()
-    total = _calls(tmp_path / "count")
-    assert total > 15
-    for number in range(total):
-        for after in (False, True):
-            directory = tmp_path / f"{number}-{after}"
-            directory.mkdir()
-            _die_and_go_on(directory, number, after=after)
-
-
-def _die_and_go_on(directory: Path, number: int, *, after: bool) -> None:
-    world = FlowWorld(directory)
-    run = world.take().run_id
-    fuse = Fuse(at=number, after=after)
-    _through(world, run, fuse)
-
-    where = f"died {'after' if after else 'before'} {fuse.seen[number]} ({number})"
-    done = world.run(run)
-    assert done.status is Status.DONE, where
-    assert world.mirror.refs == {"refs/heads/ci-sync": world.commit, "refs/tags/v1.0.0": world.commit}, where
-    assert len(world.gitlab.pipelines) == 1, where
-    assert done.facts["verify"]["h1"] == done.facts["proof"]["h1"], where
+    begin(world)
+    while left := _not_ended(world):
+        world.settle(*left, rounds=90, fuse=fuse)
+    _check(world, f"died at {fuse.at}: {fuse.seen[fuse.at or 0]}")
     world.engine.dispose()
+    shutil.rmtree(directory)
+    return fuse.seen
+
+
+def _not_ended(world: FlowWorld) -> list[str]:
+    with reading(world.engine) as connection:
+        return list(connection.execute(select(runs.c.id).where(runs.c.active)).scalars())
+
+
+def _check(world: FlowWorld, where: str) -> None:
+    with reading(world.engine) as connection:
+        rows = connection.execute(select(runs)).all()
+    assert {(row.status, row.error_message) for row in rows} == {(Status.DONE, None)}, where
+    assert _lease(world) is None, where
+    released = {f"refs/tags/{row.version}": row.commit for row in rows}
+    at = {ref: seen.commit for ref in world.mirror.refs if (seen := world.mirror.at(ref))}
+    head = at.pop("refs/heads/ci-sync", None)
+    assert (at, head in at.values()) == (released, True), where
+    assert len(world.gitlab.pipelines) == sum(row.target["proxy"] != "static" for row in rows), where
+    for row in rows:
+        assert row.facts["verify"]["h1"] == row.facts["proof"]["h1"], where
+
+
+def test_a_mirror_whose_worker_died_is_free_when_its_lease_is_over(tmp_path: Path) -> None:
+    """Nothing that a dead worker would still do gives it back."""
+    world = FlowWorld(tmp_path)
+    run = world.take().run_id
+    fuse = Fuse()
+    world.advance(run, fuse)
+    died = fuse.seen.index("store.release_mirror")
+    (tmp_path / "other").mkdir()
+    other = FlowWorld(tmp_path / "other")
+    run = other.take().run_id
+    with pytest.raises(CrashError):
+        other.advance(run, Fuse(at=died - 1))
+    assert _lease(other) is not None
+    other.clock.advance(LEASE + 0.1)
+    other.settle(run)
+    assert (other.run(run).status, _lease(other)) == (Status.DONE, None)
+
+
+def _lease(world: FlowWorld) -> str | None:
+    with reading(world.engine) as connection:
+        return connection.execute(select(mirrors.c.lease_owner).where(mirrors.c.path == MIRROR)).scalar_one_or_none()
 
 
 @pytest.mark.parametrize("after", [False, True])

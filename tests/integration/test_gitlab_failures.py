@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -85,6 +86,30 @@ def test_a_creation_of_a_project_that_was_cut_off_is_found_the_next_time(gitlab:
     assert refusal(lambda: api.ensure_project(PATH)).code == "gitlab_unreachable"
     assert api.ensure_project(PATH).id == gitlab.project(PATH).id
     assert gitlab.project(PATH).protected_branches["ci-sync"].allow_force_push is True
+
+
+@pytest.mark.parametrize("action", [faults.accept_then_cut(), faults.reset()], ids=["after", "before"])
+def test_a_project_ends_the_same_wherever_its_creation_is_cut_off(gitlab: GitLab, action: faults.Action) -> None:
+    """Each request of it in turn, before and after it takes effect; then another process begins anew."""
+    connect(gitlab).ensure_project(PATH)
+    whole, total = _set_up(gitlab, PATH), len(gitlab.requests)
+    assert total > 8
+    for number in range(total):
+        path = f"mirrors/new{number}/ledger"
+        fault = gitlab.faults.add("/api/v4/", action, skip=number)
+        assert refusal(partial(connect(gitlab).ensure_project, path)).code == "gitlab_unreachable"
+        assert fault.used == 1
+        connect(gitlab).ensure_project(path)
+        assert _set_up(gitlab, path) == whole, f"request {number}: {gitlab.requests[total + number]}"
+
+
+def _set_up(gitlab: GitLab, path: str) -> tuple[object, ...]:
+    project = gitlab.project(path)
+    branches = {
+        name: (rule.push, rule.merge, rule.allow_force_push) for name, rule in project.protected_branches.items()
+    }
+    tags = {name: rule.create for name, rule in project.protected_tags.items()}
+    return project.settings, project.visibility, branches, tags
 
 
 def test_silence_ends_after_the_time_limit(gitlab: GitLab) -> None:

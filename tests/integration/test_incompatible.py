@@ -16,7 +16,8 @@ from app.domain.modules import ModulePath, Version
 from app.domain.run import Lane, Run, Stage, Status, semantic_key
 from app.services.replay import Replay
 from app.services.stores import NewDelivery, PlannedRun, ReplayOrder
-from tests.integration.flow_world import MODULE, CrashError, FakeClock, FakeQueue, FlowWorld, Fuse
+from tests.integration.flow_world import MODULE, FakeClock, FakeQueue, FlowWorld
+from tests.integration.fuses import CrashError, Fuse
 from tests.integration.stored import A, Stored
 from tests.integration.test_platform_events import MODULE as LOG
 from tests.integration.test_platform_events import RULE, Platform, only

@@ -13,7 +13,8 @@ from app.domain.run import Run, Stage, Status
 from app.services.moves import AcceptMove, MoveOrder
 from app.services.planning import Placed
 from app.services.stores import Receipt, ReplayOrder
-from tests.integration.flow_world import MIRROR, MODULE, CrashError, FlowWorld, Fuse
+from tests.integration.flow_world import MIRROR, MODULE, FlowWorld
+from tests.integration.fuses import CrashError, Fuse
 
 VERSION = "v1.0.0"
 

@@ -14,7 +14,8 @@ from app.services.ports import ProxyInfo
 from app.services.reconcile import Order
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 from tests.contract.fake_go_proxy import FakeGoProxy
-from tests.integration.flow_world import MIRROR, MODULE, SOURCE, CrashError
+from tests.integration.flow_world import MIRROR, MODULE, SOURCE
+from tests.integration.fuses import CrashError
 from tests.integration.reconcile_world import ReconcileWorld
 
 

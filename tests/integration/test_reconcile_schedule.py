@@ -9,7 +9,8 @@ from app.domain.modules import ModulePath
 from app.domain.run import Status
 from app.services.reconcile import Order
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
-from tests.integration.flow_world import MIRROR, MODULE, CrashError, Fuse
+from tests.integration.flow_world import MIRROR, MODULE
+from tests.integration.fuses import CrashError, Fuse
 from tests.integration.reconcile_world import ReconcileWorld
 
 
