@@ -1,7 +1,8 @@
-"""Takes secrets out of text before it leaves: errors, logs, pages, stored messages.
+"""Takes secrets and people out of text before it leaves: errors, logs, pages, stored messages.
 
 Two nets: shapes in which secrets usually travel (URLs, headers, query parameters, well-known token forms), and the
-secret values that the caller knows, also percent-encoded or inside base64 (an HTTP Basic header).
+secret values that the caller knows, also percent-encoded or inside base64 (an HTTP Basic header). Of people: e-mail
+addresses, and the name that stands before one (`Jane Doe <jane@corp.example>`), as git and GitLab like to say them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _HEADERS = (
 )
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     # https://user:pass@host, https://token@host; a bare ssh user (git@) is no secret
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#:@'\"<>]*:[^\s/?#'\"<>]*@"), rf"\1{MASK}@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^\s/?#:@'\"<>]*:[^\s/?#'\"<>]*@"), rf"\1{MASK}@"),
     (re.compile(r"(?i)\b(https?://)[^\s/?#@'\"<>]+@"), rf"\1{MASK}@"),
     (re.compile(rf"(?i)([?&;](?:{_NAMES})=)[^\s&;#'\"<>]+"), rf"\1{MASK}"),
     (re.compile(rf"(?im)\b({_HEADERS})([\"']?\s*[:=]\s*)[^\r\n]+"), rf"\1\2{MASK}"),
@@ -33,18 +34,33 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|oas)-[A-Za-z0-9_.-]{8,}"), MASK),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"), MASK),
 )
+# `git@host` is nobody; `module@v1.2.3-rc.one` and what stands in a path or URL are no addresses. No word is longer than
+# 64 characters, so that a long text without an address is looked through in one go.
+_ADDRESS = (
+    r"(?<![\w.+/@%-])(?!git@)[\w.+-]{1,64}(?:@|%40)(?!v\d+\.\d)[^\W_](?:[\w-]{0,62}\.){1,8}[^\W\d_]{2,24}(?![\w-])"
+)
+_PEOPLE = (
+    re.compile(rf"(?:\"[^\"\r\n<>]{{1,80}}\"[ \t]*|(?:(?<![\w.'’-])[\w.'’-]{{1,40}},?[ \t]+){{0,4}})<{_ADDRESS}>"),
+    re.compile(_ADDRESS),
+)
 _CORE_LENGTH = 4  # shorter pieces of base64 would match by chance
 
 
 def redact(text: str, secrets: Collection[str] = ()) -> str:
-    """`text` without secrets: known shapes first, then each of `secrets` in its plain, quoted and base64 forms.
+    """`text` without secrets and people: each of `secrets` in its plain, quoted and base64 forms, then known shapes.
 
-    Idempotent; text without secrets comes back unchanged. Empty secrets are ignored.
+    Idempotent; text without any comes back unchanged. Empty secrets are ignored.
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = _without(text, secret)
     for pattern, replacement in _SHAPES:
         text = pattern.sub(replacement, text)
+    return _without_people(text) if "@" in text or "%40" in text else text
+
+
+def _without_people(text: str) -> str:
+    for pattern in _PEOPLE:
+        text = pattern.sub(MASK, text)
     return text
 
 

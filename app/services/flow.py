@@ -290,5 +290,11 @@ def _log_outcome(run: Run, outcome: Outcome | SyncError, change: Change) -> None
         "status": change.status.value,
     }
     if isinstance(outcome, SyncError):
-        values |= {"code": outcome.code, "error": outcome.message, "retry_at": str(change.due_at or "")}
+        values |= {"code": outcome.code, "error": _brief(outcome.message), "retry_at": str(change.due_at or "")}
     log.info("stage_outcome", extra=values)
+
+
+def _brief(message: str) -> str:
+    """What the log has of an error: of a job's output no more than the first line; the run has all of it."""
+    said = message.split("\n")
+    return " ".join(said[:2]) + (" ..." if len(said) > 2 else "")

@@ -1,4 +1,7 @@
-"""A run full of failures with known secret values: none of them is in a log, a row, a page, an argument or a git config."""
+"""A run full of failures with known secret values: none of them is in a log, a row, a page, an argument or a git config.
+
+The same goes for the person whom a careless server names in what it refuses.
+"""
 
 import secrets
 import threading
@@ -17,6 +20,7 @@ from tests.sandbox.service import Service
 from tests.sandbox.webhook import Delivered
 from tests.sandbox.world import MIRRORS, World
 
+PERSON = ("Jane Doe", "jane.doe@corp.example")
 LFS = {
     ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
     "big.bin": "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 12345\n",
@@ -36,7 +40,7 @@ class SecretWorld(World):
 
     @property
     def secrets(self) -> list[str]:
-        plain = [*super().secrets, *self.more.values()]
+        plain = [*super().secrets, *self.more.values(), *PERSON]
         return [*plain, *(basic(token, "oauth2").split()[1] for token in (self.gitlab_token, self.clone_token))]
 
     def start(self) -> None:
@@ -101,8 +105,9 @@ def code(service: Service, delivered: Delivered) -> str:
 
 
 def echo(world: World) -> str:
-    """What a careless GitLab could answer: the credentials that it got, as they are and as git sends them."""
-    return f"{world.gitlab_token}; Authorization: {basic(world.gitlab_token, 'oauth2')}"
+    """What a careless GitLab could answer: whom it knows, and the credentials that it got, as they are and as git sends them."""
+    person = f"author {PERSON[0]} <{PERSON[1]}>, {PERSON[1]}"
+    return f"{person}; {world.gitlab_token}; Authorization: {basic(world.gitlab_token, 'oauth2')}"
 
 
 def fail_in_every_way(world: SecretWorld, service: Service) -> list[str]:

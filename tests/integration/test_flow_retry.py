@@ -50,6 +50,16 @@ def test_a_script_that_failed_is_not_run_again(world: FlowWorld) -> None:
     assert world.run(run).facts["pipeline"]["status"] == "failed"
 
 
+def test_of_a_jobs_output_the_log_has_one_line(world: FlowWorld, caplog: pytest.LogCaptureFixture) -> None:
+    run = world.take_to_pipeline()
+    world.gitlab.finish(1, "failed", "one\ntwo\nthree")
+    with caplog.at_level("INFO"):
+        look(world, run)
+    assert "ended with:\none\ntwo\nthree" in str(world.run(run).error_message)
+    told = [record.error for record in caplog.records if getattr(record, "code", "") == "pipeline_failed"]
+    assert [each.partition("ended with: ")[2] for each in told] == ["one ..."]
+
+
 def test_a_refused_retry_is_the_failure_that_it_was(world: FlowWorld) -> None:
     run = world.take_to_pipeline()
     world.gitlab.finish(1, "failed", by_runner=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from urllib.parse import quote
 
 import pytest
@@ -36,7 +37,24 @@ SHAPES = {
     "github token": ("found ghp_hunter2hunter2hunter in it", "found *** in it"),
 }
 
+PEOPLE = {
+    "gitlab": ("Committer's email jane.doe@corp.example does not follow", "Committer's email *** does not follow"),
+    "author": ("remote: Author: Jane Doe <jane@corp.example> is no member", "remote: Author: *** is no member"),
+    "name in quotes": ('by "Doe, Jane" <jane@corp.example>.', "by ***."),
+    "many words": ("(Jane van der Doe <jane+x@mail.corp.example>)", "(***)"),
+    "no latin": ("von Jörg Müller <j@ä.example>", "***"),
+    "comma": ("Doe, Jane <j@corp.example>: no", "***: no"),
+    "in a query": ("GET /users?search=jane%40corp.example&x=1", "GET /users?search=***&x=1"),
+    "two": ("a@b.example, c_d@e.example", "***, ***"),
+    "mailto": ("mailto:jane@corp.example", "mailto:***"),
+    "in a line of a log": ("To jane@corp.example\nfailed", "To ***\nfailed"),
+    "of a host inside": ("root@build-7.corp.example's password", "***'s password"),
+}
 HARMLESS = [
+    "module corp.example/lib@v1.2.3-rc.one and lib@v2.0.0-beta.two, lib@v1.0.0",
+    "go get example@latest, corp.example/team/lib@feature.name, actions/checkout@v4",
+    "refs/heads/x@y, HEAD@{1}, @latest, <a> b@c <d@e>",
+    "git@git.example:group/lib.git and deploy at https://proxy.example/corp.example/lib/@v/v1.0.0.info",
     "fatal: repository 'https://git.example/group/lib.git/' not found",
     "ssh://git@git.example/group/lib.git and git@git.example:group/lib.git",
     "remote: GitLab: You are not allowed to push code to protected branches on this project.",
@@ -50,6 +68,20 @@ HARMLESS = [
 @pytest.mark.parametrize(("text", "expected"), SHAPES.values(), ids=SHAPES)
 def test_shapes(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), PEOPLE.values(), ids=PEOPLE)
+def test_people(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a@" * 10_000, "a " * 20_000 + "@", "a." * 20_000, "x@" + "a." * 10_000, "<" * 9999 + "@"]
+)
+def test_a_long_text_takes_no_long_time(text: str) -> None:
+    began = time.process_time()
+    redact(text)
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("text", HARMLESS)
