@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 
 from app.adapters.cache_budget import Budget, Cache, disk, evict_of, found
@@ -30,8 +29,6 @@ from app.services.slots import Slots
 from app.services.standing import HostReport
 
 log = logging.getLogger(__name__)
-
-CACHES_SECONDS = 60.0
 
 
 def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
@@ -81,24 +78,20 @@ def run_pruning(container: Container) -> RunPruning:
     return RunPruning(SqlRetentionStore(container.engine), container.clock, container.settings.limits.run_days)
 
 
-class HostTidier:
-    """What a host's workers do for it now and then: no processes of the dead, and caches within their budget."""
+class CacheKeeper:
+    """Keeps a host's caches within their budget, and tells how its disk stands."""
 
     def __init__(self, container: Container) -> None:
         limits = container.settings.limits
         self._container = container
         self._budget = Budget(gigabytes(limits.cache_gigabytes), gigabytes(limits.min_free_gigabytes))
-        self._looked_at = float("-inf")
 
-    def __call__(self) -> None:
-        """Errors are logged: tidying can wait."""
-        self._container.tidy_host()
-        if time.monotonic() - self._looked_at > CACHES_SECONDS:
-            self._looked_at = time.monotonic()
-            try:
-                self._look_at_caches()
-            except OSError as error:
-                log.warning("caches_not_looked_at", extra={"error": error.strerror})
+    def once(self) -> None:
+        """One look. Errors are logged: it can wait."""
+        try:
+            self._look_at_caches()
+        except OSError as error:
+            log.warning("caches_not_looked_at", extra={"error": error.strerror})
 
     def _look_at_caches(self) -> None:
         directory = self._container.cache_dir

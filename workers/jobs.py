@@ -41,6 +41,12 @@ def _ready() -> Container:
     return _container
 
 
+def give_up() -> None:
+    """Right before this process ends in the middle of a step: let go of the run, so that another worker goes on at once."""
+    if _container is not None and "flow" in vars(_container):
+        _container.flow.give_up()
+
+
 def stop() -> None:
     """Ask the running job to hand its run back after the step that it is in; safe in a signal handler."""
     if _container is not None:

@@ -28,16 +28,26 @@ log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 0.5
 TIDY_SECONDS = 10.0
+LOOK_SECONDS = 60.0
 # A worker ends itself in time (worker.py); this is for one that cannot.
 KILL_SECONDS = 8.0
+# And then the parent ends, whatever holds it up: below ten seconds.
+LAST_SECONDS = 9.0
 
 
 class Pool:
-    """Children by process id. Everything here runs in the parent's only thread."""
+    """Children by process id. Everything here runs in the parent's only thread, until it is asked to stop.
 
-    def __init__(self, count: int, work: Callable[[], None], tidy: Callable[[], None]) -> None:
-        self._count, self._work, self._tidy = count, work, tidy
+    `tidy` is done in between, `look` (which may take minutes) by a process of its own, one at a time.
+    """
+
+    def __init__(
+        self, count: int, work: Callable[[], None], tidy: Callable[[], None], look: Callable[[], None]
+    ) -> None:
+        self._count, self._work, self._tidy, self._look = count, work, tidy, look
         self._children: set[int] = set()
+        self._looker: int | None = None
+        self._looked_at = float("-inf")
         self._stopped_at: float | None = None
         self._tidied_at = float("-inf")
 
@@ -48,7 +58,8 @@ class Pool:
         while self._stopped_at is None:
             self._tidy_now_and_then()
             while len(self._children) < self._count and self._stopped_at is None:
-                self._fork()
+                self._children.add(self._forked(self._work))
+            self._look_now_and_then()
             self._reap()
         for pid in self._children:  # again, for one that was being forked; RQ takes two within a second for one
             _tell(pid, signal.SIGTERM)
@@ -58,22 +69,31 @@ class Pool:
         self._tidy()
 
     def _on_signal(self, _number: int, _frame: object) -> None:
-        self._stopped_at = self._stopped_at or time.monotonic()
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+            _later(LAST_SECONDS, self._end)
+        if self._looker:
+            _tell(self._looker, signal.SIGKILL)  # what it leaves, the next one tidies
         for pid in self._children:
             _tell(pid, signal.SIGTERM)
 
-    def _fork(self) -> None:
+    def _end(self) -> None:
+        for pid in tuple(self._children):
+            _tell(pid, signal.SIGKILL)
+        os._exit(1)
+
+    def _forked(self, work: Callable[[], None]) -> int:
+        """A child's id; the child does `work` and ends."""
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            self._children.add(pid)
-            return
+            return pid
         status = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             end_with_parent(parent)
-            self._work()
+            work()
             status = 0
         except Exception:
             log.exception("worker_defect")
@@ -86,9 +106,13 @@ class Pool:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             self._children.clear()
+            self._looker = None
             return
         if pid == 0:
             time.sleep(0.1)
+            return
+        if pid == self._looker:
+            self._looker = None
             return
         self._children.discard(pid)
         if self._stopped_at is None:
@@ -106,12 +130,18 @@ class Pool:
             self._tidied_at = time.monotonic()
             self._tidy()
 
+    def _look_now_and_then(self) -> None:
+        if self._looker is None and time.monotonic() - self._looked_at > LOOK_SECONDS and self._stopped_at is None:
+            self._looked_at = time.monotonic()
+            self._looker = self._forked(self._look)
+
 
 def run(container: Container, queue: str, count: int) -> None:
     """Work on `queue` with `count` processes until SIGTERM."""
     log.info("workers_started", extra={"queue": queue, "processes": count})
     _warm(container)
-    Pool(count, lambda: work(container, queue), upkeep.HostTidier(container)).run()
+    look = upkeep.CacheKeeper(container).once
+    Pool(count, lambda: work(container, queue), container.tidy_host, look).run()
     log.info("workers_stopped", extra={"queue": queue})
 
 
@@ -140,7 +170,11 @@ def work(container: Container, queue: str) -> None:
 
 def exit_late() -> None:
     """End this process KILL_SECONDS from now, whatever holds it up: what is asked to stop stops."""
-    timer = threading.Timer(KILL_SECONDS, os._exit, (1,))
+    _later(KILL_SECONDS, lambda: os._exit(1))
+
+
+def _later(seconds: float, action: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, action)
     timer.daemon = True
     timer.start()
 

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # A stopping worker gives its job this long to end or to hand its run back; then the lease does the rest. honcho waits 5 s.
 STOP_SECONDS = 3.5
+# A step that asks nobody meanwhile (an HTTP request that hangs) has this long; then its run is let go as it is.
+GIVE_UP_SECONDS = 2.75
 # Then a worker ends whatever holds it up (a Redis that hangs): SIGTERM to exit stays below ten seconds.
 LAST_SECONDS = 7.0
 # RQ blocks this long for a job: until then a worker notices neither a silent Redis nor one that forgot it.
@@ -173,4 +175,13 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def _ask_to_stop(_number: int, _frame: object) -> None:
     jobs.stop()
+    _after(GIVE_UP_SECONDS, _give_up)
     _after(STOP_SECONDS, lambda: os._exit(1))  # a killed parent cannot end us; git is tied to us
+
+
+def _give_up() -> None:
+    try:
+        jobs.give_up()
+    except Exception:
+        log.exception("run_not_given_up")  # its lease ends soon, too
+    os._exit(1)

@@ -20,10 +20,10 @@ _MY_MIRROR = update(mirrors).where(
 )
 
 
-def fenced(connection: Connection, claim: Claim, values: dict[str, Any]) -> None:
-    """Write to the claimed run's row. Error: overtaken (the caller's transaction must not be committed)."""
+def fenced(connection: Connection, claim: Claim, values: dict[str, Any], *, strict: bool = True) -> None:
+    """Write to the claimed run's row. Error: overtaken, where `strict` (the transaction must not be committed then)."""
     mine = {"on": claim.run.id, "held": claim.fence, "by": claim.owner}
-    if connection.execute(_MINE, {**values, **mine}).rowcount != 1:
+    if connection.execute(_MINE, {**values, **mine}).rowcount != 1 and strict:
         raise SyncError("overtaken", f"run {claim.run.id} was taken over by another worker, or cancelled")
 
 

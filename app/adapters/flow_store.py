@@ -96,6 +96,15 @@ class SqlFlowStore:
                 end_attempt(connection, claim.run.id, claim.run.attempt, change.status, change.error, now)
         return job
 
+    def give_up(self, claims: Sequence[Claim], mirror: MirrorLease | None) -> None:
+        """See FlowStore."""
+        nobodys = {"lease_owner": None, "lease_until": None}
+        with writing(self._unhurried) as connection:
+            if mirror:
+                fenced_mirror(connection, mirror, nobodys, strict=False)
+            for claim in claims:
+                fenced(connection, claim, nobodys, strict=False)
+
     def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> tuple[str, str] | None:
         """See FlowStore."""
         run = claim.run

@@ -80,6 +80,7 @@ class Flow:
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._turn, self._branches, self._pipeline, self._verify = turn, branches, pipeline, verify
         self._proxy_variables, self._stop, self._publish = proxies, stop, publish
+        self._lease: Lease | None = None
 
     def advance(self, run_id: str) -> None:
         """Claim the run and drive it until it ends or waits; nothing to do is no error.
@@ -92,6 +93,7 @@ class Flow:
         log_ids.note(run=run_id, delivery=claim.run.delivery, release=claim.run.name)
         try:
             with Lease(self._store, self._clock, self._options.lease_seconds, [claim], self._stop) as lease:
+                self._lease = lease
                 run = self._drive(claim, lease)
         except SyncError as error:
             if error.code != "overtaken":
@@ -100,6 +102,11 @@ class Flow:
             return
         if run.status is Status.FAILED:
             raise RunFailedError(f"run {run.id} failed: {run.error}")
+
+    def give_up(self) -> None:
+        """From another thread, right before the process ends: let go of what is in hand. Error: store_unavailable."""
+        if self._lease:
+            self._lease.give_up()
 
     def _drive(self, claim: Claim, lease: Lease) -> Run:
         while claim.run.status in ACTIVE:

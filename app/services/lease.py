@@ -59,6 +59,17 @@ class Lease:
         with self._lock:
             self._mirror = None
 
+    def give_up(self) -> None:
+        """Let go of everything now, from any thread: whoever works under this lease finds itself overtaken.
+
+        Error: store_unavailable; then the lease's time runs out.
+        """
+        with self._lock:
+            self._lost = True
+            claims, mirror = list(self._claims.values()), self._mirror
+            self._claims, self._mirror = {}, None
+            self._store.give_up(claims, mirror)
+
     def check(self) -> None:
         """Cheap: SyncError `overtaken` once the lease is lost or its time is over, `interrupted` when we have to end."""
         if self._lost or self._clock.now().timestamp() >= self._until:

@@ -183,6 +183,10 @@ class FlowStore(Protocol):
         """True when a live run of this mirror is to begin its mirror stage before then."""
         ...
 
+    def give_up(self, claims: Sequence[Claim], mirror: MirrorLease | None) -> None:
+        """Let go of all this as it is, so that somebody else goes on at once; what is not ours any more is left alone."""
+        ...
+
     def renew(self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float) -> bool:
         """Lengthen all leases; False when at least one is lost (nothing is lengthened then)."""
         ...

@@ -11,6 +11,7 @@ import pytest
 
 from app.adapters.ops_store import SqlReplayStore
 from tests.integration.recovery_world import BEFORE_PUSH, RECOVERY_SECONDS, Stage, gone, paused, staged, until
+from tests.sandbox.gitlab import faults
 from tests.sandbox.world import MIRRORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -151,6 +152,20 @@ def test_every_process_ends_soon_after_sigterm_and_leaves_no_child(stage: Stage,
         stage.start_again(role)
     until(stage.redis_is_up, RECOVERY_SECONDS, "Redis")
     stage.service.wait_ready()
+    stage.ends_well(release, run)
+
+
+def test_a_request_that_hangs_holds_up_no_end_and_its_run_is_handed_back(stage: Stage) -> None:
+    fault = stage.world.gitlab.faults.add("GET /api/v4/projects", faults.slow(25))
+    release, run = stage.release()
+    until(lambda: fault.used == 1, 30, "GitLab to be asked")
+    family = stage.family("worker")
+    stage.first("worker").send_signal(signal.SIGTERM)
+    until(lambda: all(map(gone, family)), RECOVERY_SECONDS, "the workers to end")
+    handed_back = stage.row(run)
+    assert (handed_back.lease_owner, handed_back.active) == (None, True)
+    stage.start_again("worker")
+    until(lambda: stage.row(run).fence > handed_back.fence, 3 * RECOVERY_SECONDS, "the new worker to take the run")
     stage.ends_well(release, run)
 
 

@@ -86,6 +86,20 @@ def test_renewing_is_all_or_nothing(stored: Stored) -> None:
     assert stored.row(ids[0])["lease_until"] == until
 
 
+def test_what_is_given_up_is_free_at_once_and_what_was_lost_is_left_alone(stored: Stored) -> None:
+    ids = [stored.release(version=f"v1.{n}.0").run_id for n in range(2)]
+    first, second = [stored.claim(run_id) for run_id in ids]
+    mirror = stored.flow.lease_mirror(TARGET.mirror, "worker-1", stored.now, LEASE)
+    stored.ops.cancel(ids[1], "cli:alice", stored.now)
+    cancelled = stored.row(ids[1])
+    stored.flow.give_up([first, second], mirror)
+    assert stored.row(ids[1]) == cancelled
+    assert [each.id for each in stored.sweep.due(stored.now, stored.now, 10)] == [ids[0]]
+    assert stored.claim(ids[0], "worker-2").fence == first.fence + 1
+    assert stored.flow.lease_mirror(TARGET.mirror, "worker-2", stored.now, LEASE) is not None
+    assert overtaken(stored, first)
+
+
 def test_siblings_are_the_other_runs_that_wait_for_the_mirror(stored: Stored) -> None:
     ids = [stored.release(version=f"v1.{n}.0").run_id for n in range(5)]
     stored.release(version=None)  # a branch: its versions are not known yet
