@@ -204,6 +204,7 @@ class Doors:
             name="registry", url=base, username=login.username if login else "", password=password,
             timeout_seconds=settings.git.timeout_seconds,
             ca_file=_text(settings.outgoing.ca_file), http_proxy=settings.outgoing.http_proxy,
+            min_free=gigabytes(settings.limits.min_free_gigabytes),
         )  # fmt: skip
         return GoProxyClient(options, self.tmp_dir, self.tally)
 
@@ -215,7 +216,7 @@ class Doors:
             ProxyOptions(
                 name=proxy.name, url=proxy.url, kind=proxy.kind, token=proxy.token, username=proxy.username,
                 password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
-                http_proxy=outgoing.http_proxy,
+                http_proxy=outgoing.http_proxy, min_free=gigabytes(self.settings.limits.min_free_gigabytes),
             ),
             self.tmp_dir, self.tally,
         )  # fmt: skip

@@ -41,7 +41,7 @@ def check_room(directory: Path, free: int) -> None:
         return
     left = shutil.disk_usage(_existing(directory)).free
     if left < free:
-        raise SyncError("disk_full", f"{left >> 20} MiB are left on the caches' disk, kept free are {free >> 20} MiB")
+        raise SyncError("disk_full", f"{left >> 20} MiB are left on the data's disk, kept free are {free >> 20} MiB")
 
 
 def used(path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from app.adapters.cache_budget import check_room
 from app.adapters.git_env import Credentials, GitOptions, check_url, environment
 from app.adapters.git_errors import Side, classify, from_os
 from app.adapters.git_ls_refs import ls_refs
@@ -68,8 +70,9 @@ class Repository:
         began, outcome = time.perf_counter(), "failed"
         try:
             result = self._run(
-                (*args, "--end-of-options", url, *after), url, stdin, redact(url), more, pinned, meanwhile
-            )
+                (*args, "--end-of-options", url, *after), url, stdin, redact(url), more, pinned, meanwhile,
+                self._with_room() if side == "source" and self.path else self.watch,
+            )  # fmt: skip
             outcome = "failed" if result.code else "ok"
         finally:
             self.options.tally.call(began, "git", side, args[0], outcome)
@@ -141,16 +144,26 @@ class Repository:
 
     def _run(
         self, args: Sequence[str], url: str | None, stdin: bytes, where: str, more: Mapping[str, str] = _NO_MORE,
-        pinned: Pin | None = None, meanwhile: Callable[[], None] | None = None,
+        pinned: Pin | None = None, meanwhile: Callable[[], None] | None = None, watch: Watch | None = None,
     ) -> Result:  # fmt: skip
         credential = self._credentials(url) if url else None
         env = environment(self.options, git_dir=self.path, url=url, credential=credential, pin=pinned)
         env |= more
         try:
             place = self.path or self.options.cache_dir
-            return run(args, env, place, self.watch, stdin=stdin, where=where, meanwhile=meanwhile)
+            return run(args, env, place, watch or self.watch, stdin=stdin, where=where, meanwhile=meanwhile)
         except OSError as error:
             raise from_os(error, where) from error
+
+    def _with_room(self) -> Watch:
+        """Also ends what brings more and more of a source while the disk fills up. Error: disk_full."""
+        watch, options = self.watch, self.options
+
+        def checkpoint() -> None:
+            watch.checkpoint()
+            check_room(options.cache_dir, options.min_free_bytes)
+
+        return replace(watch, checkpoint=checkpoint)
 
     def _secrets(self, url: str) -> list[str]:
         credential = self._credentials(url)

@@ -25,6 +25,7 @@ import requests
 import urllib3
 from pydantic import SecretStr
 
+from app.adapters.cache_budget import check_room
 from app.adapters.go_proxy_answers import is_html, parse_info, parse_list, shown
 from app.adapters.http_session import PinnedSession, Transport, proxy_secrets, reason, shown_url, wait_seconds
 from app.adapters.redact import redact
@@ -70,6 +71,7 @@ class ProxyOptions:
     max_info: int = MIB
     max_mod: int = 16 * MIB
     max_zip: int = 512 * MIB
+    min_free: int = 0  # bytes that a zip's download leaves free on its disk; 0: any
 
     def authorization(self) -> str | None:
         """The Authorization header's value, None without credentials."""
@@ -183,13 +185,19 @@ class GoProxyClient:
 
     def _download(self, file: _File, target: BinaryIO) -> None:
         """Write the file to `target` and go back to its start."""
+        self._check_room()
         for block in self._blocks(file):
+            self._check_room()
             if not _written(target, block):
                 raise self._error("disk_full", file, "no space left for the download")
         target.seek(0)
         if is_html(target.read(_SNIFFED)):
             raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
         target.seek(0)
+
+    def _check_room(self) -> None:
+        if self._directory:
+            check_room(self._directory, self._options.min_free)
 
     def _blocks(self, file: _File) -> Iterator[bytes]:
         """As _received(), timed."""

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -211,6 +212,19 @@ def test_a_reader_that_fails_leaves_no_file(tmp_path: Path) -> None:
 
 def test_a_broken_download_leaves_no_file(tmp_path: Path) -> None:
     assert refusal(Answers(body=b"PK" * 1000, missing=1), read_zip, tmp_path).code == "proxy_unreachable"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_ends_when_the_disk_fills_up_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [1002]
+
+    def falling(_place: object) -> SimpleNamespace:
+        left[0] -= 1
+        return SimpleNamespace(free=left[0])
+
+    monkeypatch.setattr("shutil.disk_usage", falling)
+    error = refusal(Answers(body=b"x" * 500_000), read_zip, tmp_path, min_free=1000)
+    assert (error.code, left) == ("disk_full", [999])
     assert list(tmp_path.iterdir()) == []
 
 

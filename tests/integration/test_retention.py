@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -211,6 +212,30 @@ def test_a_cache_is_not_evicted_while_git_works_in_it(git_world: World) -> None:
         cache = Path(copy.path())
         assert evict(cache.parent, Budget(most=1)) == 0
         assert cache.exists()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["clone", "fetch"])
+def test_a_fetch_ends_when_the_disk_fills_up_meanwhile(
+    git_world: World, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """There is room when it begins, and less and less while the source sends."""
+    door, url = git_world.door(min_free_bytes=1000, beat_seconds=0.05), git_world.url(SOURCE)
+    if known:
+        with door.source(url, nothing) as copy:
+            copy.fetch(["v1.0.0"], [])
+    git_world.release("v1.1.0")
+    ended, asked = threading.Event(), list[object]()
+    git_world.front.answers[f"/{SOURCE}"] = lambda *_: [b""] if ended.wait(20) else []
+
+    def falling(place: object) -> _Usage:
+        asked.append(place)
+        return _Usage(1003 - len(asked))
+
+    monkeypatch.setattr("shutil.disk_usage", falling)
+    with door.source(url, nothing) as copy, pytest.raises(SyncError, match="disk_full"):
+        copy.fetch(["v1.1.0"], [])
+    ended.set()
+    assert len(asked) == 4  # when it was opened, and at each beat
 
 
 def test_the_door_fetches_nothing_below_the_limit(git_world: World) -> None:
