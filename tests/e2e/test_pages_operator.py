@@ -138,6 +138,33 @@ def test_times_are_the_readers_and_utc_without_scripts(
         expect(plain.page.locator("#zone")).to_have_text("UTC")
 
 
+def test_a_typed_time_is_the_readers_and_utc_without_scripts(
+    visitor: Visitor, browser: Browser, world: World, service: Service
+) -> None:
+    module = make_plain(world.platform, world.mirrored("zone/typed"), "v1.0.0")
+    run = run_of(send(world, module.releases["v1.0.0"]))
+    service.wait_for(run, "done")
+    page = visitor.open(f"/runs/{run}", world.admin_token)
+    shown = page.locator("#run-head time").inner_text()  # as one copies it from the page
+    minutes = shown[:16]
+    page = visitor.open("/releases?q=zone/typed")
+    expect(page.get_by_label("Since")).to_have_accessible_name("Since (your time)")
+    page.get_by_label("Since").fill(minutes)
+    page.get_by_role("button", name="Search").click()
+    table = page.get_by_role("table", name="Releases")
+    expect(table.get_by_role("link", name="zone/typed@v1.0.0")).to_be_visible()
+    created = service.run(run)["created_at"]
+    assert f"since={created[:16].replace(':', '%3A')}%3A00.000Z" in page.url  # the address means the same to all
+    expect(page.get_by_label("Since")).to_have_value(f"{minutes}:00")
+    page.get_by_label("Since").fill("2026-02-31")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_label("Since")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Since")).to_have_value("2026-02-31")
+    with Visitor(browser, world.url, script=False) as plain:
+        plain.open("/releases", world.admin_token)
+        expect(plain.page.get_by_label("Since")).to_have_accessible_name("Since (UTC)")
+
+
 def test_without_scripts_a_failed_run_is_replayed_all_the_same(
     browser: Browser, world: World, service: Service
 ) -> None:
