@@ -13,8 +13,8 @@ from app.cli_open import json_option, open_operator
 from app.cli_output import NO, console, print_json, printable
 from app.cli_tables import print_runs
 from app.domain.run import Stage
-from app.services.bulk import BATCH
-from app.services.operator import Begun, Operator, Replayed, ReplayPlan
+from app.services.bulk import BATCH, ReplayPlan
+from app.services.operator import Begun, Operator, Replayed
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import Page
 
@@ -35,18 +35,19 @@ Examples:
 @click.option("--force", is_flag=True, help="Also a run that is done.")
 @click.option("--failed", "code", metavar="CODE", help="In place of ID: all that ended failed with this error code.")
 @click.option("--since", default="24h", show_default=True, metavar="TIME", help="With --failed: since then.")
+@click.option("--after", metavar="WORD", help="With --failed: go on behind the last ones; the plan says the word.")
 @click.option("--dry-run", is_flag=True, help="With --failed: only say what would be begun anew.")
 @click.option("--yes", is_flag=True, help="With --failed: do not ask.")
 @json_option
 @click.pass_context
 def replay(
     ctx: click.Context, identifier: str | None, from_stage: str | None, reason: str, force: bool, code: str | None,
-    since: str, dry_run: bool, yes: bool, as_json: bool,
+    since: str, after: str | None, dry_run: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Begin a new attempt with fresh retries. ID is a run's id or that of any of its RQ jobs.
 
-    With --failed, at most 500 runs, oldest first, are shown and, after a question, begun anew where they failed; status 1
-    when one of them could not be.
+    With --failed, at most 500 runs, oldest first, are shown and, after a question, begun anew where they failed, but for
+    those that today's rules refuse; status 1 when one of them could not be.
     """
     if bool(identifier) == bool(code):
         raise click.UsageError("name an ID, or give --failed CODE")
@@ -56,7 +57,7 @@ def replay(
     if identifier:
         _one(operator, identifier, Stage(from_stage) if from_stage else None, printable(reason), force, as_json)
         return
-    plan = operator.plan_replays(code or "", since, LONGEST_PAGE)
+    plan = operator.plan_replays(code or "", since, after, LONGEST_PAGE)
     if dry_run:
         _show(plan, as_json)
         return
@@ -89,12 +90,22 @@ def _show(plan: ReplayPlan, as_json: bool) -> None:
         print_json(plan)
         return
     print_runs(console(), Page(plan.runs, None))
-    more = "; more match, and are left for the next time" if plan.more else ""
-    click.echo(f"{len(plan.runs)} runs failed with {printable(plan.code)}{more}")
+    _say_refused(plan)
+    refused = f", {len(plan.refused)} of them would be refused" if plan.refused else ""
+    click.echo(f"{len(plan.runs)} runs failed with {printable(plan.code)}{refused}{_more(plan)}")
+
+
+def _say_refused(plan: ReplayPlan) -> None:
+    for run_id, error in plan.refused.items():
+        click.echo(printable(f"{run_id} would be refused: {error.code}: {error.message}"))
+
+
+def _more(plan: ReplayPlan) -> str:
+    return f"; more match: go on with --after {plan.next}" if plan.next else ""
 
 
 def _ask(plan: ReplayPlan, yes: bool, as_json: bool) -> None:
-    if yes or not plan.runs:
+    if yes or not plan.begun:
         return
     if as_json or not sys.stdin.isatty():
         raise click.UsageError("there is nobody to ask: give --yes, or --dry-run to look first")
@@ -103,14 +114,13 @@ def _ask(plan: ReplayPlan, yes: bool, as_json: bool) -> None:
 
 
 def _many(operator: Operator, plan: ReplayPlan, reason: str, as_json: bool) -> int:
-    ids = [run.id for run in plan.runs]
+    ids = [run.id for run in plan.begun]
     done = list(watched(_batches(operator, ids, reason), len(ids), "replay", quiet=as_json))
-    refused = [each for each in done if each.error]
     if as_json:
-        print_json({"runs": done, "more": plan.more})
+        print_json({"runs": done, "refused": plan.refused, "next": plan.next})
     else:
         _say(done, plan)
-    return NO if refused else 0
+    return NO if plan.refused or any(each.error for each in done) else 0
 
 
 def _batches(operator: Operator, ids: Sequence[str], reason: str) -> Iterator[Replayed]:
@@ -121,9 +131,9 @@ def _batches(operator: Operator, ids: Sequence[str], reason: str) -> Iterator[Re
 def _say(done: Sequence[Replayed], plan: ReplayPlan) -> None:
     for each in done:
         click.echo(printable(f"{each.run}: {f'{each.error.code}: {each.error.message}' if each.error else each.job}"))
+    _say_refused(plan)
     begun = sum(each.error is None for each in done)
-    more = "; more match: run it once more" if plan.more else ""
-    click.echo(f"{begun} of {len(done)} runs begun anew{more}")
+    click.echo(f"{begun} of {len(plan.runs)} runs begun anew{_more(plan)}")
 
 
 class _Heard(logging.Handler):

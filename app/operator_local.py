@@ -17,7 +17,7 @@ from app.domain.pause import PauseKind
 from app.domain.run import Stage
 from app.mirror_care import mirror_care
 from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
-from app.services.bulk import Done, replay_all
+from app.services.bulk import Done, ReplayPlan, plan, replay_all
 from app.services.deliveries import DeliveryFilter
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
 from app.services.drift import MirrorCheck
@@ -33,7 +33,6 @@ from app.services.operator import (
     Redelivered,
     RedeliveredRun,
     Replayed,
-    ReplayPlan,
     SecretRow,
 )
 from app.services.pausing import Pausing
@@ -132,11 +131,10 @@ class LocalOperator(LocalAsking):
         """See Doing."""
         return _begun(self._parts.replay.replay(identifier, ReplayOrder(self._actor, reason, stage, force)))
 
-    def plan_replays(self, code: str, since: str, limit: int) -> ReplayPlan:
+    def plan_replays(self, code: str, since: str, after: str | None, limit: int) -> ReplayPlan:
         """See Doing."""
-        moment = self._moment(since)
-        found = self._board().failed(code, moment, check_limit(limit) + 1)
-        return ReplayPlan(code, moment, tuple(found[:limit]), len(found) > limit)
+        most, moment = check_limit(limit), self._moment(since)
+        return plan(self._board(), self._parts.replay, code, moment, after=after, limit=most)
 
     def replay_many(self, runs: Sequence[str], reason: str) -> tuple[Replayed, ...]:
         """See Doing."""

@@ -105,9 +105,14 @@ class SqlBoardStore:
             rows = connection.execute(query.group_by(runs.c.error).order_by(number.desc(), runs.c.error)).all()
         return [FailureCount(row.error, row.runs) for row in rows]
 
-    def failed(self, code: str, since: datetime, limit: int) -> list[RunSummary]:
+    def failed(
+        self, code: str, since: datetime, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[RunSummary]:
         """See BoardStore."""
         query = select(*LISTED).where(*_ended_failed(since), runs.c.error == code)
+        if after:
+            ended, last = runs.c.ended_at, after
+            query = query.where(ended >= last[0], (ended > last[0]) | (runs.c.id > last[1]))
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(runs.c.ended_at, runs.c.id).limit(limit)).mappings().all()
         return [summary(row) for row in rows]

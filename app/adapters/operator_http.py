@@ -17,6 +17,7 @@ from app.domain.errors import SyncError
 from app.domain.pause import PauseKind
 from app.domain.run import Stage
 from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
+from app.services.bulk import ReplayPlan
 from app.services.delivery_views import DeliveryDetail, DeliverySummary
 from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
@@ -27,7 +28,6 @@ from app.services.operator import (
     Pauses,
     Redelivered,
     Replayed,
-    ReplayPlan,
     SecretRow,
 )
 from app.services.rehearsal import Rehearsal, Sample
@@ -121,9 +121,10 @@ class HttpOperator(HttpAsking):
         order = {"from": stage.value if stage else None, "reason": reason, "force": force or None}
         return self._post(Begun, f"/api/runs/{_part(identifier)}/replay", order)
 
-    def plan_replays(self, code: str, since: str, limit: int) -> ReplayPlan:
+    def plan_replays(self, code: str, since: str, after: str | None, limit: int) -> ReplayPlan:
         """See Doing."""
-        return self._get(ReplayPlan, "/api/replays", {"code": code, "since": since, "limit": str(limit)})
+        query = {"code": code, "since": since, "after": after, "limit": str(limit)}
+        return self._get(ReplayPlan, "/api/replays", query)
 
     def replay_many(self, runs: Sequence[str], reason: str) -> tuple[Replayed, ...]:
         """See Doing."""

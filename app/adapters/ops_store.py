@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
@@ -75,6 +75,14 @@ class SqlReplayStore:
         with reading(self._engine) as connection:
             row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
         return run_of_row(row) if row else None
+
+    def many(self, run_ids: Collection[str]) -> dict[str, Run]:
+        """See ReplayStore."""
+        if not run_ids:
+            return {}
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(runs).where(runs.c.id.in_(run_ids))).mappings()
+            return {row["id"]: run_of_row(row) for row in rows}
 
     def replay(
         self, run_id: str, order: ReplayOrder, target: Target | None, now: datetime, *, module: ModulePath | None = None

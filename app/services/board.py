@@ -133,6 +133,8 @@ class BoardStore(Protocol):
         """The codes of the runs that ended failed since then, most frequent first."""
         ...
 
-    def failed(self, code: str, since: datetime, limit: int) -> list[RunSummary]:
-        """Runs that ended failed with `code` since then, oldest first."""
+    def failed(
+        self, code: str, since: datetime, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[RunSummary]:
+        """Runs that ended failed with `code` since then, the first to end first; behind `after`: an end and an id."""
         ...

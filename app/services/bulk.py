@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.errors import SyncError
+from app.domain.run import Stage
 from app.services.board import BoardStore
 from app.services.replay import Replay
+from app.services.run_filter import make_cursor, parse_cursor
 from app.services.stores import Receipt, ReplayOrder
-from app.services.views import RunSummary
+from app.services.views import ErrorView, RunSummary, View
 
 # A request is answered within a few seconds; each replay is a transaction of its own.
 BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The runs of the next batch, oldest first; `more`: others match, too, and are left for the next one."""
+class ReplayPlan(View):
+    """What a replay of runs that failed with `code` since then would do with those of one page, oldest first.
+
+    `refused`: those that today's rules do not take, by id; the others would begin anew. `next`: where the page behind
+    this one begins; None: there are no more.
+    """
 
     code: str
     since: datetime
     runs: tuple[RunSummary, ...]
-    more: bool
+    refused: Mapping[str, ErrorView]
+    next: str | None
+
+    @property
+    def begun(self) -> tuple[RunSummary, ...]:
+        """The runs that would begin anew."""
+        return tuple(run for run in self.runs if run.id not in self.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +47,20 @@ class Done:
     error: SyncError | None
 
 
-def plan(store: BoardStore, code: str, since: datetime) -> Plan:
-    """What a replay of all runs that failed with `code` since then would do next."""
-    found = store.failed(code, since, BATCH + 1)
-    return Plan(code, since, tuple(found[:BATCH]), len(found) > BATCH)
+def plan(
+    store: BoardStore, replay: Replay, code: str, since: datetime, *, after: str | None = None, limit: int = BATCH
+) -> ReplayPlan:
+    """What a replay of the runs that failed with `code` since then would do with the next `limit` behind `after`.
+
+    Error: bad_request (field after).
+    """
+    found = store.failed(code, since, limit + 1, parse_cursor(after, "after") if after else None)
+    shown, last = tuple(found[:limit]), found[limit - 1] if len(found) > limit else None
+    # Elsewhere than at stage mirror a run goes on with what was decided of it.
+    errors = replay.refusals([run.id for run in shown if run.stage is Stage.MIRROR])
+    refused = {run_id: ErrorView.of_error(error) for run_id, error in errors.items()}
+    following = make_cursor(last.ended_at or since, last.id) if last else None
+    return ReplayPlan(code, since, shown, refused, following)
 
 
 def replay_all(replay: Replay, run_ids: Sequence[str], order: ReplayOrder) -> tuple[Done, ...]:

@@ -16,6 +16,7 @@ from app.domain.errors import ErrorKind, SyncError
 from app.domain.pause import PauseKind
 from app.domain.run import Stage, Status
 from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
+from app.services.bulk import ReplayPlan
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
 from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
@@ -41,19 +42,6 @@ class Cancelled(View):
     run: str
     name: str
     status: Status = Status.FAILED
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayPlan(View):
-    """The runs that a replay of all that failed with `code` since then would begin anew, oldest first.
-
-    `more`: others match, too, and are left for the next one.
-    """
-
-    code: str
-    since: datetime
-    runs: tuple[RunSummary, ...]
-    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +177,8 @@ class Doing(Protocol):
         """A new attempt. Errors: see Replay.replay."""
         ...
 
-    def plan_replays(self, code: str, since: str, limit: int) -> ReplayPlan:
-        """What a replay of all that failed with `code` since then would do. Error: bad_request."""
+    def plan_replays(self, code: str, since: str, after: str | None, limit: int) -> ReplayPlan:
+        """What a replay of those that failed with `code` since then would do, a page at a time. Error: bad_request."""
         ...
 
     def replay_many(self, runs: Sequence[str], reason: str) -> tuple[Replayed, ...]:

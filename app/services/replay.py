@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
@@ -39,6 +39,16 @@ class Replay:
         if receipt.job:
             self._enqueue(receipt)
         return receipt
+
+    def refusals(self, run_ids: Collection[str]) -> dict[str, SyncError]:
+        """Which of these runs today's rules would not take from stage mirror on, and why. Nothing is changed."""
+        refused = {}
+        for run_id, run in self._store.many(run_ids).items():
+            try:
+                self._place(run)
+            except SyncError as error:
+                refused[run_id] = error
+        return refused
 
     def find(self, identifier: str) -> Run:
         """The run of a run's or a job's id; it need not be in Redis any more. Error: not_found."""

@@ -83,16 +83,16 @@ def make_cursor(created_at: datetime, run_id: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def parse_cursor(cursor: str) -> tuple[datetime, str]:
-    """The reverse of make_cursor. Error: bad_request (field cursor) for anything else."""
+def parse_cursor(cursor: str, field: str = "cursor") -> tuple[datetime, str]:
+    """The reverse of make_cursor. Error: bad_request (with the field) for anything else."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         moment, run_id = json.loads(text)
         created_at = datetime.fromisoformat(moment)
     except (ValueError, TypeError, binascii.Error, RecursionError):
-        raise SyncError("bad_request", "the cursor is not one of ours", field="cursor") from None
+        raise SyncError("bad_request", f"{field} is not one of ours", field=field) from None
     if created_at.tzinfo is None or not isinstance(run_id, str) or "\x00" in run_id:
-        raise SyncError("bad_request", "the cursor is not one of ours", field="cursor")
+        raise SyncError("bad_request", f"{field} is not one of ours", field=field)
     return created_at, run_id
 
 

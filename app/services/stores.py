@@ -6,7 +6,7 @@ Errors everywhere: `store_unavailable` (nothing was written).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -285,4 +285,8 @@ class ReplayStore(Protocol):
 
     def get(self, run_id: str) -> Run | None:
         """The run, None when there is none."""
+        ...
+
+    def many(self, run_ids: Collection[str]) -> dict[str, Run]:
+        """These runs by their ids; those that are not there are missing."""
         ...

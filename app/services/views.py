@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Generic, TypeVar, cast
 
-from app.domain.errors import CATALOG, Retry
+from app.domain.errors import CATALOG, Retry, SyncError
 from app.domain.run import Stage, Status, Target
 
 
@@ -51,6 +51,11 @@ class ErrorView(View):
     message: str
     retry: str
     advice: str
+
+    @classmethod
+    def of_error(cls, error: SyncError) -> ErrorView:
+        """From an error at hand."""
+        return cls(error.code, error.message, str(error.kind.retry), error.advice)
 
     @classmethod
     def of(cls, code: str | None, message: str | None) -> ErrorView | None:

@@ -73,12 +73,16 @@ def failures() -> dict[str, Any]:
 
 @blueprint.get("/replays")
 def plan_replays() -> dict[str, Any]:
-    """What a replay of all that failed with `code` would do: `{"code", "since", "runs", "more"}`."""
-    given = arguments({"code", "since", "limit"})
+    """What a replay of those that failed with `code` would do: `{"code", "since", "runs", "refused", "next"}`.
+
+    `after` takes `next`.
+    """
+    given = arguments({"code", "since", "after", "limit"})
     if not given.get("code", "").strip() or not given["code"].isprintable():
         raise wrong("code", "name an error code: ?code=pipeline_failed")
     since = given.get("since") or _USUAL_SINCE
-    return operator().plan_replays(given["code"].strip(), since, page_limit(given.get("limit"))).as_json()
+    after, limit = given.get("after") or None, page_limit(given.get("limit"))
+    return operator().plan_replays(given["code"].strip(), since, after, limit).as_json()
 
 
 @blueprint.post("/replays")

@@ -79,7 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/api/failures", "listFailures", "The codes that runs failed with since then.",
               {200: "Failures"}, {"since": _TIME}),
     Operation("get", "/api/replays", "planReplays", "What a replay of all that failed with a code would do.",
-              {200: "ReplayPlan"}, {"code": _CODE, "since": _TIME, "limit": _LIMIT}, ("code",)),
+              {200: "ReplayPlan"}, {"code": _CODE, "since": _TIME, "after": _CURSOR, "limit": _LIMIT}, ("code",)),
     Operation("post", "/api/replays", "replayRuns", "Replay exactly these runs.", {200: "ReplayedRuns"},
               body="ReplayRuns", body_required=True),
     Operation("get", "/api/deliveries", "listDeliveries", "Authentic webhook requests, newest first.",

@@ -22,14 +22,16 @@ _USUAL = "24h"
 
 @blueprint.get("/replays")
 def replays() -> str:
-    """What a replay of all that failed with a code since then would do; without a code, the codes there are.
+    """What a replay of those that failed with a code since then would do; without a code, the codes there are.
 
-    Error: bad_request (field since).
+    Errors: bad_request (field since or after).
     """
-    asked = {"since": _USUAL, **given(["code", "since"])}
+    asked = {"since": _USUAL, **given(["code", "since", "after"])}
     since = _since(asked["since"])
     store = board()
-    planned = plan(store, asked["code"], since) if "code" in asked else None
+    planned = None
+    if "code" in asked:
+        planned = plan(store, container().replay, asked["code"], since, after=asked.get("after"))
     return render_template(
         "replays.html", asked=asked, since=since, failures=store.failures(since), plan=planned, batch=BATCH,
         longest_reason=LONGEST_REASON,
@@ -53,7 +55,7 @@ def replay_many() -> str:
     done = replay_all(container().replay, run_ids, order)
     begun = sum(each.receipt is not None for each in done)
     log.info("replays_asked", extra={"runs": len(done), "begun": begun, "actor": order.actor})
-    again = {name: request.form.get(name, "") for name in ("code", "since")}
+    again = {name: request.form.get(name, "") for name in ("code", "since", "next")}
     return render_template("replayed.html", done=[(each, _name(each)) for each in done], begun=begun, again=again)
 
 

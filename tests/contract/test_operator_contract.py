@@ -113,7 +113,7 @@ def test_both_see_the_same(local: Operator, remote: Operator, known: dict[str, s
             *(by.run(known[name]) for name in ("done", "failed", "waits")), by.run(f"{known['failed']}-1-1"),
             by.explain(MODULE, "v1.0.0"), by.explain("elsewhere.example/x", None), by.modules("", None, 1),
             by.modules("platform", None, 9), by.mirrors("", None, 9), by.failures("2026-01-01"), by.pauses(), by.sources(),
-            by.plan_replays("pipeline_failed", "2026-01-01", 5), by.deliveries({"source": "platform"}, None, 2),
+            by.plan_replays("pipeline_failed", "2026-01-01", None, 5), by.deliveries({"source": "platform"}, None, 2),
             by.delivery(known["delivery"]),
         ]  # fmt: skip
 
@@ -191,13 +191,27 @@ def test_a_replay(operator: Operator, known: dict[str, str], stored: Stored) -> 
 
 
 def test_a_replay_of_many(operator: Operator, known: dict[str, str]) -> None:
-    plan = operator.plan_replays("pipeline_failed", "2026-01-01", 1)
-    assert ([run.id for run in plan.runs], plan.more) == ([known["failed"]], False)
+    plan = operator.plan_replays("pipeline_failed", "2026-01-01", None, 1)
+    assert ([run.id for run in plan.runs], plan.refused, plan.next) == ([known["failed"]], {}, None)
     first, second = operator.replay_many([known["failed"], known["done"]], "all of them")
     assert (first.job, first.error) == (f"{known['failed']}-2-1", None)
     assert second.job is None
     assert second.error is not None
     assert second.error.code == "already_done"
+
+
+def test_a_plan_goes_on_behind_those_that_todays_rules_refuse(
+    operator: Operator, stored: Stored, known: dict[str, str]
+) -> None:
+    refused, taken = (stored.release(module=f"{host}/team/x").run_id for host in ("gone.example", "go.corp.example"))
+    for run in (refused, taken):
+        stored.fail(run, error="tag_missing")
+    first = operator.plan_replays("tag_missing", "2026-01-01", None, 1)
+    assert ([run.id for run in first.runs], first.begun) == ([refused], ())
+    assert (first.refused[refused].code, first.refused[refused].retry) == ("no_rule", "never")
+    second = operator.plan_replays("tag_missing", "2026-01-01", first.next, 1)
+    assert ([run.id for run in second.begun], second.refused, second.next) == ([taken], {}, None)
+    assert _code(lambda: operator.plan_replays("tag_missing", "2026-01-01", "nonsense", 1)) == "bad_request"
 
 
 def test_a_cancelled_run(operator: Operator, known: dict[str, str], stored: Stored) -> None:

@@ -178,12 +178,14 @@ def test_a_plan_is_bounded_and_knows_of_more(stored: Stored, board: SqlBoardStor
     ids = failed_runs(stored, BATCH + 1)
     middle = stored.now
     failed_runs(stored, 1, "commit_mismatch")
-    found = plan(board, "tag_missing", START)
-    assert ([run.id for run in found.runs], found.more) == (ids[:BATCH], True)
+    found = plan(board, replay(stored), "tag_missing", START)
+    assert [run.id for run in found.runs] == ids[:BATCH]
+    rest = plan(board, replay(stored), "tag_missing", START, after=found.next)
+    assert ([run.id for run in rest.runs], rest.next) == (ids[BATCH:], None)
     assert [(each.code, each.runs) for each in board.failures(START)] == [
         ("tag_missing", BATCH + 1), ("commit_mismatch", 1),
     ]  # fmt: skip
-    assert plan(board, "tag_missing", middle + timedelta(seconds=1)).runs == ()
+    assert plan(board, replay(stored), "tag_missing", middle + timedelta(seconds=1)).runs == ()
 
 
 def test_one_that_cannot_be_replayed_stops_none_of_the_others(stored: Stored, board: SqlBoardStore) -> None:
