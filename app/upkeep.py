@@ -21,6 +21,7 @@ from app.services.observe import Observer
 from app.services.pace import Pace
 from app.services.pausing import Pausing
 from app.services.reconcile import Reconcile
+from app.services.reconcile_job import ReconcileJob
 from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.replay import Replay
@@ -44,6 +45,12 @@ def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
     store = SqlIntakeStore(container.engine)
     maker = RunMaker(container.planner, store, replay, container.queue, container.clock, container.new_id)
     return Reconcile(SqlRepositoryStore(container.engine), observer, container.planner, maker, container.clock)
+
+
+def reconcile_job(container: Container, *, workers: int) -> ReconcileJob:
+    """A comparison by schedule."""
+    service = reconcile(container, workers=workers)
+    return ReconcileJob(SqlRepositoryStore(container.engine), service, container.clock)
 
 
 def pause_store(container: Container) -> SqlPauseStore:

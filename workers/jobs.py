@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from app import upkeep
 from app.bootstrap import Container
-from app.services.reconcile import Order
+from app.services.reconcile_job import ReconcileJob
 
 _container: Container | None = None
+_comparing: ReconcileJob | None = None
 
 
 def use(container: Container) -> None:
@@ -28,9 +29,11 @@ def advance_run(run_id: str) -> None:
 def reconcile_repository(mirror: str) -> None:
     """Compare one repository by schedule. What could not be asked is recorded and asked again later."""
     container = _ready()
+    global _comparing
     worker = container.settings.worker
+    _comparing = upkeep.reconcile_job(container, workers=worker.backfill or worker.live)
     try:
-        upkeep.reconcile(container, workers=worker.backfill or worker.live).by_mirror(mirror, Order())
+        _comparing.run(mirror)
     finally:
         container.share()
 
@@ -42,7 +45,9 @@ def _ready() -> Container:
 
 
 def give_up() -> None:
-    """Right before this process ends in the middle of a step: let go of the run, so that another worker goes on at once."""
+    """Right before this process ends in the middle of a step: let go of what is in hand, for another worker to go on."""
+    if _comparing is not None:
+        _comparing.give_up()
     if _container is not None and "flow" in vars(_container):
         _container.flow.give_up()
 

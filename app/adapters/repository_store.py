@@ -57,7 +57,32 @@ class SqlRepositoryStore:
         idle = or_(repositories.c.job_at.is_(None), repositories.c.job_at < job_before)
         with writing(self._engine) as connection:
             which = (repositories.c.mirror == mirror) & idle
-            return connection.execute(update(repositories).where(which).values(job_at=now)).rowcount == 1
+            given = update(repositories).where(which).values(job_at=now, error=None)
+            return connection.execute(given).rowcount == 1
+
+    def at_work(self, mirror: str, now: datetime, *, begins: bool = False) -> None:
+        """See RepositoryStore."""
+        which = repositories.c.mirror == mirror
+        under_way = which & repositories.c.job_at.is_not(None) & repositories.c.error.is_(None)
+        sign = update(repositories).where(which if begins else under_way).values(job_at=now, error=None)
+        with writing(self._engine) as connection:
+            connection.execute(sign)
+
+    def silent_jobs(self, before: datetime, limit: int) -> list[tuple[str, datetime]]:
+        """See RepositoryStore."""
+        silent = repositories.c.error.is_(None) & (repositories.c.job_at < before)
+        query = select(repositories.c.mirror, repositories.c.job_at).where(silent)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(repositories.c.job_at).limit(limit)).all()
+        return [(row.mirror, row.job_at) for row in rows]
+
+    def free_job(self, mirror: str, last: datetime | None = None) -> None:
+        """See RepositoryStore."""
+        which = repositories.c.mirror == mirror
+        if last is not None:
+            which &= repositories.c.job_at == last
+        with writing(self._engine) as connection:
+            connection.execute(update(repositories).where(which).values(job_at=None))
 
     def mirrors(self, before: datetime) -> list[str]:
         """See RepositoryStore."""

@@ -6,14 +6,18 @@ without asking Redis or the database (issue 2, point 3).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 # Crockford's base 32: no i, l, o, u, so that ids survive being read aloud.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RUN = re.compile(r"r[0-9a-hjkmnp-tv-z]{19}")
 _DELIVERY = re.compile(r"d[0-9a-hjkmnp-tv-z]{19}")
 _JOB = re.compile(rf"({_RUN.pattern})-([1-9][0-9]{{0,8}})-([1-9][0-9]{{0,8}})")
+
+_CALL = re.compile(r"reconcile-([0-9a-f]{16})-([1-9][0-9]{0,15})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,22 @@ class JobId:
 
     def __str__(self) -> str:
         return f"{self.run}-{self.attempt}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallId:
+    """An RQ job's id of a call that is no run's: a digest of its argument, and when it was given (seconds since 1970)."""
+
+    digest: str
+    given: int
+
+    @classmethod
+    def of(cls, argument: str, given: datetime) -> CallId:
+        """The id of a call with this argument, given then."""
+        return cls(hashlib.sha256(argument.encode()).hexdigest()[:16], int(given.timestamp()))
+
+    def __str__(self) -> str:
+        return f"reconcile-{self.digest}-{self.given}"
 
 
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
@@ -53,6 +73,12 @@ def parse_job_id(text: str) -> JobId | None:
     """The parts of an RQ job's id; None when it is not one of ours."""
     match = _JOB.fullmatch(text)
     return JobId(match[1], int(match[2]), int(match[3])) if match else None
+
+
+def parse_call_id(text: str) -> CallId | None:
+    """The parts of a call's id; None when it is not one of ours."""
+    match = _CALL.fullmatch(text)
+    return CallId(match[1], int(match[2])) if match else None
 
 
 def ids_in(text: str) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from app.domain.ids import CallId
 from app.domain.run import Lane
 from app.services.ports import Clock
 from app.services.reconcile_values import RepositoryStore
@@ -16,7 +17,9 @@ log = logging.getLogger(__name__)
 
 JOB = "reconcile_repository"
 _REQUESTS = 4  # that a repository takes: source, mirror, proxy, and one for a second module
-_AGAIN = timedelta(minutes=30)  # a job that did not end by then is given up: lost with Redis, or its source was down
+_AGAIN = timedelta(minutes=30)  # after an error: its source was down
+# A job gives signs of life (reconcile_job.py): one that is silent for so long, and in no queue, is lost.
+LOST = timedelta(seconds=35)
 _MOST = 100
 
 
@@ -25,6 +28,10 @@ class CallQueue(Protocol):
 
     def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
         """Enqueue `workers.jobs.<function>(argument)`. Error: `queue_unavailable`."""
+        ...
+
+    def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
+        """See ports.JobQueue."""
         ...
 
 
@@ -48,6 +55,7 @@ class ReconcileSchedule:
         if not self._options.interval_hours:
             return 0
         now = self._clock.now()
+        self._free_lost(now)
         room = self._room(now)
         if not room:
             return 0
@@ -65,6 +73,16 @@ class ReconcileSchedule:
     def _give(self, mirror: str, now: datetime) -> bool:
         if not self._store.give_job(mirror, now - _AGAIN, now):
             return False
-        digest = hashlib.sha256(mirror.encode()).hexdigest()[:16]
-        self._queue.call(JOB, mirror, f"reconcile-{digest}-{int(now.timestamp())}", Lane.BACKFILL)
+        self._queue.call(JOB, mirror, str(CallId.of(mirror, now)), Lane.BACKFILL)
         return True
+
+    def _free_lost(self, now: datetime) -> None:
+        """Jobs that were killed, or lost with Redis, or never got there: their repositories are due again."""
+        silent = self._store.silent_jobs(now - LOST, _MOST)
+        if not silent:
+            return
+        # The id of a job that did not begin yet; of one that did, it is in no queue any more.
+        ids = {str(CallId.of(mirror, given)): (mirror, given) for mirror, given in silent}
+        for job in ids.keys() - self._queue.waiting(list(ids)):
+            self._store.free_job(*ids[job])
+            log.info("reconcile_job_lost", extra={"mirror": ids[job][0]})

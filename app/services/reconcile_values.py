@@ -95,7 +95,19 @@ class RepositoryStore(Protocol):
         ...
 
     def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
-        """Mark that a job was enqueued; False when somebody else was faster."""
+        """Mark that a job was enqueued; False when somebody else was faster. An earlier error counts no more."""
+        ...
+
+    def at_work(self, mirror: str, now: datetime, *, begins: bool = False) -> None:
+        """A sign of life of the repository's job; one whose comparison has ended needs none."""
+        ...
+
+    def silent_jobs(self, before: datetime, limit: int) -> list[tuple[str, datetime]]:
+        """(mirror, the last sign of its job) of jobs that neither ended nor gave one since then, oldest first."""
+        ...
+
+    def free_job(self, mirror: str, last: datetime | None = None) -> None:
+        """Let another job be given at once; with `last`, only while that is the last sign of the present one."""
         ...
 
     def mirrors(self, before: datetime) -> list[str]:

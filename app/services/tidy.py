@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
-from app.domain.ids import JobId, parse_job_id
+from app.domain.ids import CallId, JobId, parse_call_id, parse_job_id
 from app.domain.run import ACTIVE, Status
 from app.services.ports import Clock
 
 log = logging.getLogger(__name__)
+
+# A failed call's job is shown for an hour; RQ ends one that works after two.
+_CALL_SEEN, _CALL_WORKS = timedelta(hours=1), timedelta(hours=2)
 
 Place = Literal["taken", "failed"]
 """Where RQ has a job: taken from the queue by a worker, or in its list of failures."""
@@ -58,15 +61,27 @@ class Tidy:
 
     def once(self) -> int:
         """One look; returns how many jobs were forgotten. Errors: store_unavailable, queue_unavailable."""
-        held = {job: (parsed, place) for job, place in self._registry.held().items() if (parsed := parse_job_id(job))}
+        everything = self._registry.held()
+        held = {job: (parsed, place) for job, place in everything.items() if (parsed := parse_job_id(job))}
         states = self._store.states(sorted({parsed.run for parsed, _ in held.values()}))
         now = self._clock.now()
         ghosts = {job for job, (parsed, place) in held.items() if is_ghost(parsed, place, states.get(parsed.run), now)}
+        calls = ((job, place, parse_call_id(job)) for job, place in everything.items())
+        ghosts |= {job for job, place, call in calls if call and is_spent(call, place, now)}
         spent, self._suspects = sorted(ghosts & self._suspects), frozenset(ghosts)
         if spent:
             self._registry.forget(spent)
             log.info("jobs_forgotten", extra={"jobs": len(spent)})
         return len(spent)
+
+
+def is_spent(call: CallId, place: Place, now: datetime) -> bool:
+    """True for a call's job that is older than any can be at work, or failed long enough ago to have been seen.
+
+    What it was to do is given anew without it (ReconcileSchedule).
+    """
+    age = now - datetime.fromtimestamp(call.given, UTC)
+    return age > (_CALL_SEEN if place == "failed" else _CALL_WORKS)
 
 
 def is_ghost(job: JobId, place: Place, run: RunState | None, now: datetime) -> bool:

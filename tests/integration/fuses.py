@@ -25,7 +25,7 @@ class Fuse:
     @contextmanager
     def around(self, name: str) -> Iterator[None]:
         if self.dead:
-            raise CrashError(f"{name}, by a worker that is dead")
+            raise CrashError(self.seen[-1])  # where it died
         number = len(self.seen)
         self.seen.append(name)
         self._blow(number, after=False)

@@ -1,14 +1,19 @@
 """Reconcile by schedule: who is due, at which pace; and what a crash in the middle leaves."""
 
+from collections.abc import Callable, Sequence
 from contextlib import _GeneratorContextManager
 from pathlib import Path
 
 import pytest
 
+from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
 from app.domain.run import Status
 from app.services.reconcile import Order
-from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
+from app.services.reconcile_job import Comparing, ReconcileJob
+from app.services.reconcile_schedule import LOST, ReconcileSchedule, ScheduleOptions
+from app.services.reconcile_values import Report
+from tests.integration.databases import wait_until
 from tests.integration.flow_world import MIRROR, MODULE
 from tests.integration.fuses import CrashError, Fuse
 from tests.integration.reconcile_world import ReconcileWorld
@@ -20,14 +25,22 @@ def world(tmp_path: Path) -> ReconcileWorld:
 
 
 class Calls:
-    """The jobs that the schedule enqueued."""
+    """The jobs that the schedule enqueued; `queued` are in Redis still."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, str]] = []
+        self.queued: list[str] = []
+        self.away = False
 
     def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
         assert (function, job_id.startswith("reconcile-")) == ("reconcile_repository", True)
+        if self.away:
+            raise SyncError("queue_unavailable", "Redis is away")
         self.made.append((argument, lane))
+        self.queued.append(job_id)
+
+    def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(self.queued) & frozenset(job_ids)
 
 
 def test_the_schedule_gives_each_repository_a_job_when_it_is_due(world: ReconcileWorld) -> None:
@@ -55,6 +68,110 @@ def test_the_schedule_keeps_to_the_request_rate(world: ReconcileWorld) -> None:
     assert schedule.once() == 1
     world.clock.advance(10)
     assert schedule.once() == 5  # ten seconds are twenty requests, four for each repository
+
+
+class Scheduled:
+    """One repository whose first job was given; `after` is what the schedule gives so many seconds later."""
+
+    def __init__(self, world: ReconcileWorld) -> None:
+        world.settle(world.take().run_id)
+        world.learn()
+        self.world, self.calls = world, Calls()
+        self.schedule = ReconcileSchedule(world.repositories, self.calls, world.clock, ScheduleOptions(24, 5))
+
+    def after(self, seconds: float) -> int:
+        self.world.clock.advance(seconds)
+        return self.schedule.once()
+
+    def job(self, service: Comparing, beat: float = 60) -> ReconcileJob:
+        self.calls.queued.clear()  # a worker has it now
+        return ReconcileJob(self.world.repositories, service, self.world.clock, beat)
+
+
+class Ends:
+    """A comparison that ends in this way, after `meanwhile`."""
+
+    def __init__(self, error: BaseException, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._error, self._meanwhile = error, meanwhile
+
+    def by_mirror(self, mirror: str, order: Order) -> Report:
+        self._meanwhile()
+        raise self._error
+
+
+def test_a_job_that_was_lost_with_redis_is_given_again_within_a_minute(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    assert given.after(0) == 1
+    assert given.after(50) == 0  # it waits: others are before it
+    given.calls.queued.clear()
+    assert given.after(1) == 1
+
+
+def test_a_job_that_never_came_to_redis_is_given_again(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.calls.away = True
+    with pytest.raises(SyncError, match="queue_unavailable"):
+        given.after(0)
+    given.calls.away = False
+    assert given.after(40) == 1
+
+
+def test_a_job_that_was_killed_is_given_again_within_a_minute(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    world.clock.advance(20)
+    with pytest.raises(CrashError):
+        given.job(Ends(CrashError("killed"))).run(MIRROR)
+    assert given.after(30) == 0
+    assert given.after(10) == 1
+
+
+def test_a_job_that_is_at_work_is_left_alone(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+
+    def works() -> None:
+        for _ in range(5):
+            world.clock.advance(30)
+            now = world.clock.now()
+            wait_until(lambda: world.repositories.silent_jobs(now, 9) == [])  # noqa: B023
+            assert given.schedule.once() == 0
+
+    with pytest.raises(CrashError):
+        given.job(Ends(CrashError("killed"), works), beat=0.01).run(MIRROR)
+
+
+def test_an_interrupted_job_ends_well_and_is_handed_back(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    given.job(Ends(SyncError("interrupted", "the worker was asked to stop"))).run(MIRROR)
+    assert given.after(5) == 1
+
+
+def test_a_job_that_hangs_is_handed_back_at_its_process_end(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    job = given.job(Ends(CrashError("killed"), lambda: job.give_up()))
+    with pytest.raises(CrashError):
+        job.run(MIRROR)
+    assert given.after(5) == 1
+
+
+def test_after_an_error_it_is_asked_again_later(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    world.git.fail("remote_refs", SyncError("source_unreachable", "no route"))
+    given.job(world.service()).run(MIRROR)
+    assert given.after(60) == 0
+    assert given.after(1800) == 1
+
+
+def test_a_job_that_ended_well_is_given_again_when_it_is_due(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    given.job(world.service(), beat=0.001).run(MIRROR)
+    assert world.repositories.silent_jobs(world.clock.now() + LOST, 9) == []
+    assert given.after(3600) == 0
 
 
 def test_no_interval_is_no_schedule(world: ReconcileWorld) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.ids import JobId
+from app.domain.ids import CallId, JobId
 from app.domain.run import Status
 from app.services.tidy import Place, RunState, Tidy, is_ghost
 
@@ -76,6 +76,20 @@ def test_a_ghost_is_forgotten_at_the_second_look_and_what_is_not_ours_is_left_al
     assert tidy.once() == 1
     assert lists.forgotten == [str(JOB)]
     assert lists.jobs == {"somebody-elses": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("place", "age", "spent"),
+    [
+        ("failed", timedelta(minutes=59), False), ("failed", timedelta(minutes=61), True),
+        ("taken", timedelta(minutes=119), False), ("taken", timedelta(minutes=121), True),
+    ],
+)  # fmt: skip
+def test_calls_that_are_no_run_s_go_by_their_age(place: Place, age: timedelta, spent: bool) -> None:
+    lists = Lists({str(CallId.of("mirrors/team/thing", NOW - age)): place, "reconcile-by-hand": "failed"})
+    tidy = Tidy(States({}), lists, Clock())
+    assert [tidy.once(), tidy.once()] == [0, int(spent)]
+    assert "reconcile-by-hand" in lists.jobs
 
 
 def test_a_job_that_only_looked_like_a_ghost_is_kept() -> None:
