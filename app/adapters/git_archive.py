@@ -28,7 +28,9 @@ from app.services.module_zip import Readable
 Done = subprocess.CompletedProcess[bytes]
 
 _ATTRIBUTES = "\n* -export-subst -export-ignore\n"
-_ARCHIVE = ("-c", "core.autocrlf=input", "-c", "core.eol=lf", "archive", "--prefix=prefix/")
+# GIT_CONFIG_GLOBAL does not keep git from ~/.config/git/attributes, which it reads without being told to.
+_NO_ATTRIBUTES = ("-c", f"core.attributesFile={os.devnull}")
+_ARCHIVE = (*_NO_ATTRIBUTES, "-c", "core.autocrlf=input", "-c", "core.eol=lf", "archive", "--prefix=prefix/")
 _KEPT = re.compile(
     r"PATH|HOME|TMPDIR|LANG|SSH_AUTH_SOCK|SSL_CERT_(?:FILE|DIR)|GIT_SSL_CAINFO|(?:https?|all|no)_proxy", re.IGNORECASE
 )
@@ -63,7 +65,7 @@ def run_git(
     args: Sequence[str], *, timeout: float, accept: tuple[int, ...] = (0,), **extra: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git to its end, at most `timeout` seconds; SourceUnreadable for other exit codes than `accept`."""
-    command = ["git", "-c", f"core.hooksPath={os.devnull}", "-c", "log.showSignature=false", *args]
+    command = ["git", "-c", f"core.hooksPath={os.devnull}", "-c", "log.showSignature=false", *_NO_ATTRIBUTES, *args]
     try:
         done = subprocess.run(command, env=git_environment(**extra), capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:

@@ -195,17 +195,23 @@ def test_the_repository_is_not_touched(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in Path(repo).rglob("*")} == before
 
 
-def test_settings_of_the_user_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("xdg", [False, True])
+def test_settings_of_the_user_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xdg: bool) -> None:
     repo = repository(
         tmp_path / "r",
-        {"go.mod": "module a.b/c\n", ".gitattributes": "* text\n*.x filter=evil\n", "a.x": "a\n"},
+        {"go.mod": "module a.b/c\n", ".gitattributes": "* text\n*.x filter=evil\n", "a.x": "a\n", "b.y": "b\n"},
         "v1.0.0",
     )
     expected = lines("a.b/c@v1.0.0", "--repo", repo)
     (tmp_path / ".gitconfig").write_text(
         f'[core]\n\tautocrlf = true\n\teol = crlf\n[filter "evil"]\n\tsmudge = touch {tmp_path}/ran\n\trequired\n'
     )
+    attributes = tmp_path / ("xdg" if xdg else ".config") / "git" / "attributes"
+    attributes.parent.mkdir(parents=True)
+    attributes.write_text("* text eol=crlf\n*.y ident working-tree-encoding=UTF-16\n")
     monkeypatch.setenv("HOME", str(tmp_path))
+    if xdg:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'core.eol'='crlf'")
     assert lines("a.b/c@v1.0.0", "--repo", repo) == expected
