@@ -23,7 +23,7 @@ from app.adapters.rows import (
 from app.adapters.tables import releases, runs
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
-from app.domain.run import Run, Stage, Status
+from app.domain.run import Run, Stage, Status, known_h1, replaced
 from app.services.moves import MoveOrder
 from app.services.stores import PlannedRun, Receipt
 
@@ -39,7 +39,10 @@ class SqlMoveStore:
     def holder(self, module: ModulePath, version: Version) -> Run | None:
         """See MoveStore."""
         held = (releases.c.module == module.text) & (releases.c.version == version.text)
-        query = select(runs).join(releases, releases.c.run_id == runs.c.id).where(held)
+        named = (runs.c.module == releases.c.module) & (runs.c.version == releases.c.version)
+        # An adopted version has no run of its own: then the newest that wanted it says where it comes from.
+        first = (runs.c.id == releases.c.run_id).desc(), runs.c.id.desc()
+        query = select(runs).join(releases, named).where(held).order_by(*first).limit(1)
         with reading(self._engine) as connection:
             row = connection.execute(query).mappings().one_or_none()
         return run_of_row(row) if row else None
@@ -51,7 +54,8 @@ class SqlMoveStore:
             moved = _moved(order, release, old)
             run_id, job = _begin(connection, order, plan, old, now)
             connection.execute(update(runs).where(runs.c.id == run_id).values(facts={"moved": moved}))
-            _lose(connection, old, run_id, order, now)
+            if old is not None:
+                _lose(connection, old, run_id, order, now)
             which = (releases.c.module == order.module.text) & (releases.c.version == order.version.text)
             changed = {"run_id": run_id, "commit": order.commit, "pushed_at": None}
             connection.execute(update(releases).where(which).values(changed))
@@ -63,8 +67,8 @@ class SqlMoveStore:
         return Receipt(run_id, Status.QUEUED, duplicate=False, job=job)
 
 
-def _held(connection: Connection, order: MoveOrder) -> tuple[RowMapping, RowMapping]:
-    """The release's row and that of the run that holds it, both locked."""
+def _held(connection: Connection, order: MoveOrder) -> tuple[RowMapping, RowMapping | None]:
+    """The release's row and that of the run that holds it (None: it was adopted), both locked."""
     hold_release(connection, order.module.text, order.version.text)
     which = (releases.c.module == order.module.text) & (releases.c.version == order.version.text)
     release = connection.execute(select(releases).where(which)).mappings().one_or_none()
@@ -73,19 +77,22 @@ def _held(connection: Connection, order: MoveOrder) -> tuple[RowMapping, RowMapp
     if release["commit"] == order.commit:
         raise SyncError("bad_request", f"commit: {order.name} is at {order.commit} already", field="commit")
     query = select(runs).where(runs.c.id == release["run_id"]).with_for_update()
-    return release, connection.execute(query).mappings().one()
+    return release, connection.execute(query).mappings().one_or_none()
 
 
-def _moved(order: MoveOrder, release: RowMapping, old: RowMapping) -> dict[str, Any]:
+def _moved(order: MoveOrder, release: RowMapping, old: RowMapping | None) -> dict[str, Any]:
     """What the new run has to know of before, and what is kept of the decision."""
+    facts = old["facts"] if old else {}
+    earlier = [each for each in replaced(facts) if each[0] not in (order.commit, release["commit"])]
     return {
-        "old_commit": release["commit"], "old_h1": old["facts"].get("proof", {}).get("h1"), "old_run": old["id"],
-        "actor": order.actor, "reason": order.reason,
+        "old_commit": release["commit"], "old_h1": known_h1(facts, release["commit"]),
+        "old_run": old["id"] if old else "",
+        "earlier": earlier, "actor": order.actor, "reason": order.reason,
     }  # fmt: skip
 
 
 def _begin(
-    connection: Connection, order: MoveOrder, plan: PlannedRun, old: RowMapping, now: datetime
+    connection: Connection, order: MoveOrder, plan: PlannedRun, old: RowMapping | None, now: datetime
 ) -> tuple[str, str]:
     """(run, job) of a new attempt of the new commit's run, which was rejected before; or of a new run."""
     same = (runs.c.module == order.module.text) & (runs.c.version == order.version.text)
@@ -94,7 +101,9 @@ def _begin(
     )
     known = connection.execute(query).mappings().one_or_none()
     if known is None:
-        connection.execute(insert(runs).values(**run_row(plan, old["delivery"], now)))
+        newest = select(runs.c.delivery).where(same).order_by(runs.c.id.desc()).limit(1)
+        delivery = old["delivery"] if old else connection.execute(newest).scalar_one()
+        connection.execute(insert(runs).values(**run_row(plan, delivery, now)))
         begin_attempt(
             connection, plan.id, 1, kind=KIND, stage=Stage.MIRROR, actor=order.actor, reason=order.reason, now=now
         )  # fmt: skip

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from app.adapters.outcome_log import log_outcome
 from app.adapters.tables import attempts, releases, runs
 from app.domain.ids import JobId
-from app.domain.run import ACTIVE, Run, Stage, Status, Target
+from app.domain.run import ACTIVE, Run, Stage, Status, Target, known_h1
 
 
 def run_of_row(row: RowMapping) -> Run:
@@ -82,7 +82,7 @@ def restart(
         .values(
             status=Status.QUEUED, stage=stage, active=True, attempt=number, fence=row["fence"] + 1, lease_owner=None,
             lease_until=None, due_at=now, job=job, job_at=now, tries=0, stage_since=None, error=None,
-            error_message=None, replaced_by=None, ended_at=None, updated_at=now, facts=_kept(row["facts"], stage),
+            error_message=None, replaced_by=None, ended_at=None, updated_at=now, facts=_kept(row, stage),
         )
     )  # fmt: skip
     return job
@@ -96,7 +96,10 @@ FACTS = {
 }
 
 
-def _kept(facts: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+def _kept(row: RowMapping, stage: Stage) -> dict[str, Any]:
+    """What h1 the commit has is never forgotten: should the version move, that is what it was."""
+    facts, h1 = row["facts"], known_h1(row["facts"], row["commit"])
+    facts = {**facts, "known_h1": h1} if h1 else facts
     order = list(Stage)
     forgotten = {name for later in order[order.index(stage) :] for name in FACTS[later]} | {"failing_since"}
     return {name: value for name, value in facts.items() if name not in forgotten}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -123,9 +124,32 @@ class Run:
         return Version.parse(self.version or "")
 
     @property
+    def known_h1(self) -> str | None:
+        """The h1 of the run's own commit, as far as any attempt of it found that out."""
+        return known_h1(self.facts, self.commit)
+
+    @property
+    def replaces(self) -> tuple[tuple[str, str | None], ...]:
+        """(commit, its h1 where known) of what the version was before accepted moves, the last one first."""
+        return replaced(self.facts)
+
+    @property
     def name(self) -> str:
         """`module@version`, or `module@ref` while the version is not known."""
         return f"{self.module}@{self.version or self.ref}"
+
+
+def known_h1(facts: Mapping[str, Any], commit: str) -> str | None:
+    """See Run.known_h1."""
+    conflict = facts.get("conflict", {})
+    told = (conflict.get(f"{side}_h1") for side in ("old", "new") if conflict.get(f"{side}_commit") == commit)
+    return facts.get("proof", {}).get("h1") or facts.get("known_h1") or next(told, None)
+
+
+def replaced(facts: Mapping[str, Any]) -> tuple[tuple[str, str | None], ...]:
+    """See Run.replaces."""
+    moved = facts.get("moved")
+    return ((moved["old_commit"], moved["old_h1"]), *map(tuple, moved.get("earlier", ()))) if moved else ()
 
 
 def name_without_go_mod(run: Run) -> tuple[ModulePath, Version] | None:

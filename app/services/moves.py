@@ -59,7 +59,7 @@ class MoveStore(Protocol):
     """Decisions about released versions."""
 
     def holder(self, module: ModulePath, version: Version) -> Run | None:
-        """The run that holds the version; None when no run does."""
+        """The run that holds the version; of an adopted one, which none holds, the newest that wanted it. None: no run did."""
         ...
 
     def accept(self, order: MoveOrder, plan: PlannedRun, now: datetime) -> Receipt:
@@ -88,7 +88,9 @@ class AcceptMove:
         """
         holder = self._store.holder(order.module, order.version)
         if holder is None:
-            raise SyncError("not_found", f"no release {order.name} is known: nothing can move")
+            raise SyncError(
+                "not_found", f"no release {order.name} is known, or no run ever wanted it: nothing can move"
+            )
         receipt = self._store.accept(order, self._plan(order, holder), self._clock.now())
         told = {"release": order.name, "old": holder.commit, "new": order.commit, "actor": order.actor}
         log.warning("move_accepted", extra={**told, "reason": order.reason, "run": receipt.run_id})

@@ -21,10 +21,10 @@ def pipeline_request(claim: Claim, now: datetime) -> PipelineRequest:
 
 def verify_request(run: Run) -> VerifyRequest:
     """What the proxy has to serve, for publishing and for the proof."""
-    proof, moved = run.facts["proof"], run.facts.get("moved")
+    proof = run.facts["proof"]
     return VerifyRequest(
         module=run.path, version=run.released, commit=run.commit,
         proxy=run.target.proxy, go_mod_sha256=str(proof["go_mod_sha256"]), h1=proof.get("h1"),
         clone_url=run.target.clone_url, tag=str(run.facts["push"]["tag"]), directory=str(proof.get("directory", "")),
-        earlier=Earlier(moved["old_commit"], moved.get("old_h1")) if moved else None,
+        earlier=tuple(Earlier(commit, h1) for commit, h1 in run.replaces),
     )  # fmt: skip

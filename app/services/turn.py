@@ -131,7 +131,7 @@ def _release(claim: Claim) -> Release:
     return Release(
         run_id=run.id, module=run.path, version=run.released, commit=run.commit,
         subdir=run.target.subdir, make_tag=run.target.tags == "make",
-        replaces=run.facts.get("moved", {}).get("old_commit"), source=run.source, delivery=run.delivery,
+        replaces=tuple(commit for commit, _ in run.replaces), source=run.source, delivery=run.delivery,
     )  # fmt: skip
 
 

@@ -1,19 +1,23 @@
 """Released versions that would change: caught everywhere, named with both commits and h1 values, moved only by accept-move."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from app.adapters.access_store import SqlAuditStore
 from app.adapters.move_store import SqlMoveStore
+from app.adapters.tables import releases, runs
 from app.domain.audit import verify
 from app.domain.errors import SyncError
 from app.domain.run import Run, Stage, Status
 from app.services.moves import AcceptMove, MoveOrder
 from app.services.planning import Placed
+from app.services.ports import ProxyInfo
 from app.services.stores import Receipt, ReplayOrder
-from tests.integration.flow_world import MIRROR, MODULE, FlowWorld
+from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, FlowWorld
 from tests.integration.fuses import CrashError, Fuse
 
 VERSION = "v1.0.0"
@@ -45,6 +49,12 @@ class Moving:
         self.new = self.world.source.commit({"moved.go": b""})
         self.world.source.tag(VERSION, self.new)
 
+    def replayed(self) -> None:
+        """The first run goes again from its first stage, to its end."""
+        order = ReplayOrder("cli:me", "", Stage.MIRROR, force=True)
+        self.world.replays.replay(self.first, order, None, self.world.clock.now())
+        self.world.settle(self.first)
+
     def accept(self, commit: str = "", reason: str = "wrong branch") -> Receipt:
         return self.moves.accept(MoveOrder.parse(MODULE, VERSION, commit or self.new, "cli:me", reason))
 
@@ -74,10 +84,7 @@ def test_a_move_is_caught_at_intake_with_both_commits_and_the_known_h1(moving: M
 def test_a_move_is_caught_at_fetch(moving: Moving) -> None:
     """The run was released at the old commit, which was seen there; the source has the tag elsewhere now."""
     moving.released_then_moved()
-    moving.world.replays.replay(
-        moving.first, ReplayOrder("cli:me", "", Stage.MIRROR, force=True), None, moving.world.clock.now()
-    )
-    moving.world.settle(moving.first)
+    moving.replayed()
     run = moving.run(moving.first)
     assert (run.status, run.error) == (Status.REJECTED, "version_moved")
     assert run.facts["conflict"] == {
@@ -129,6 +136,76 @@ def test_a_proxy_that_keeps_the_old_content_is_told_with_the_steps_to_purge_it(m
     moving.world.replays.replay(run_id, ReplayOrder("cli:me", "purged"), None, moving.world.clock.now())
     moving.world.settle(run_id)
     assert moving.run(run_id).status is Status.DONE
+
+
+@pytest.mark.parametrize("names_commit", [True, False], ids=["athens", "artifactory"])
+def test_an_accepted_move_after_the_catch_at_fetch_ends_proxy_holds_old(moving: Moving, names_commit: bool) -> None:
+    """The replay forgot what it had proved; a proxy that names no commit is known by the content alone."""
+    moving.world.proxy_keeps = True
+    moving.released_then_moved()
+    moving.replayed()
+    held = moving.world.proxy.held[MODULE, VERSION]
+    held.info = replace(held.info, commit=moving.old if names_commit else None)
+    run_id = moving.accept().run_id
+    moving.world.settle(run_id)
+    run = moving.run(run_id)
+    assert (run.status, run.error) == (Status.FAILED, "proxy_holds_old")
+    assert (run.facts["moved"]["old_commit"], run.facts["moved"]["old_h1"]) == (moving.old, h1(moving.old))
+    for part in (moving.old, moving.new, h1(moving.old), h1(moving.new), "from the proxy's storage"):
+        assert part in (run.error_message or "")
+
+
+def test_a_proxy_that_was_never_purged_holds_what_was_before_two_moves(moving: Moving) -> None:
+    moving.world.proxy_keeps = True
+    moving.released_then_moved()
+    moving.world.settle(moving.accept().run_id)
+    second = moving.new
+    moving.move()
+    moving.world.proxy.held[MODULE, VERSION].info = ProxyInfo(VERSION, None, None)
+    run_id = moving.accept().run_id
+    moving.world.settle(run_id)
+    run = moving.run(run_id)
+    assert (run.status, run.error) == (Status.FAILED, "proxy_holds_old")
+    assert f"{moving.old} ({h1(moving.old)})" in (run.error_message or "")
+    assert run.replaces == ((second, h1(second)), (moving.old, h1(moving.old)))
+
+
+def test_a_move_that_never_reached_the_mirror_does_not_bar_the_next(moving: Moving) -> None:
+    """The second commit broke a rule of modules; the mirror still has the first one's tag."""
+    moving.released_then_moved()
+    bad = moving.world.source.commit({"go.mod": b"module go.example/other\n"})
+    moving.world.source.tag(VERSION, bad)
+    run_id = moving.accept(bad).run_id
+    moving.world.settle(run_id)
+    assert moving.run(run_id).error == "module_mismatch"
+    moving.new = moving.world.source.commit({"go.mod": GO_MOD})
+    moving.world.source.tag(VERSION, moving.new)
+    run_id = moving.accept().run_id
+    moving.world.settle(run_id)
+    assert moving.run(run_id).status is Status.DONE
+    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.new
+
+
+def test_an_adopted_version_moves_once_a_run_wanted_it(moving: Moving) -> None:
+    """It was there before modsync: no run holds it."""
+    release = moving.world.planned()
+    moving.world.settle(moving.first)
+    with moving.world.engine.begin() as connection:
+        connection.execute(update(releases).values(run_id=""))
+        connection.execute(update(runs).values(version="v0.9.0"))  # as if no run had ever brought v1.0.0
+    moving.move()
+    with pytest.raises(SyncError, match="no run ever wanted it"):
+        moving.accept()
+    rejected = moving.world.take(commit=moving.new)
+    assert (rejected.status, rejected.error) == (Status.REJECTED, "version_moved")
+    run_id = moving.accept().run_id
+    moving.world.settle(run_id)
+    run = moving.run(run_id)
+    assert (run_id, run.status) == (rejected.run_id, Status.DONE)
+    assert run.facts["moved"] == {
+        "old_commit": release.commit, "old_h1": None, "old_run": "", "earlier": [], "actor": "cli:me",
+        "reason": "wrong branch",
+    }  # fmt: skip
 
 
 def test_who_why_old_and_new_are_recorded_before_anything_is_forced(moving: Moving) -> None:

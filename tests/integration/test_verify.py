@@ -10,7 +10,8 @@ from app.domain.errors import SyncError
 from app.domain.modzip import zip_prefix
 from app.services.ports import ProxyInfo
 from app.services.stages.verify import Earlier
-from tests.integration.verify_world import MODULE, VERSION, VerifyWorld, packed, unpacked
+from tests.integration.git_world import SOURCE
+from tests.integration.verify_world import MODULE, TAG, VERSION, VerifyWorld, packed, unpacked
 
 PREFIX = zip_prefix(MODULE, VERSION)
 
@@ -20,9 +21,9 @@ def world(tmp_path: Path) -> VerifyWorld:
     return VerifyWorld(tmp_path)
 
 
-def verdict(world: VerifyWorld, earlier: Earlier | None = None) -> SyncError:
+def verdict(world: VerifyWorld, *earlier: Earlier) -> SyncError:
     with pytest.raises(SyncError) as caught:
-        world.verify(earlier)
+        world.verify(*earlier)
     return caught.value
 
 
@@ -52,6 +53,7 @@ def test_a_changed_file_is_named_and_both_hashes_are_kept(world: VerifyWorld) ->
     assert told["h1_served"].startswith("h1:")
     assert told["h1_served"] != told["h1_released"]
     assert told["differ"] == ["lib.go", "new.go"]
+    assert told["commit_served"] == told["commit_released"] == world.commit
 
 
 def test_a_missing_file_is_named(world: VerifyWorld) -> None:
@@ -89,8 +91,20 @@ def test_another_commit_is_named(world: VerifyWorld) -> None:
     world.serve(commit="f" * 40)
     error = verdict(world)
     assert error.code == "served_other_commit"
-    assert world.commit in error.message
-    assert "f" * 40 in error.message
+    for part in (world.commit, "f" * 40, f"its zip is {world.sums.h1_zip}, released is {world.sums.h1_zip}"):
+        assert part in error.message
+    assert error.facts["verify"] == {
+        "verdict": "served_other_commit", "h1_released": world.sums.h1_zip, "h1_served": world.sums.h1_zip,
+        "commit_released": world.commit, "commit_served": "f" * 40, "differ": [],
+    }  # fmt: skip
+
+
+def test_another_commit_whose_zip_is_not_to_be_had_is_the_same_verdict(world: VerifyWorld) -> None:
+    world.serve(commit="f" * 40)
+    world.proxy.fail("zip", SyncError("proxy_unreachable", "gone"))
+    error = verdict(world)
+    assert (error.code, error.facts["verify"]["h1_served"]) == ("served_other_commit", None)
+    assert "its zip is not to be had" in error.message
 
 
 def test_another_version_is_named(world: VerifyWorld) -> None:
@@ -102,6 +116,9 @@ def test_another_go_mod_is_other_content(world: VerifyWorld) -> None:
     world.serve(mod=b"module corp.example/team/lib/sub\n")
     error = verdict(world)
     assert (error.code, "the proxy's .mod" in error.message) == ("served_other_content", True)
+    told = error.facts["verify"]
+    assert (told["commit_served"], told["h1_served"]) == (world.commit, world.sums.h1_zip)
+    assert (told["commit_released"], told["h1_released"]) == (world.commit, world.sums.h1_zip)
 
 
 def test_the_zips_go_mod_has_to_be_the_mod(world: VerifyWorld) -> None:
@@ -194,3 +211,17 @@ def test_after_a_move_the_old_content_is_known_by_its_hash(world: VerifyWorld) -
     h1 = verdict(world).facts["verify"]["h1_served"]
     assert verdict(world, Earlier("e" * 40, h1)).code == "proxy_holds_old"
     assert verdict(world, Earlier("e" * 40, "h1:another")).code == "served_other_content"
+
+
+def test_after_a_move_the_old_content_is_known_though_its_hash_was_lost(world: VerifyWorld) -> None:
+    """The source still has the old commit: what `go` made of it is made again."""
+    world.serve()
+    world.proxy.held[MODULE.text, VERSION.text].info = ProxyInfo(VERSION.text, None, None)
+    old, h1 = world.commit, world.sums.h1_zip
+    world.commit = world.world.repositories.commit(SOURCE, {"sub/lib.go": "package moved\n"}, "Moved")
+    world.world.repositories.move_tag(SOURCE, TAG, world.commit)
+    request = replace(world.request(Earlier("e" * 40), Earlier(old)), h1="h1:of-the-new")
+    with pytest.raises(SyncError) as caught:
+        world.stage.run(request, lambda: None)
+    assert caught.value.code == "proxy_holds_old"
+    assert f"{old} ({h1})" in caught.value.message

@@ -46,7 +46,7 @@ class VerifyWorld:
         look_up = ReleasedContent(self.world.door(), NO_REGISTRIES, root / "scratch")
         self.stage = VerifyStage({"default": self.proxy}, zip_sums, look_up, {"default": "athens"})
 
-    def request(self, earlier: Earlier | None = None) -> VerifyRequest:
+    def request(self, *earlier: Earlier) -> VerifyRequest:
         return VerifyRequest(
             MODULE, VERSION, self.commit, "default", hashlib.sha256(self.sums.go_mod_bytes).hexdigest(),
             self.sums.h1_zip, self.world.file_url(SOURCE), TAG, "sub", earlier,
@@ -60,9 +60,9 @@ class VerifyWorld:
         content = self.zip if zipped is None else zipped
         self.proxy.hold(MODULE.text, info, mod or self.sums.go_mod_bytes, content, version=VERSION.text)
 
-    def verify(self, earlier: Earlier | None = None) -> dict[str, object]:
+    def verify(self, *earlier: Earlier) -> dict[str, object]:
         """The stage's facts."""
-        return dict(self.stage.run(self.request(earlier), nothing).facts["verify"])
+        return dict(self.stage.run(self.request(*earlier), nothing).facts["verify"])
 
     def zipped(self, change: dict[str, bytes | None], *, base: dict[str, bytes] | None = None) -> bytes:
         """The released zip with these files changed, added or (None) left out."""

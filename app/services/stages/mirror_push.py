@@ -100,7 +100,7 @@ class Push:
         left = dict(tags_at)
         for each in ready.values():
             at = left.get(each.tag)
-            if at is None or each.release.replaces is None or at.commit != each.release.replaces:
+            if at is None or at.commit not in each.release.replaces:
                 continue
             told = {"project": self.project.path, "tag": each.tag, "old": at.object, "old_commit": at.commit}
             told |= {"new": each.object, "run": each.release.run_id, "delivery": each.release.delivery}

@@ -17,7 +17,7 @@ from app.services.ports import MirrorProject, SourceCopy
 class Release:
     """What a run wants mirrored. `subdir`: the module's directory by the rules, without a `/vN` at its end.
 
-    `replaces`: the commit that an operator allowed this one to take the version from (accept-move).
+    `replaces`: the commits that an operator allowed this one to take the version from (accept-move).
     """
 
     run_id: str
@@ -26,7 +26,7 @@ class Release:
     commit: str
     subdir: str
     make_tag: bool = False
-    replaces: str | None = None
+    replaces: tuple[str, ...] = ()
     source: str = ""
     delivery: str = ""
 

@@ -48,7 +48,7 @@ class PublishStage:
         h1, commit = self._there(proxy, request)
         new = (h1, commit) != (request.h1, request.commit)
         if new:
-            self._check_free(request, h1)
+            self._check_free(request, h1, commit)
             self._write(proxy, request, checkpoint)
         facts = {"kind": "static", "status": "published", "new": new}
         return Finished({"pipeline": facts}, detail=facts)
@@ -71,11 +71,17 @@ class PublishStage:
         except RuleBroken:
             return None
 
-    def _check_free(self, request: VerifyRequest, there: str | None) -> None:
-        if there in (None, request.h1) or (request.earlier and there == request.earlier.h1):
+    def _check_free(self, request: VerifyRequest, there: str | None, commit: str | None) -> None:
+        """What an accepted move replaces is known by its commit, too: its h1 need not be known to anybody any more."""
+        replaced = any(commit == each.commit or there == each.h1 for each in request.earlier)
+        if there in (None, request.h1) or replaced:
             return
-        said = f"{request.name}: the static proxy has {there} already, released is {request.h1}"
-        raise SyncError("served_other_content", said, facts={"verify": {"h1_served": there, "h1_released": request.h1}})
+        said = f"the static proxy has {commit} ({there}) already, released is {request.commit} ({request.h1})"
+        facts = {
+            "verdict": "served_other_content", "h1_released": request.h1, "h1_served": there,
+            "commit_released": request.commit, "commit_served": commit, "differ": [],
+        }  # fmt: skip
+        raise SyncError("served_other_content", f"{request.name}: {said}", facts={"verify": facts})
 
     def _write(self, proxy: StaticFiles, request: VerifyRequest, checkpoint: Checkpoint) -> None:
         packed: list[Packed] = []

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from app.domain.errors import SyncError
 from app.domain.gomod import same_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version
-from app.domain.modzip import FileHash, zip_prefix
+from app.domain.modzip import FileHash, hash1, zip_prefix
 from app.domain.purge import purge_steps
 from app.domain.served import Difference, difference, follows_other_rules, latest_fault, listed_fault, parsed
 from app.services.blobs import blob_ids
@@ -49,7 +49,7 @@ class VerifyRequest:
     clone_url: str = ""
     tag: str = ""
     directory: str = ""
-    earlier: Earlier | None = None
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,14 +88,17 @@ class VerifyStage:
         proxy = self._proxies.get(request.proxy)
         if proxy is None:
             raise SyncError("not_found", f"the configuration has no proxy named {request.proxy}")
+        commit: str | None = None
         try:
-            facts = self._compare(proxy, request, checkpoint)
+            commit = _check_info(proxy, request)
+            facts = self._compare(proxy, request, commit, checkpoint)
         except SyncError as error:
-            raise self._judged(proxy, request, error) from error
+            raise self._judged(proxy, request, error, commit, checkpoint) from error
         return Finished({"verify": facts}, detail=facts)
 
-    def _compare(self, proxy: GoProxy, request: VerifyRequest, checkpoint: Checkpoint) -> dict[str, Any]:
-        commit = _check_info(proxy, request)
+    def _compare(
+        self, proxy: GoProxy, request: VerifyRequest, commit: str | None, checkpoint: Checkpoint
+    ) -> dict[str, Any]:
         with _asked(proxy, request.module) as (listed, latest):
             mod = _check_mod(proxy, request)
             h1 = self._check_zip(proxy, request, mod, checkpoint)
@@ -133,18 +136,37 @@ class VerifyStage:
         code = "proxy_rules_differ" if rules else "served_other_content"
         return _other(request, code, said, h1=served.h1_zip, differ=found)
 
-    def _judged(self, proxy: GoProxy, request: VerifyRequest, error: SyncError) -> SyncError:
-        """After an accepted move, the proxy's other content may be the one from before."""
-        earlier = request.earlier
-        if earlier is None or error.code not in _OTHER:
+    def _judged(
+        self, proxy: GoProxy, request: VerifyRequest, error: SyncError, commit: str | None, checkpoint: Checkpoint
+    ) -> SyncError:
+        """The verdict with both commits and h1 values. After an accepted move, the other content may be of before."""
+        if error.code not in _OTHER:
             return error
-        told = error.facts["verify"]
-        h1 = told.get("h1_served") or self._served_h1(proxy, request)
-        if told.get("commit_served") != earlier.commit and (h1 is None or h1 != earlier.h1):
-            return error
+        told = {**error.facts["verify"]}
+        h1 = told["h1_served"] = told["h1_served"] or self._served_h1(proxy, request)
+        commit = told["commit_served"] = told["commit_served"] or commit
+        held = self._of_before(request, commit, h1, checkpoint)
+        if held is None:
+            said = f"; its zip is {h1 or 'not to be had'}, released is {request.h1 or 'h1 not known'}"
+            message = error.message + ("" if h1 and h1 in error.message else said)
+            return SyncError(error.code, message, facts={"verify": told})
         steps = purge_steps(self._kinds.get(request.proxy, "any"), request.module, request.version)
-        said = f"the proxy still serves {earlier.commit} ({h1 or 'h1 not known'}) of before the accepted move to "
-        return _other(request, "proxy_holds_old", f"{said}{request.commit} ({request.h1}). Now: {steps}", h1=h1)
+        said = f"the proxy still serves {held} ({h1 or 'h1 not known'}) of before the accepted move to "
+        said += f"{request.commit} ({request.h1}). Now: {steps}"
+        return _other(request, "proxy_holds_old", said, h1=h1, commit=held)
+
+    def _of_before(
+        self, request: VerifyRequest, commit: str | None, h1: str | None, checkpoint: Checkpoint
+    ) -> str | None:
+        """Which commit that an accepted move replaced the proxy still has: as it says, or by the content."""
+        for each in request.earlier:
+            if each.commit == commit or (h1 and h1 == (each.h1 or self._h1_at(request, each.commit, checkpoint))):
+                return each.commit
+        return None
+
+    def _h1_at(self, request: VerifyRequest, commit: str, checkpoint: Checkpoint) -> str | None:
+        released = self._look_up(replace(request, commit=commit), checkpoint)
+        return hash1(released.files, zip_prefix(request.module, request.version)) if released else None
 
     def _served_h1(self, proxy: GoProxy, request: VerifyRequest) -> str | None:
         try:
