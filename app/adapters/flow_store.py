@@ -105,7 +105,7 @@ class SqlFlowStore:
             for claim in claims:
                 fenced(connection, claim, nobodys, strict=False)
 
-    def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> tuple[str, str] | None:
+    def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> SyncError | None:
         """See FlowStore."""
         run = claim.run
         semantic = semantic_key(module.text, version.text, run.ref, run.commit)
@@ -114,14 +114,15 @@ class SqlFlowStore:
             other = _other(connection, semantic, run.id)
             if other is not None:
                 _start_again(connection, claim, other, now)
-                return "duplicate_release", f"run {other['id']} brings {module}@{version} from this commit"
+                said = f"run {other['id']} brings {module}@{version} from this commit"
+                return SyncError("duplicate_release", said)
             refusal = move_claim(connection, run, module, version, now)
             if refusal is None:
                 name = {"module": module.text, "version": version.text}
                 fenced(connection, claim, {**name, "semantic": semantic})
         return refusal
 
-    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> tuple[str, str] | None:
+    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> SyncError | None:
         """See FlowStore."""
         run, text = claim.run, version.text
         semantic = semantic_key(run.module, text, run.ref, commit)
@@ -130,7 +131,8 @@ class SqlFlowStore:
             other = _other(connection, semantic, run.id)
             if other is not None:
                 _start_again(connection, claim, other, now)
-                return "duplicate_release", f"run {other['id']} brings {run.module}@{version} from this commit"
+                said = f"run {other['id']} brings {run.module}@{version} from this commit"
+                return SyncError("duplicate_release", said)
             refusal = claim_release(connection, run.module, text, run.id, commit, now)
             if refusal is None:
                 fenced(connection, claim, {"version": text, "commit": commit, "semantic": semantic})

@@ -21,6 +21,7 @@ from app.adapters.rows import (
     target_json,
 )
 from app.adapters.tables import deliveries, delivery_runs, releases, runs
+from app.domain.errors import SyncError
 from app.domain.run import Claim, Lane, Stage, Status
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
@@ -151,9 +152,9 @@ def run_row(plan: PlannedRun, delivery: str, now: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _refusal(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> tuple[str, str] | None:
+def _refusal(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> SyncError | None:
     if plan.refusal:
-        return plan.refusal
+        return SyncError(*plan.refusal)
     # Without a version or a commit nothing is claimed yet: the worker does it when it knows both.
     if row["version"] is None or not row["commit"]:
         return None
@@ -167,11 +168,13 @@ def _admit(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
         job = next_job(connection, row["id"], row["attempt"])
         connection.execute(update(runs).where(which).values(job=job, job_at=now))
         return Receipt(row["id"], Status.QUEUED, duplicate=False, job=job, lane=plan.lane)
-    code, message = refusal
-    ended = {"status": Status.REJECTED, "active": False, "error": code, "error_message": message, "ended_at": now}
+    ended = {
+        "status": Status.REJECTED, "active": False, "error": refusal.code, "error_message": refusal.message, "ended_at": now,
+        "facts": {**row["facts"], **refusal.facts},
+    }  # fmt: skip
     connection.execute(update(runs).where(which).values(**ended, due_at=None))
-    end_attempt(connection, row["id"], row["attempt"], Status.REJECTED, code, now)
-    return Receipt(row["id"], Status.REJECTED, duplicate=False, error=code)
+    end_attempt(connection, row["id"], row["attempt"], Status.REJECTED, refusal.code, now)
+    return Receipt(row["id"], Status.REJECTED, duplicate=False, error=refusal.code)
 
 
 def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> Receipt:

@@ -165,4 +165,4 @@ def _check_stage(row: RowMapping, order: ReplayOrder, name: str) -> None:
 def _hold_version(connection: Connection, row: RowMapping, now: datetime) -> None:
     refusal = claim_release(connection, row["module"], row["version"], row["id"], row["commit"], now)
     if refusal:
-        raise SyncError("not_replayable", refusal[1])
+        raise SyncError("not_replayable", refusal.message)

@@ -12,19 +12,21 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from app.adapters.rows import is_active, lock_release
 from app.adapters.tables import releases, runs
-from app.domain.run import Status
+from app.domain.errors import SyncError
+from app.domain.moved import Content, version_moved
+from app.domain.run import Status, known_h1
 
 
 def claim_release(
     connection: Connection, module: str, version: str, run_id: str, commit: str, now: datetime
-) -> tuple[str, str] | None:
-    """Let `run_id` hold (module, version) at `commit`; (code, message) when another commit has it already."""
+) -> SyncError | None:
+    """Let `run_id` hold (module, version) at `commit`; `version_moved` when another commit has it already."""
     release, new = lock_release(connection, module, version, run_id, commit)
     if new or release["run_id"] == run_id:
         return None
     holder = connection.execute(select(runs).where(runs.c.id == release["run_id"])).mappings().one_or_none()
     if release["commit"] != commit:
-        refusal = _refusal(release, holder, commit)
+        refusal = _refusal(connection, release, holder, run_id, commit)
         if refusal:
             return refusal
         if holder is not None:
@@ -34,19 +36,23 @@ def claim_release(
     return None
 
 
-def _refusal(release: RowMapping, holder: RowMapping | None, commit: str) -> tuple[str, str] | None:
+def _refusal(
+    connection: Connection, release: RowMapping, holder: RowMapping | None, run_id: str, commit: str
+) -> SyncError | None:
     """`holder` None: the version was adopted, or its run is not kept any more."""
-    name = f"{release['module']}@{release['version']}"
     if release["pushed_at"] is not None:
         state = "was already pushed"
     elif holder is not None and is_active(holder["status"]):
         state = "is in flight"
     else:
         return None
-    h1 = ((holder["facts"] if holder else None) or {}).get("proof", {}).get("h1", "h1 not known")
+    mine = connection.execute(select(runs.c.facts).where(runs.c.id == run_id)).scalar_one_or_none() or {}
+    old = Content(release["commit"], known_h1(holder["facts"] if holder else {}, release["commit"]))
     by = f"run {holder['id']}" if holder else "no run that is kept"
-    said = f"{name} {state} at commit {release['commit']} ({h1}, {by}); now asked for at {commit}"
-    return "version_moved", said
+    said = f"{state} at {{old}}, by {by}; now asked for at {{new}}"
+    return version_moved(
+        f"{release['module']}@{release['version']}", said, old, Content(commit, known_h1(mine, commit))
+    )
 
 
 def _supersede(connection: Connection, holder: RowMapping, by: str, now: datetime) -> None:

@@ -34,8 +34,8 @@ def hold_both(connection: Connection, run: Run, module: ModulePath, version: Ver
 
 def move_claim(
     connection: Connection, run: Run, module: ModulePath, version: Version, now: datetime
-) -> tuple[str, str] | None:
-    """Let the run hold another release instead of its own, which nobody pushed; (code, message) when it may not."""
+) -> SyncError | None:
+    """Let the run hold another release instead of its own, which nobody pushed; the error when it may not."""
     refusal = claim_release(connection, module.text, version.text, run.id, run.commit, now)
     if refusal is None:
         own = (releases.c.module == run.module) & (releases.c.version == run.version) & (releases.c.run_id == run.id)

@@ -41,7 +41,7 @@ class BranchResolver:
         self._add(claim, others)
         refusal = self._store.take_version(claim, own, run.commit, self._clock.now())
         if refusal:
-            raise SyncError(*refusal)
+            raise refusal
         return replace(claim, run=replace(run, version=own.text))
 
     def _versions(self, run: Run, lease: Lease) -> list[Version]:

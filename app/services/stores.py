@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
 from app.domain.run import Claim, Lane, Run, Stage, Status, Target
@@ -198,17 +199,17 @@ class FlowStore(Protocol):
         """
         ...
 
-    def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> tuple[str, str] | None:
+    def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> SyncError | None:
         """Give a run whose module nobody named the name that its commit has for Go; what it held before is free again.
 
-        (code, message) as take_version says. Error: overtaken.
+        An error as take_version gives it. Error: overtaken.
         """
         ...
 
-    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> tuple[str, str] | None:
+    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> SyncError | None:
         """Give a run the version or the commit that it was recorded without, under the same rules as at intake.
 
-        (code, message) when it may not have it: `duplicate_release` when another run brings exactly this release (one
+        Not raised but given back when it may not have it: `duplicate_release` when another run brings exactly this release (one
         that failed is started again), `version_moved` when the version is another commit's.
         """
         ...

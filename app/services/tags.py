@@ -55,7 +55,7 @@ class TagResolver:
             raise SyncError("tag_not_a_commit", f"tag {tag} names {at.object}, which is not a commit")
         refusal = self._store.take_version(claim, run.released, at.commit, self._clock.now())
         if refusal:
-            raise SyncError(*refusal)
+            raise refusal
         return replace(claim, run=replace(run, commit=at.commit))
 
 

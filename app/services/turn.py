@@ -11,7 +11,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import Version
 from app.domain.modzip import hash_go_mod
 from app.domain.pause import covering
-from app.domain.run import Claim, Lane, name_without_go_mod
+from app.domain.run import Claim, Lane, Run, name_without_go_mod
 from app.services.lease import Lease
 from app.services.ports import Clock, MirrorProject
 from app.services.stages import Finished, Outcome, Wait
@@ -102,7 +102,7 @@ class MirrorTurn:
         if name is None:
             return outcome
         refusal = self._store.take_name(claim, *name, self._clock.now())
-        return SyncError(*refusal) if refusal else Wait(0, note=f"without a go.mod Go calls it {name[0]}@{name[1]}")
+        return refusal or Wait(0, note=f"without a go.mod Go calls it {name[0]}@{name[1]}")
 
     def _give_back(self, turn: MirrorLease, result: MirrorResult | None) -> None:
         project = result.project if result else None
@@ -132,7 +132,13 @@ def _release(claim: Claim) -> Release:
         run_id=run.id, module=run.path, version=run.released, commit=run.commit,
         subdir=run.target.subdir, make_tag=run.target.tags == "make",
         replaces=tuple(commit for commit, _ in run.replaces), source=run.source, delivery=run.delivery,
+        pushed=run.pushed_at is not None, known=_known(run),
     )  # fmt: skip
+
+
+def _known(run: Run) -> dict[str, str]:
+    """The h1 values that earlier attempts, and runs that held the version before, found out."""
+    return {commit: h1 for commit, h1 in ((run.commit, run.known_h1), *run.replaces) if h1}
 
 
 def _outcome(result: MirrorResult, claim: Claim) -> Finished | SyncError:

@@ -167,7 +167,8 @@ def test_a_version_of_before_the_tag_moved_is_named(world: ProxyWorld, service: 
     """The proxy fetched v1.0.0 from the platform itself, before somebody moved the tag and modsync heard of it."""
     module = make_plain(world.platform, "proxy/stale")
     world.overrides[f"{HOST}/proxy/stale"] = world.platform.clone_url("proxy/stale")
-    GoClient(world.root / "early", world.private.url).download(module.releases["v1.0.0"].query)
+    first = module.releases["v1.0.0"]
+    early = GoClient(world.root / "early", world.private.url).download(first.query)["Sum"]
     world.overrides.clear()
     world.platform.delete_tag("proxy/stale", "v1.0.0")
     moved = module.release("v1.0.0", {"stale.go": "package stale\n\nconst Moved = true\n"})
@@ -175,7 +176,11 @@ def test_a_version_of_before_the_tag_moved_is_named(world: ProxyWorld, service: 
     run = ended(service, world.send(moved))
 
     assert run["status"] == "failed"
-    assert run["error"]["code"] in ("served_other_commit", "served_other_content")  # type: ignore[index]
+    error: dict[str, str] = run["error"]  # type: ignore[assignment]
+    assert error["code"] == "served_other_commit"
+    for part in (first.commit, moved.commit, f"its zip is {early}, released is h1:"):
+        assert part in error["message"]
+    assert error["message"].count(early) == 1
 
 
 def force_success(world: ProxyWorld, service: Service, path: str, run: str) -> str:

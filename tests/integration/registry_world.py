@@ -3,7 +3,7 @@
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
@@ -105,11 +105,14 @@ class Fake:
         assert isinstance(found, SyncError)
         return found
 
-    def mirror(self, *releases: tuple[str, str]) -> dict[str, Mirrored | SyncError]:
-        wanted = tuple(
-            Release(f"r-{version}", ModulePath.parse(LIB), Version.parse(version), commit, "", make_tag=True)
-            for version, commit in releases
+    def mirror(
+        self, *releases: tuple[str, str], known: Mapping[str, str] | None = None
+    ) -> dict[str, Mirrored | SyncError]:
+        module = ModulePath.parse(LIB)
+        made = (
+            Release(f"r-{text}", module, Version.parse(text), commit, "", make_tag=True) for text, commit in releases
         )
+        wanted = tuple(replace(each, known=known or {}) for each in made)
         request = MirrorRequest(self.url, "mirrors/lib", "ci-sync", wanted)
         return dict(self.stage.run(request, nothing, nothing).outcomes)
 

@@ -1,6 +1,5 @@
-"""Released versions that would change: caught everywhere, named with both commits and h1 values, moved only by accept-move."""
+"""Released versions that would change: moved only by accept-move."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,102 +7,21 @@ import pytest
 from sqlalchemy import update
 
 from app.adapters.access_store import SqlAuditStore
-from app.adapters.move_store import SqlMoveStore
 from app.adapters.tables import releases, runs
 from app.domain.audit import verify
 from app.domain.errors import SyncError
-from app.domain.run import Run, Stage, Status
-from app.services.moves import AcceptMove, MoveOrder
-from app.services.planning import Placed
+from app.domain.run import Stage, Status
+from app.services.moves import MoveOrder
 from app.services.ports import ProxyInfo
-from app.services.stores import Receipt, ReplayOrder
-from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, FlowWorld
+from app.services.stores import ReplayOrder
+from tests.integration.flow_world import GO_MOD, MIRROR, MODULE
 from tests.integration.fuses import CrashError, Fuse
-
-VERSION = "v1.0.0"
-
-
-def h1(commit: str) -> str:
-    """As FlowWorld hashes."""
-    return "h1:" + hashlib.sha256(commit.encode()).hexdigest()
-
-
-class Moving:
-    """A world whose v1.0.0 was released at `old` and whose source tag was then moved to `new`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.world = FlowWorld(directory)
-        self.old, self.first = self.world.commit, self.world.take().run_id
-        self.store = SqlMoveStore(self.world.engine)
-        self.moves = AcceptMove(
-            self.store, self.world.queue, self.world.clock, lambda run: Placed(run.path, run.target), self._new_id
-        )
-        self._made = 0
-
-    def released_then_moved(self) -> None:
-        self.world.settle(self.first)
-        assert self.world.run(self.first).status is Status.DONE
-        self.move()
-
-    def move(self) -> None:
-        self.new = self.world.source.commit({"moved.go": b""})
-        self.world.source.tag(VERSION, self.new)
-
-    def replayed(self) -> None:
-        """The first run goes again from its first stage, to its end."""
-        order = ReplayOrder("cli:me", "", Stage.MIRROR, force=True)
-        self.world.replays.replay(self.first, order, None, self.world.clock.now())
-        self.world.settle(self.first)
-
-    def accept(self, commit: str = "", reason: str = "wrong branch") -> Receipt:
-        return self.moves.accept(MoveOrder.parse(MODULE, VERSION, commit or self.new, "cli:me", reason))
-
-    def run(self, run_id: str) -> Run:
-        return self.world.run(run_id)
-
-    def _new_id(self, prefix: str) -> str:
-        self._made += 1
-        return f"{prefix}{self._made + 500:019d}"
+from tests.integration.moves_world import VERSION, Moving, h1
 
 
 @pytest.fixture
 def moving(tmp_path: Path) -> Moving:
     return Moving(tmp_path)
-
-
-def test_a_move_is_caught_at_intake_with_both_commits_and_the_known_h1(moving: Moving) -> None:
-    moving.released_then_moved()
-    refused = moving.world.take(commit=moving.new)
-    run = moving.run(refused.run_id)
-    assert (refused.status, run.error) == (Status.REJECTED, "version_moved")
-    assert run.error_message is not None
-    for part in (moving.old, moving.new, h1(moving.old)):
-        assert part in run.error_message
-
-
-def test_a_move_is_caught_at_fetch(moving: Moving) -> None:
-    """The run was released at the old commit, which was seen there; the source has the tag elsewhere now."""
-    moving.released_then_moved()
-    moving.replayed()
-    run = moving.run(moving.first)
-    assert (run.status, run.error) == (Status.REJECTED, "version_moved")
-    assert run.facts["conflict"] == {
-        "old_commit": moving.old, "old_h1": h1(moving.old), "new_commit": moving.new, "new_h1": h1(moving.new),
-    }  # fmt: skip
-    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.old
-
-
-def test_a_move_is_caught_at_push(moving: Moving) -> None:
-    """The mirror has the version from somewhere else: nobody here knows that content."""
-    other = moving.world.mirror.commit({"other.go": b""})
-    moving.world.mirror.tag(VERSION, other)
-    moving.world.settle(moving.first)
-    run = moving.run(moving.first)
-    assert (run.status, run.error) == (Status.REJECTED, "version_moved")
-    assert run.facts["conflict"] == {
-        "old_commit": other, "old_h1": None, "new_commit": moving.old, "new_h1": h1(moving.old),
-    }  # fmt: skip
-    assert f"{other} (h1 not known)" in (run.error_message or "")
 
 
 def test_an_accepted_move_ends_done_where_the_proxy_fetches_anew(moving: Moving) -> None:

@@ -210,7 +210,7 @@ def test_a_release_and_then_a_push_meet_at_the_commit(github: Platform, stored: 
     claim = stored.claim(published)
     refusal = stored.flow.take_version(claim, Version.parse("v1.0.0"), A, stored.now)
     assert refusal is not None
-    assert (refusal[0], pushed in refusal[1]) == ("duplicate_release", True)
+    assert (refusal.code, pushed in refusal.message) == ("duplicate_release", True)
 
 
 def test_a_push_after_the_commit_was_found_changes_nothing(github: Platform, stored: Stored) -> None:
@@ -233,7 +233,7 @@ def test_a_release_that_was_told_before_is_looked_at_again_once_it_ended(github:
     assert second != first
     refusal = stored.flow.take_version(stored.claim(second), Version.parse("v1.0.0"), B, stored.now)
     assert refusal is not None
-    assert refusal[0] == "version_moved"
+    assert refusal.code == "version_moved"
 
 
 def test_a_release_that_failed_is_begun_anew_by_another_event(github: Platform, stored: Stored) -> None:
@@ -242,7 +242,7 @@ def test_a_release_that_failed_is_begun_anew_by_another_event(github: Platform, 
     second = only(github.published())
     refusal = stored.flow.take_version(stored.claim(second), Version.parse("v1.0.0"), A, stored.now)
     assert refusal is not None
-    assert refusal[0] == "duplicate_release"
+    assert refusal.code == "duplicate_release"
     run = stored.run(failed)
     assert (run.status, run.attempt, run.stage) == (Status.QUEUED, 2, Stage.MIRROR)
     assert [due.id for due in stored.sweep.due(stored.now, stored.now, 10)] == [failed]

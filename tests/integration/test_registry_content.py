@@ -7,7 +7,9 @@ from zipfile import ZipFile, ZipInfo
 import pytest
 
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
 from app.domain.refs import TagAt
+from app.services.checksum import zip_sums
 from app.services.ports import ProxyInfo
 from app.services.registry import released_at
 from app.services.stages.mirror_values import Mirrored
@@ -47,9 +49,13 @@ def test_a_registry_that_serves_other_content_now_is_a_moved_version(fake: Fake)
     for each in fake.world.options.cache_dir.glob("*.git"):
         each.rename(fake.world.root / "gone")
     fake.hold({**GO_MOD, "new.go": b"package lib\n"})
-    (outcome,) = fake.mirror(("v1.0.0", commit)).values()
+    (outcome,) = fake.mirror(("v1.0.0", commit), known={commit: "h1:old"}).values()
     assert isinstance(outcome, SyncError)
-    assert (outcome.code, commit in outcome.message) == ("version_moved", True)
+    new, served = fake.commit(), zipped({**GO_MOD, "new.go": b"package lib\n"})
+    h1 = zip_sums(io.BytesIO(served), ModulePath.parse(LIB), Version.parse("v1.0.0")).h1_zip
+    assert outcome.code == "version_moved"
+    assert f"was {commit} (h1:old), is {new} ({h1}) now" in outcome.message
+    assert outcome.facts["conflict"] == {"old_commit": commit, "old_h1": "h1:old", "new_commit": new, "new_h1": h1}
     assert fake.world.refs("mirrors/lib") == {}
 
 

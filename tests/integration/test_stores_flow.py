@@ -189,7 +189,7 @@ def test_jobs_are_numbered_within_their_attempt(stored: Stored) -> None:
 
 def taken(stored: Stored, claim: Claim, version: str) -> str | None:
     refusal = stored.flow.take_version(claim, Version.parse(version), claim.run.commit, stored.now)
-    return refusal[0] if refusal else None
+    return refusal.code if refusal else None
 
 
 def test_a_branchs_run_takes_its_version(stored: Stored) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from app.domain.errors import SyncError
 from app.domain.gomod import scan_module_path
 from app.domain.modules import RuleBroken, Version, parse_go_mod, synthesized_go_mod
+from app.domain.moved import Content, version_moved
 from app.domain.refs import TagAt
 from app.domain.signature import Signature, SigningPolicy
 from app.domain.source_warnings import SourceWarning, source_warnings
@@ -19,14 +20,12 @@ from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
 from app.services.registry import Registries
 from app.services.stages.mirror_push import PUSH_OPTIONS, Push
 from app.services.stages.mirror_values import (
-    Content,
     Mirrored,
     MirrorRequest,
     MirrorResult,
     Proof,
     Release,
     Signing,
-    version_moved,
 )
 
 # What the finder's rules are called; a module in two places at once breaks one that has no code of its own.
@@ -82,7 +81,7 @@ class MirrorStage:
             project = request.project or self._gitlab.ensure_project(request.mirror)
             push = Push(
                 self._git, self._gitlab, cache, project, request.branch, checkpoint, fence,
-                lambda release, commit: _h1_at(cache, release, commit, self._proof), keep_branch=request.keep_branch,
+                lambda release, commit: self._h1_at(cache, release, commit, request.clone_url), keep_branch=request.keep_branch,
             )  # fmt: skip
             try:
                 outcomes, branch_at = push.run(ready, request.branch_at)
@@ -99,11 +98,39 @@ class MirrorStage:
         prepared: dict[str, Mirrored | SyncError] = {}
         for release in request.releases:
             try:
-                ready = _prepare(cache, release, tags.get(release.tag), self._proof)
+                ready = self._ready(cache, release, tags.get(release.tag), request.clone_url)
                 prepared[release.run_id] = replace(ready, signature=self._signature(cache, ready))
             except SyncError as error:
                 prepared[release.run_id] = error
         return prepared
+
+    def _ready(self, cache: SourceCopy, release: Release, at: TagAt | SyncError | None, clone_url: str) -> Mirrored:
+        if isinstance(at, TagAt) and at.commit not in (None, release.commit):
+            raise self._other_commit(cache, release, str(at.commit), clone_url)
+        return _prepare(cache, release, at, self._proof)
+
+    def _other_commit(self, cache: SourceCopy, release: Release, found: str, clone_url: str) -> SyncError:
+        """The source's tag is not at the released commit: it moved since, or never was there."""
+        if not release.pushed and release.commit not in cache.moved_from(release.tag):
+            said = f"was released at {release.commit}, but tag {release.tag} is at {found}"
+            return SyncError("commit_mismatch", f"{release.name} {said}")
+        both = (release.commit, found)
+        old, new = (Content(each, self._h1_at(cache, release, each, clone_url)) for each in both)
+        return version_moved(release.name, f"tag {release.tag} moved at the source from {{old}} to {{new}}", old, new)
+
+    def _h1_at(self, cache: SourceCopy, release: Release, commit: str, clone_url: str) -> str | None:
+        """The h1 that the release has or would have at another commit; None where it is not known: it is only told."""
+        other = replace(release, commit=commit)
+        try:
+            if not (commit in release.known or cache.has_commit(commit) or self._registries.knows(clone_url)):
+                cache.fetch([], [commit])
+            if commit in release.known or not cache.has_commit(commit):
+                return release.known.get(commit)
+            return self._proof(cache, other, _go_mod(cache, other)[0])
+        except SyncError as error:
+            if error.code in ("overtaken", "interrupted"):
+                raise
+            return None
 
     def _signature(self, cache: SourceCopy, ready: Mirrored) -> Signature | None:
         """None where the source's policy is off. Errors: tag_unsigned, signature_bad where it requires a good one."""
@@ -130,8 +157,9 @@ class MirrorStage:
         at = self._brought(cache, clone_url, release.tag)
         if isinstance(at, SyncError) or at.commit == release.commit:
             return at
-        old, new = Content(release.commit, None), Content(str(at.commit), None)
-        return version_moved(release, "the registry's content was {old}, is {new} now", old, new)
+        both = (release.commit, str(at.commit))
+        old, new = (Content(each, self._h1_at(cache, release, each, clone_url)) for each in both)
+        return version_moved(release.name, "the registry's content was {old}, is {new} now", old, new)
 
     def _brought(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt | SyncError:
         try:
@@ -158,8 +186,6 @@ def _prepare(cache: SourceCopy, release: Release, at: TagAt | SyncError | None, 
         at = _made_tag(cache, release)
     if at.commit is None:
         raise SyncError("tag_not_a_commit", f"tag {release.tag} names {at.object}, which is not a commit")
-    if at.commit != release.commit:
-        raise _other_commit(cache, release, at.commit, proof)
     directory, go_mod = _go_mod(cache, release)
     h1 = proof(cache, release, directory)
     told = _warnings(cache, release, directory)
@@ -170,26 +196,6 @@ def _warnings(cache: SourceCopy, release: Release, directory: str) -> tuple[Sour
     places = dict.fromkeys([".gitattributes", f"{directory}/.gitattributes".lstrip("/")])
     attributes = [cache.read_file(release.commit, place) for place in places]
     return source_warnings(cache.read_file(release.commit, ".gitmodules"), attributes)
-
-
-def _other_commit(cache: SourceCopy, release: Release, found: str, proof: Proof) -> SyncError:
-    """The source's tag is not at the released commit: it moved since, or never was there."""
-    if release.commit not in cache.moved_from(release.tag):
-        said = f"was released at {release.commit}, but tag {release.tag} is at {found}"
-        return SyncError("commit_mismatch", f"{release.module}@{release.version} {said}")
-    old, new = (Content(commit, _h1_at(cache, release, commit, proof)) for commit in (release.commit, found))
-    return version_moved(release, f"tag {release.tag} moved at the source from {{old}} to {{new}}", old, new)
-
-
-def _h1_at(cache: SourceCopy, release: Release, commit: str, proof: Proof) -> str | None:
-    """The h1 that the release would have at another commit; None where it is not known: it is only told."""
-    other = replace(release, commit=commit)
-    try:
-        return proof(cache, other, _go_mod(cache, other)[0]) if cache.has_commit(commit) else None
-    except SyncError as error:
-        if error.code in ("overtaken", "interrupted"):
-            raise
-        return None
 
 
 def _made_tag(cache: SourceCopy, release: Release) -> TagAt:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from app.domain.errors import SyncError
+from app.domain.moved import Content, version_moved
 from app.domain.refs import PushPlan, TagAt, Wanted, plan_push
 from app.services.ports import Checkpoint, Git, GitLab, MirrorProject, SourceCopy
-from app.services.stages.mirror_values import Content, Mirrored, Release, version_moved
+from app.services.stages.mirror_values import Mirrored, Release
 
 log = logging.getLogger(__name__)
 # How often a refused lease is observed and planned again before the run waits its turn.
@@ -119,4 +120,4 @@ class Push:
             return replace(each, new=each.tag not in plan.settled)
         old = Content(moved_to, self._h1_at(each.release, moved_to))
         said = f"the mirror has tag {each.tag} at {{old}}, released is {{new}}"
-        return version_moved(each.release, said, old, Content(each.commit, each.h1))
+        return version_moved(each.release.name, said, old, Content(each.commit, each.h1))

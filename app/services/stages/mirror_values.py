@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version, tag_name
@@ -17,7 +17,8 @@ from app.services.ports import MirrorProject, SourceCopy
 class Release:
     """What a run wants mirrored. `subdir`: the module's directory by the rules, without a `/vN` at its end.
 
-    `replaces`: the commits that an operator allowed this one to take the version from (accept-move).
+    `replaces`: the commits that an operator allowed this one to take the version from (accept-move). `pushed`: the
+    version went out at `commit` before. `known`: h1 values that were found out before, by commit.
     """
 
     run_id: str
@@ -29,6 +30,13 @@ class Release:
     replaces: tuple[str, ...] = ()
     source: str = ""
     delivery: str = ""
+    pushed: bool = False
+    known: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`module@version`."""
+        return f"{self.module}@{self.version}"
 
     @property
     def tag(self) -> str:
@@ -102,21 +110,3 @@ class Signing:
 
     policy: SigningPolicy
     trust: TrustedKeys
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A commit, and the h1 of its zip where that is known."""
-
-    commit: str
-    h1: str | None
-
-    def __str__(self) -> str:
-        return f"{self.commit} ({self.h1 or 'h1 not known'})"
-
-
-def version_moved(release: Release, said: str, old: Content, new: Content) -> SyncError:
-    """A released version that would change; `said` has places for {old} and {new}."""
-    facts = {"old_commit": old.commit, "old_h1": old.h1, "new_commit": new.commit, "new_h1": new.h1}
-    message = f"{release.module}@{release.version}: {said.format(old=old, new=new)}"
-    return SyncError("version_moved", message, facts={"conflict": facts})

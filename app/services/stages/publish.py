@@ -77,7 +77,7 @@ class PublishStage:
         if there in (None, request.h1) or replaced:
             return
         said = f"the static proxy has {commit} ({there}) already, released is {request.commit} ({request.h1})"
-        facts = {
+        facts: dict[str, object] = {
             "verdict": "served_other_content", "h1_released": request.h1, "h1_served": there,
             "commit_released": request.commit, "commit_served": commit, "differ": [],
         }  # fmt: skip
