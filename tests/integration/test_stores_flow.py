@@ -220,7 +220,7 @@ def test_an_overtaken_worker_takes_no_version(stored: Stored) -> None:
 
 def renamed(stored: Stored, claim: Claim, version: str) -> str | None:
     refusal = stored.flow.take_name(claim, ModulePath.parse(MODULE), Version.parse(version), stored.now)
-    return refusal[0] if refusal else None
+    return refusal.code if refusal else None
 
 
 @pytest.mark.parametrize("take", [taken, renamed])
