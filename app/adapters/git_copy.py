@@ -85,11 +85,11 @@ class Copy:
         """See SourceCopy.make_commit. Not healed: `files` can be read only once, and the run is tried again."""
         return make_commit(self._repo, files, message, when)
 
-    def reach(self, mirror: str, options: Sequence[str]) -> None:
+    def reach(self, mirror: str, options: Sequence[str], ready: Callable[[], bool]) -> None:
         """See SourceCopy.reach."""
         self._leave()
         if can_begin(mirror):
-            self._ahead = Ahead(self._repo, mirror, options)
+            self._ahead = Ahead(self._repo, mirror, options, ready)
 
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:
         """See SourceCopy.push."""

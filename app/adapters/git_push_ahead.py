@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -34,11 +34,11 @@ def can_begin(url: str) -> bool:
 
 
 class Ahead:
-    """One push to `url` with these push options, begun in a thread of its own; close() it whatever happens."""
+    """One push to `url` with these push options, begun in a thread of its own once `ready`; close() it whatever happens."""
 
-    def __init__(self, repo: Repository, url: str, options: Sequence[str]) -> None:
+    def __init__(self, repo: Repository, url: str, options: Sequence[str], ready: Callable[[], bool]) -> None:
         self.url, self.options = url, tuple(options)
-        self._repo = repo
+        self._repo, self._ready = repo, ready
         self._talk: Talk | None = None
         self._refs: Mapping[str, str] | None = None
         self._ended: Result | None = None
@@ -82,8 +82,9 @@ class Ahead:
 
     def _first_half(self) -> None:
         try:
-            self._talk = Talk(self._repo.started(self.url, [f"remote-{urlsplit(self.url).scheme}", self.url, self.url]))
-            if not self._over.is_set():
+            if self._ready() and not self._over.is_set():
+                remote = f"remote-{urlsplit(self.url).scheme}"
+                self._talk = Talk(self._repo.started(self.url, [remote, self.url, self.url]))
                 self._refs = self._asked(self._talk)
         except GitEndedError as error:
             self._ended = error.result

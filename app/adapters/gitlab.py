@@ -72,9 +72,12 @@ class GitLabApi:
 
     def ensure_project(self, path: str) -> MirrorProject:
         """See ports.GitLab. The clone URL is built from our own base URL, for the push carries credentials."""
-        found = self._projects.ensure(path)
-        clone_url = f"{self._options.url.rstrip('/')}/{found.path}.git"
-        return MirrorProject(found.id, found.path, clone_url, found.web_url)
+        return self._mirror(self._projects.ensure(path))
+
+    def find_project(self, path: str) -> MirrorProject | None:
+        """See ports.GitLab."""
+        found = self._projects.find(path)
+        return self._mirror(found) if found else None
 
     def remove_tag(self, project: int, tag: str) -> None:
         """See ports.GitLab. Maintainers may remove protected tags by the API, and by no push."""
@@ -139,6 +142,10 @@ class GitLabApi:
     def close(self) -> None:
         """Close this thread's connections."""
         self._door.close()
+
+    def _mirror(self, found: answers.ProjectAnswer) -> MirrorProject:
+        clone_url = f"{self._options.url.rstrip('/')}/{found.path}.git"
+        return MirrorProject(found.id, found.path, clone_url, found.web_url)
 
     def _triggered(self, call: Call, project: int, ref: str, variables: Mapping[str, str], token: str) -> Pipeline:
         """By a trigger token, which belongs to one project; GitLab answers 404 to a wrong one."""

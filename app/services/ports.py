@@ -72,10 +72,11 @@ class SourceCopy(Protocol):
         """
         ...
 
-    def reach(self, mirror: str, options: Sequence[str]) -> None:
+    def reach(self, mirror: str, options: Sequence[str], ready: Callable[[], bool]) -> None:
         """Connect to the mirror during the next fetch, for one push with these options that is to follow: it will be faster.
 
-        Nothing of the mirror changes by it, and no error is told before the push.
+        Not before `ready` says so, which is asked in a thread of its own: GitLab makes a project for who asks for one that
+        is not there. Nothing of the mirror changes by it, and no error is told before the push.
         """
         ...
 
@@ -140,6 +141,13 @@ class GitLab(Protocol):
 
         Idempotent; after it returns, `ci-sync` is protected with force push allowed, version tags are protected against
         change, Auto DevOps is off and the CI file is set, all before anything was ever pushed.
+        """
+        ...
+
+    def find_project(self, path: str) -> MirrorProject | None:
+        """The project as it is now, by one request; None when there is none or it is hidden.
+
+        Errors: project_missing (it moved), gitlab_refused (it is archived).
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -160,7 +160,7 @@ class FakeCopy:
         self._cache.commits[made] = (read, None)
         return made
 
-    def reach(self, mirror: str, options: Sequence[str]) -> None:
+    def reach(self, mirror: str, options: Sequence[str], ready: Callable[[], bool]) -> None:
         """See ports.SourceCopy.reach."""
 
     def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:

@@ -74,6 +74,11 @@ class FakeGitLab:
                 self.projects[path] = MirrorProject(number, path, f"{web}.git", web)
             return self.projects[path]
 
+    def find_project(self, path: str) -> MirrorProject | None:
+        with self._lock:
+            self._enter("find_project")
+            return self.projects.get(path)
+
     def remove_tag(self, project: int, tag: str) -> None:
         self._enter("remove_tag")
         self._project(project)

@@ -125,6 +125,12 @@ def test_a_project_is_made_once_with_its_subgroups(world: World) -> None:
     assert world.api.ensure_project("mirrors/go/deep/other").id != first.id
 
 
+def test_a_project_is_found_as_it_is_now(world: World, project: MirrorProject) -> None:
+    assert world.api.find_project("mirrors/go/ledger") == project
+    assert world.api.find_project("mirrors/go/other") is None
+    assert world.api.find_project("nobody/ledger") is None
+
+
 def test_the_clone_url_is_the_project_without_credentials(project: MirrorProject) -> None:
     assert project.clone_url.endswith("/mirrors/go/ledger.git")
     assert "@" not in project.clone_url

@@ -73,6 +73,27 @@ def test_ids_of_jobs_work_everywhere_also_after_redis_was_flushed(world: World, 
     assert service.run(job)["attempts"][1]["reason"] == "again"
 
 
+def test_a_mirror_that_was_deleted_is_set_up_anew_and_never_by_push(world: World, service: Service) -> None:
+    """GitLab creates a project for who pushes to one that is not there, and even for who asks for its refs before."""
+    module = make_plain(world.platform, world.mirrored("deleted/mirror"), "v1.0.0")
+    assert service.wait_for(_run(_send(world, module.releases["v1.0.0"])), "done", "failed")["status"] == "done"
+    path = f"{MIRRORS}/deleted/mirror"
+    before, asked = world.gitlab.project(path), len(world.gitlab.faults.requests)
+    del world.gitlab.world.projects[before.id]
+
+    module.release("v1.1.0", {"more.go": "package mirror\n"})
+    ended = service.wait_for(_run(_send(world, module.releases["v1.1.0"])), "done", "failed")
+    assert ended["status"] == "done", ended["error"]
+
+    after = world.gitlab.project(path)
+    assert after.id != before.id
+    assert set(after.protected_branches) == {"ci-sync"}
+    assert set(after.protected_tags) == {"v*", "*/v*"}
+    requests_ = [(each.method, each.path) for each in world.gitlab.faults.requests[asked:]]
+    made = requests_.index(("POST", "/api/v4/projects"))
+    assert not [address for _, address in requests_[:made] if f"/{path}.git/" in address]
+
+
 def test_another_commit_takes_the_place_of_one_that_was_never_pushed(world: World, service: Service) -> None:
     release = make_plain(world.platform, world.mirrored("moved/early"), "v1.0.0").releases["v1.0.0"]
     first = service.wait_for(_run(_send(world, release, commit_id="1" * 40)), "failed")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,20 @@ def test_a_mirror_that_is_taken_is_waited_for_without_a_worker(world: FlowWorld)
     world.clock.advance(11)
     world.settle(run)
     assert world.run(run).status is Status.DONE
+
+
+def test_a_mirror_that_was_deleted_is_made_and_set_up_anew(world: FlowWorld) -> None:
+    world.settle(world.take().run_id)
+    del world.gitlab.projects[MIRROR]
+    world.gitlab.projects["someone/else"] = replace(world.gitlab.ensure_project(MIRROR), id=7)
+    made = world.gitlab.projects.pop(MIRROR)
+    world.source.tag("v1.1.0", world.source.commit({"go.mod": GO_MOD, "more.go": b""}))
+    world.gitlab.calls.clear()
+    run = world.take("v1.1.0", world.source.refs["refs/tags/v1.1.0"]).run_id
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+    assert world.gitlab.calls.index("find_project") < world.gitlab.calls.index("ensure_project")
+    assert world.run(run).facts["project"]["id"] == world.gitlab.projects[MIRROR].id != made.id
 
 
 def test_a_branch_takes_its_version_and_a_second_branch_finds_it_taken(world: FlowWorld) -> None:

@@ -24,7 +24,7 @@ class Ready:
     """A source with two releases, the first of which is in the mirror; `one` and `two` are their commits."""
 
     def __init__(self, root: Path) -> None:
-        self.world = World(root)
+        self.world, self.ready = World(root), True
         self.one, _ = self.world.release("v1.0.0")
         self.two, self.tag = self.world.release("v1.0.1", annotated=True)
         self.mirror = self.world.url(MIRROR)
@@ -40,13 +40,23 @@ class Ready:
         door = self.world.door(lambda url: credential())
         with door.source(self.world.url(SOURCE), checkpoint) as copy:
             assert isinstance(copy, Copy)
-            copy.reach(mirror or self.mirror, OPTIONS)
+            copy.reach(mirror or self.mirror, OPTIONS, lambda: self.ready)
             copy.fetch(["v1.0.1"], [])
             yield copy
 
     def asked(self) -> list[str]:
         """What the mirror was asked for."""
         return [path.rpartition(".git/")[2] for path, _ in self.world.front.seen if MIRROR in path]
+
+
+def test_a_mirror_that_is_not_there_is_not_asked_for(ready: Ready) -> None:
+    """GitLab would make it."""
+    ready.ready = False
+    with ready.reached() as copy:
+        assert copy._ahead is not None
+        assert copy._ahead._begun.wait(10)
+        assert ready.asked() == []
+        assert transports() == set()
 
 
 def transports() -> set[psutil.Process]:

@@ -18,6 +18,7 @@ from app.domain.source_warnings import SourceWarning, source_warnings
 from app.services.locate import module_directory
 from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
 from app.services.registry import Registries
+from app.services.stages.mirror_known import Known
 from app.services.stages.mirror_push import PUSH_OPTIONS, Push
 from app.services.stages.mirror_values import (
     Mirrored,
@@ -72,23 +73,26 @@ class MirrorStage:
         raised for what concerns all of them (source or GitLab unreachable, a lost lease).
         """
         with self._git.source(request.clone_url, checkpoint) as cache:
+            known = Known(request.project, self._gitlab.find_project)
             if request.project:
-                cache.reach(request.project.clone_url, PUSH_OPTIONS)
+                cache.reach(request.project.clone_url, PUSH_OPTIONS, known.is_same)
             prepared = self._prepare_all(cache, request)
             ready = {key: value for key, value in prepared.items() if isinstance(value, Mirrored)}
             if not ready:
                 return MirrorResult(prepared, request.project, request.branch_at)
-            project = request.project or self._gitlab.ensure_project(request.mirror)
+            # A project that is gone, or another one at its path, is made and set up as at the first release.
+            there = known.project()
+            project = there or self._gitlab.ensure_project(request.mirror)
             push = Push(
                 self._git, self._gitlab, cache, project, request.branch, checkpoint, fence,
                 lambda release, commit: self._h1_at(cache, release, commit, request.clone_url), keep_branch=request.keep_branch,
             )  # fmt: skip
             try:
-                outcomes, branch_at = push.run(ready, request.branch_at)
+                outcomes, branch_at = push.run(ready, request.branch_at if there else None)
             except SyncError as error:
-                if error.code != "project_missing" or request.project is None:
+                if error.code != "project_missing" or there is None:
                     raise
-                # What we remembered is gone: find or make it again, and look at it with fresh eyes.
+                # It went since we looked: find or make it again, and look at it with fresh eyes.
                 push.project = self._gitlab.ensure_project(request.mirror)
                 outcomes, branch_at = push.run(ready, None)
             return MirrorResult({**prepared, **outcomes}, push.project, branch_at)
