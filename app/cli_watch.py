@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -17,8 +17,8 @@ from app.cli_open import is_remote, json_option, open_operator
 from app.cli_output import NO, UNAVAILABLE, coloured, console, duration, exit_status, local, printable
 from app.domain.errors import SyncError
 from app.domain.run import Status
-from app.services.operator import Filters, Operator
-from app.services.views import RunDetail, RunSummary
+from app.services.operator import Operator
+from app.services.views import Page, RunDetail, RunSummary
 from app.services.watching import Happening, ended_well, happenings
 
 _INTERRUPTED = 130
@@ -55,7 +55,8 @@ def watch(
 ) -> None:
     """Print what happens to a run as it happens, one line each, until it ends: status 0 when it is done, else 1.
 
-    Without an ID, what happens to all runs from now on, until Ctrl+C. Where the server (or its database) goes away
+    Without an ID, what happens to all runs from now on, until Ctrl+C; more than a look shows (200 in flight, 200 new) is
+    said. Where the server (or its database) goes away
     meanwhile, that is said, and the watch goes on when it is back within five minutes.
     """
     _heed_interrupts()
@@ -143,12 +144,14 @@ def _follow(operator: Operator, identifier: str, report: Report, ticks: Iterator
 
 def _follow_all(operator: Operator, report: Report, ticks: Iterator[None]) -> None:
     known: dict[str, RunDetail] = {}
-    patience = _Patience()
+    patience, bound = _Patience(), _Bound()
     begun = operator.clock()
     click.echo("following all runs; Ctrl+C ends it", err=True)
     for _ in ticks:
         with patience.looking():
-            for run_id in sorted(_changed(operator, known, begun)):
+            active, fresh = operator.runs({"status": "active"}, None, _BATCH), _new(operator, begun)
+            bound.seen(_too_many(active, fresh, known))
+            for run_id in sorted(_changed(known, (*active.items, *fresh.items))):
                 _tell(operator, run_id, known, begun, report)
 
 
@@ -163,10 +166,33 @@ def _tell(operator: Operator, run_id: str, known: dict[str, RunDetail], begun: d
             report(each)
 
 
-def _changed(operator: Operator, known: dict[str, RunDetail], begun: datetime) -> set[str]:
+class _Bound:
+    """Says when a look begins to show less than there is, and when it shows all again."""
+
+    def __init__(self) -> None:
+        self._less = False
+
+    def seen(self, less: bool) -> None:
+        """What one look found."""
+        if less == self._less:
+            return
+        self._less = less
+        more = f"more than {_BATCH} runs are in flight or new: not all that happens to them is told here, `modsync runs` has it"
+        click.echo(more if less else "all runs are followed again", err=True)
+
+
+def _new(operator: Operator, begun: datetime) -> Page[RunSummary]:
+    return operator.runs({"since": begun.isoformat()}, None, _BATCH)
+
+
+def _too_many(active: Page[RunSummary], fresh: Page[RunSummary], known: dict[str, RunDetail]) -> bool:
+    """True when a run may have been missed; that new ones fill a page is none as long as the page's last one is known."""
+    return active.next is not None or (fresh.next is not None and fresh.items[-1].id not in known)
+
+
+def _changed(known: dict[str, RunDetail], found: Sequence[RunSummary]) -> set[str]:
     """The runs that are in flight or new and not as we know them, and those in flight that left the list."""
-    wanted: tuple[Filters, ...] = ({"status": "active"}, {"since": begun.isoformat()})
-    seen = {run.id: run for each in wanted for run in operator.runs(each, None, _BATCH).items}
+    seen = {run.id: run for run in found}
     gone = {run.id for run in known.values() if ended_well(run) is None and run.id not in seen}
     return gone | {run.id for run in seen.values() if run.id not in known or _state(run) != _state(known[run.id])}
 

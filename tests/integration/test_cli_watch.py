@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from app.bootstrap import Container
+from app.cli_watch import _follow_all
 from app.domain.run import Stage, Status
+from app.operator_local import LocalOperator
 from tests.integration.cli_world import TIMEOUT, Cli
 from tests.integration.databases import sqlite_only
 from tests.integration.stored import MODULE, ORDER, Stored
+from tests.integration.web_world import write_settings
 
 FAST = ("--interval", "0.05")
 
@@ -95,6 +100,40 @@ def test_all_runs_are_followed_from_now_on(cli: Cli, stored: Stored) -> None:
         assert status["outcome"] == "queued"
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT) == 130
+
+
+@sqlite_only
+def test_more_than_one_look_shows_is_said(
+    tmp_path: Path,
+    database_url: str,
+    stored: Stored,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("app.cli_watch._BATCH", 2)
+    operator = LocalOperator(Container(write_settings(tmp_path, DATABASE_URL=database_url)), "cli:alice")
+    runs = [stored.release(version=f"v1.{number}.0").run_id for number in range(3)]
+    said: list[str] = []
+
+    def ticks() -> Iterator[None]:
+        """Too many in flight; one ends; more that are new, and ended at once, than one look shows; none new."""
+        yield
+        said.append(capsys.readouterr().err)
+        stored.fail(runs[0])
+        yield
+        said.append(capsys.readouterr().err)
+        stored.now = datetime.now(UTC)
+        for number in range(3):
+            stored.fail(stored.release(version=f"v2.{number}.0").run_id)
+        yield
+        said.append(capsys.readouterr().err)
+        yield
+        said.append(capsys.readouterr().err)
+
+    _follow_all(operator, lambda _happening: None, ticks())
+    less = "more than 2 runs are in flight or new: not all that happens to them is told here, `modsync runs` has it\n"
+    whole = "all runs are followed again\n"
+    assert said == ["following all runs; Ctrl+C ends it\n" + less, whole, less, whole]
 
 
 def wait_until_it_looks(process: subprocess.Popen[str]) -> None:

@@ -14,9 +14,10 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.bootstrap import Container
+from app.domain.access import Role
 from app.domain.run import Claim, Stage, Status
-from tests.integration.pages_world import application, page
-from tests.integration.stored import ORDER, PIPELINE, PUSHED, VERIFIED, A, Stored
+from tests.integration.pages_world import application, audited, page, post, token
+from tests.integration.stored import MODULE, ORDER, PIPELINE, PUSHED, VERIFIED, A, B, Stored
 
 BRANCH = "d" * 40
 SERVED, RELEASED = "h1:" + "B" * 43 + "=", "h1:" + "C" * 43 + "="
@@ -124,3 +125,35 @@ def test_a_done_run_shows_push_pipeline_answers_and_a_bar_for_each_stage(client:
     bars = re.findall(r'<svg class="bar".*?aria-label="(\w+) (\w+), ([\d.]+ s) of.*?</svg>', text, re.DOTALL)
     assert bars == [("mirror", "ok", "2.00 s"), ("pipeline", "ok", "2.00 s"), ("verify", "ok", "2.00 s")]
     assert len(re.findall(r'<rect class="ok" x="[\d.]+%" y="1" width="(?!0(?:\.0)?%)[\d.]+%"', text)) == 3
+
+
+def moved(stored: Stored) -> tuple[str, str]:
+    """A run that is done, and the one that was rejected because it would move its version."""
+    done = stored.release(A).run_id
+    stored.finish(done)
+    rejected = stored.release(B).run_id
+    assert stored.run(rejected).error == "version_moved"
+    return done, rejected
+
+
+def test_a_move_is_accepted_from_the_page(client: FlaskClient, container: Container, stored: Stored) -> None:
+    done, rejected = moved(stored)
+    form = re.search(r'<form method="post" action="([^"]*/accept-move)"', page(client, f"/runs/{rejected}"))
+    assert form is not None
+    answer = post(client, form[1], reason="the tag was on the wrong branch")
+    assert (answer.status_code, answer.location) == (303, f"/runs/{rejected}")
+    run = stored.run(rejected)
+    assert (run.status, run.attempt, run.facts["moved"]["old_commit"]) == (Status.QUEUED, 2, A)
+    assert stored.row(done)["replaced_by"] == rejected
+    ((actor, thing, reason, before, after),) = audited(container, "release.move")
+    assert (actor, thing, reason) == ("api:admin", f"release:{MODULE}@v1.0.0", "the tag was on the wrong branch")
+    assert (before["commit"], after["commit"]) == (A, B)
+    assert "the tag was on the wrong branch" in page(client, f"/runs/{rejected}")
+
+
+def test_a_move_wants_an_administrator_and_a_reason(client: FlaskClient, container: Container, stored: Stored) -> None:
+    _, rejected = moved(stored)
+    path = f"/runs/{rejected}/accept-move"
+    assert post(client, path, token(container, Role.OPERATOR), reason="why not").status_code == 403
+    assert post(client, path).status_code == 422
+    assert stored.run(rejected).status is Status.REJECTED
