@@ -56,7 +56,7 @@ def test_of_a_jobs_output_the_log_has_one_line(world: FlowWorld, caplog: pytest.
     with caplog.at_level("INFO"):
         look(world, run)
     assert "ended with:\none\ntwo\nthree" in str(world.run(run).error_message)
-    told = [record.error for record in caplog.records if getattr(record, "code", "") == "pipeline_failed"]
+    told = [vars(record)["error"] for record in caplog.records if getattr(record, "code", "") == "pipeline_failed"]
     assert [each.partition("ended with: ")[2] for each in told] == ["one ..."]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -80,6 +81,9 @@ class World:
 
     def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
         self.jobs.append(argument)
+
+    def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(job_ids)
 
 
 def test_so_many_a_minute_and_each_once_an_hour() -> None:
