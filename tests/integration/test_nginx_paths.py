@@ -5,25 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.nginx_world import PRIVATE, Front, needs_nginx, nginx
-from tests.sandbox.bad_servers import text
+from tests.integration.nginx_world import PRIVATE, SHIPPED, Front, needs_nginx, nginx
+from tests.sandbox.bad_servers import module_pages, text
 
 pytestmark = needs_nginx
 
 BASE = f"/{PRIVATE}/@v"
 PUBLIC_BASE = "/github.com/!public/lib/@v"
+# As shipped, with the second line taken in: a prefix with a path element, where go may send capital letters.
+PREFIXES = (SHIPPED / "goproxy/private.conf").read_text().replace('# "~*', '"~*')
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """For tests that leave no state behind but entries of their own in the cache."""
-    with nginx(tmp_path_factory.mktemp("front")) as front:
+    with nginx(tmp_path_factory.mktemp("front"), private=PREFIXES) as front:
         yield front
 
 
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[Front]:
-    with nginx(tmp_path) as front:
+    with nginx(tmp_path, private=PREFIXES) as front:
         yield front
 
 
@@ -69,6 +71,8 @@ REFUSED = [
     ("/a.example/./b/@v/list", 400),
     ("/a.example/b%252Fc/@v/list", 400),
     ("/a.example/b%00c/@v/list", 400),
+    ("/a.example/b/@v/v1.0.0.zip#x", 400),
+    ("/a.example/b#/@v/list", 400),
     ("/a.example/b%0d%0aHost:x/@v/list", 400),
     ("/a.example/b/@v/v1.0.0.tar", 404),
     ("/a.example/b/", 404),
@@ -117,6 +121,19 @@ PRIVATE_FORMS = [
     "/sumdb/sum.golang.org/Lookup/go.corp.example/secret@v1.0.0",
     "/%73umdb/sum.golang.org/lookup/go.corp.example/secret@v1.0.0",
     "/sumdb/go.corp.example/supported",
+    "/!go.corp.example/secret/@v/list",
+    "/!g!o.!c!o!r!p.!e!x!a!m!p!l!e/secret/@v/list",
+    "/github.com/corp/x/@v/list",
+    "/github.com/!corp/x/@v/list",
+    "/github.com/%21corp/x/@latest",
+    "/github.com/c!orp/x/@v/v1.0.0.info",
+    "/github.com/!C!O!R!P/@v/list",
+    "/%67ithub.com%2F%21corp/x/@v/list",
+    "/github.com/!corp%2Fx/@v/list",
+    "/!g!i!t!h!u!b.!c!o!m/!c!o!r!p/!v!e!r!y-!l!o!u!d/@v/v1.0.0.mod",
+    f"/github.com/{'!a' * 51}/x/@v/list",
+    "/sumdb/sum.golang.org/lookup/github.com/!corp/x@v1.0.0",
+    "/sumdb/sum.golang.org/lookup/github.com/%21corp/x@v1.0.0",
 ]
 
 
@@ -127,9 +144,22 @@ def test_a_private_path_never_leaves(shared: Front, path: str) -> None:
     assert (shared.public.asked, shared.sumdb.asked) == before
 
 
-def test_a_longer_name_is_not_private(shared: Front) -> None:
-    shared.get("/go.corp.example.org/x/@v/list")
-    assert shared.public.asked[-1] == "/go.corp.example.org/x/@v/list"
+LONGER = ["/go.corp.example.org/x/@v/list", "/github.com/!corporate/x/@v/list", f"/github.com/{'!a' * 50}/x/@v/list"]
+
+
+@pytest.mark.parametrize("path", LONGER)
+def test_a_longer_name_is_not_private(shared: Front, path: str) -> None:
+    shared.get(path)
+    assert shared.public.asked[-1] == path
+
+
+def test_what_go_sends_for_capital_letters_stays_inside(front: Front) -> None:
+    """GitHub takes Corp and corp for one organisation, and go escapes the capital."""
+    front.private.pages = dict(module_pages("github.com/Corp/x", "v1.0.0"))
+    done = front.machine(GONOSUMDB="github.com/Corp").go("mod", "download", "github.com/Corp/x@v1.0.0")
+    assert done.returncode == 0, done.stderr.decode()
+    assert "/github.com/%21corp/x/@v/v1.0.0.zip" in front.private.asked
+    assert (front.public.asked, front.sumdb.asked) == ([], [])
 
 
 def test_go_itself_cannot_make_a_private_name_leave(front: Front) -> None:
