@@ -1,22 +1,34 @@
 """Reading a module zip that somebody else made, and writing one (golang.org/x/mod/zip/zip.go CheckZip, Create)."""
 
+from __future__ import annotations
+
+import errno
 import stat
+import zipfile
 import zlib
 from collections.abc import Iterator
 from hashlib import sha256
+from io import BufferedReader, RawIOBase
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from app.domain.gopath import check_file_path
 from app.domain.modules import RuleBroken
 from app.domain.modzip import MAX_ZIP, Collisions, FileHash, check_clean, check_size
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _CHUNK = 1 << 20
 _LOCAL_HEADER = 30  # bytes before the name
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_ENTRY = b"PK\x01\x02"
+_TOLD, _COUNTED = 4, 1 << 16  # where the end record's number of entries is, and what it is modulo
+MAX_ENTRIES = 200_000
+MAX_DIRECTORY = 64 << 20  # bytes
 
 
 class Readable(Protocol):
@@ -37,7 +49,7 @@ def check_zip(file: BinaryIO, prefix: str) -> tuple[tuple[FileHash, ...], bytes 
     """
     if file.seek(0, 2) > MAX_ZIP:
         raise RuleBroken("zip_too_large", f"the zip is larger than {MAX_ZIP} bytes")
-    infos = _directory(file)
+    infos = directory(file)
     names = [_checked_name(info, prefix) for info in infos]
     _check_together(infos, names)
     hashes, go_mod = [], None
@@ -80,18 +92,75 @@ class ZipSink:
         return info
 
 
-def _directory(file: BinaryIO) -> list[ZipInfo]:
+class _Unpacked(RawIOBase):
+    """The chunks of an entry as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._left = chunks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        while not self._left:
+            found = next(self._chunks, None)
+            if found is None:
+                return 0
+            self._left = found
+        view = memoryview(buffer)
+        size = min(len(view), len(self._left))
+        view[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+
+def opened(file: BinaryIO, info: ZipInfo) -> BinaryIO:
+    """The content of an entry that check_zip found good; whoever reads leaves `file` alone meanwhile.
+
+    Not ZipFile.open: it refuses what Go and check_zip take (a local header with another name, entries that overlap).
+    """
+    return BufferedReader(_Unpacked(_content(file, info)), _CHUNK)
+
+
+class _Bounded:
+    """What zipfile reads a directory from: it takes any number of entries, each a thousand times as large as in the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As the file's; RuleBroken `zip_too_large` for a directory that is too large."""
+        if size > MAX_DIRECTORY:
+            raise RuleBroken("zip_too_large", f"the zip's directory has {size} bytes; at most {MAX_DIRECTORY} are read")
+        data = self._file.read(size)
+        if data.count(_ENTRY) > MAX_ENTRIES:
+            raise RuleBroken("zip_too_large", f"the zip has more than {MAX_ENTRIES} entries")
+        return data
+
+
+def directory(file: BinaryIO) -> list[ZipInfo]:
+    """Every entry as the zip's directory has it. RuleBroken `zip_bad`, `zip_too_large`."""
     try:
-        with ZipFile(file) as archive:
-            return archive.infolist()
-    except (BadZipFile, ValueError, NotImplementedError) as error:
+        with ZipFile(cast(BinaryIO, _Bounded(file))) as archive:
+            found = archive.infolist()
+        told = zipfile._EndRecData(file)[_TOLD]  # type: ignore[attr-defined]
+    except RuleBroken:
+        raise
+    except (BadZipFile, ValueError, NotImplementedError, OverflowError) as error:
         # ValueError covers names that are not UTF-8 though the zip says so, and offsets outside the file
         raise RuleBroken("zip_bad", f"not a valid zip: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's start
+            raise
+        raise RuleBroken("zip_bad", "not a valid zip: its directory is not where it says") from None
+    if (len(found) - told) % _COUNTED:  # zipfile goes by the directory's size, Go by this: nobody may see fewer
+        raise RuleBroken("zip_bad", f"not a valid zip: its directory has {len(found)} entries, and says {told}")
+    return found
 
 
 def _checked_name(info: ZipInfo, prefix: str) -> str:
     """The entry's name below the prefix, a directory's with its `/`."""
-    raw = _raw_name(info)
+    raw = raw_name(info)
     name = raw.removeprefix(prefix)
     if name == raw:
         raise RuleBroken("zip_prefix", f"the zip's {raw!r} does not start with {prefix!r}")
@@ -104,7 +173,7 @@ def _checked_name(info: ZipInfo, prefix: str) -> str:
     return name
 
 
-def _raw_name(info: ZipInfo) -> str:
+def raw_name(info: ZipInfo) -> str:
     """The name's own bytes as UTF-8, as Go reads them: ZipFile cuts names at a NUL and takes unmarked ones for code page 437."""
     if info.flag_bits & _UTF8:
         return info.orig_filename
@@ -153,8 +222,8 @@ def _content(file: BinaryIO, info: ZipInfo) -> Iterator[bytes]:
 
 def _packed(file: BinaryIO, info: ZipInfo) -> Iterator[bytes]:
     """The entry's packed bytes: they follow the local header, whose name and extra field have their own lengths."""
-    file.seek(max(info.header_offset, 0))
-    header = file.read(_LOCAL_HEADER)
+    there = 0 <= info.header_offset <= MAX_ZIP  # a zip64 can name places that no file has
+    header = file.read(_LOCAL_HEADER) if there and file.seek(info.header_offset) >= 0 else b""
     if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
         raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r} has no local header")
     file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)

@@ -17,6 +17,7 @@ from tests.integration.go_oracle import GoOracle
 from tests.integration.go_repositories import SITE, SYMLINK, Blob, Commit, download, make_repository
 from tests.sandbox.git_http import GitHttpBackend
 from tests.sandbox.serve import LoopbackServer
+from tests.unit.test_modzip_hostile import no_utf8, overlapping, renamed_locally
 
 
 def modsync(*args: str) -> Result:
@@ -242,6 +243,23 @@ def test_module_zip_satisfies_go_and_gives_the_same_sums(tmp_path: Path, go: GoO
     first = target.read_bytes()
     assert modsync("module-zip", release, "--repo", str(tmp_path / "z"), "-o", str(target)).exit_code == 0
     assert target.read_bytes() == first
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_go_refuses_zips_with_names_that_are_no_utf8(tmp_path: Path, go: GoOracle, marked: bool) -> None:
+    target = tmp_path / "m.zip"
+    target.write_bytes(no_utf8(b"\xff.go", marked=marked, prefix="a.b/c@v1.0.0/"))
+    assert go.ask("zip", "a.b/c", "v1.0.0", str(target)).error
+    assert modsync("checksum", "a.b/c@v1.0.0", "--zip", str(target)).exit_code == 1
+
+
+@pytest.mark.parametrize("data", [renamed_locally(), overlapping()], ids=["local-name", "overlap"])
+def test_go_takes_what_only_zipfile_would_not_open(tmp_path: Path, go: GoOracle, data: bytes) -> None:
+    target = tmp_path / "m.zip"
+    target.write_bytes(data)
+    expected = go.ask("zip", "a.b/c", "v1.0.0", str(target))
+    assert not expected.error
+    assert lines("a.b/c@v1.0.0", "--zip", str(target))[0] == f"a.b/c v1.0.0 {expected.text[0]}"
 
 
 def test_module_zip_leaves_nothing_behind_when_refused(tmp_path: Path) -> None:
