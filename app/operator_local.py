@@ -16,6 +16,7 @@ from app.domain.errors import SyncError
 from app.domain.pause import PauseKind
 from app.domain.run import Stage
 from app.mirror_care import mirror_care
+from app.paused_hosts import targets
 from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
 from app.services.bulk import Done, ReplayPlan, plan, replay_all
 from app.services.deliveries import DeliveryFilter
@@ -175,7 +176,7 @@ class LocalOperator(LocalAsking):
         return tested(self._parts, self._actor, source, completed(self._parts, source, sample))
 
     def _pausing(self) -> Pausing:
-        return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock)
+        return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock, targets(self._parts.settings))
 
 
 def redelivered(answer: Answer) -> Redelivered:

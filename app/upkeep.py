@@ -16,6 +16,7 @@ from app.adapters.retention_store import SqlRetentionStore
 from app.bootstrap import Container
 from app.bootstrap_doors import gigabytes, host
 from app.domain.errors import SyncError
+from app.paused_hosts import targets
 from app.services.names import Names
 from app.services.observe import Observer
 from app.services.pace import Pace
@@ -44,7 +45,10 @@ def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
     replay = Replay(SqlReplayStore(container.engine), container.queue, container.clock, container.planner.today)
     store = SqlIntakeStore(container.engine)
     maker = RunMaker(container.planner, store, replay, container.queue, container.clock, container.new_id)
-    return Reconcile(SqlRepositoryStore(container.engine), observer, container.planner, maker, container.clock)
+    return Reconcile(
+        SqlRepositoryStore(container.engine), observer, container.planner, maker, container.clock,
+        pause_store(container).pauses,
+    )  # fmt: skip
 
 
 def reconcile_job(container: Container, *, workers: int) -> ReconcileJob:
@@ -60,7 +64,7 @@ def pause_store(container: Container) -> SqlPauseStore:
 
 def pausing(container: Container) -> Pausing:
     """Pause and resume."""
-    return Pausing(pause_store(container), container.clock)
+    return Pausing(pause_store(container), container.clock, targets(container.settings))
 
 
 def slots(container: Container) -> Slots:
@@ -72,7 +76,8 @@ def schedule(container: Container) -> ReconcileSchedule:
     """What the sweeper asks now and then."""
     settings = container.settings.reconcile
     options = ScheduleOptions(settings.interval_hours, settings.requests_per_second)
-    return ReconcileSchedule(SqlRepositoryStore(container.engine), container.queue, container.clock, options)
+    pauses = pause_store(container).pauses
+    return ReconcileSchedule(SqlRepositoryStore(container.engine), container.queue, container.clock, options, pauses)
 
 
 def names(container: Container) -> Names:

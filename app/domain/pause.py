@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -41,14 +41,21 @@ class Pause:
 
     def covers(self, run: Run) -> bool:
         """True when the run has to wait."""
+        return self.covers_all(run.source, run.target.clone_url, [run.module])
+
+    def covers_all(self, source: str, clone_url: str, modules: Collection[str]) -> bool:
+        """True when nothing of a repository with these modules is to be worked on."""
         if self.kind is PauseKind.ALL:
             return True
         if self.kind is PauseKind.SOURCE:
-            return run.source == self.value
+            return source == self.value
         if self.kind is PauseKind.HOST:
-            return self.value in _hosts(run.target.clone_url)
+            return self.value in hosts_of(clone_url)
+        return bool(modules) and all(map(self._names, modules))
+
+    def _names(self, module: str) -> bool:
         beginning = self.value.removesuffix("*")
-        return run.module.startswith(beginning) if self.value.endswith("*") else run.module == self.value
+        return module.startswith(beginning) if self.value.endswith("*") else module == self.value
 
 
 def covering(pauses: Iterable[Pause], run: Run) -> Pause | None:
@@ -68,7 +75,7 @@ def check_value(kind: PauseKind, value: str) -> str:
     return value.lower() if kind is PauseKind.HOST else value
 
 
-def _hosts(url: str) -> tuple[str, ...]:
+def hosts_of(url: str) -> tuple[str, ...]:
     """The host of a clone URL, and with its port where it has one; of `user@host:path`, too."""
     if "://" not in url:
         return (url.partition(":")[0].rpartition("@")[2].lower(),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -45,11 +45,15 @@ class PauseStore(Protocol):
 class Pausing:
     """The service behind `modsync pause`, `resume` and `pauses`."""
 
-    def __init__(self, store: PauseStore, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: PauseStore, clock: Clock, targets: Mapping[str, str] | None = None) -> None:
+        """`targets`: hosts that nothing is cloned from, and what each is: a pause of them would hold nothing."""
+        self._store, self._clock, self._targets = store, clock, targets or {}
 
     def pause(self, kind: PauseKind, value: str, actor: str, reason: str) -> bool:
         """Stop working on these from now on; a step in hand ends first. False: it was paused. Error: bad_request."""
+        if kind is PauseKind.HOST and (what := self._targets.get(value.strip().lower())):
+            said = f"nothing is cloned from {value.strip()}, it is {what}: pause all, a source or modules instead"
+            raise SyncError("bad_request", said, field="value")
         return self._store.add(Pause(kind, check_value(kind, value), actor, reason, self._clock.now()))
 
     def resume(self, kind: PauseKind, value: str, actor: str) -> int:

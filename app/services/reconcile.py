@@ -6,11 +6,12 @@ Nothing is cloned: `git ls-remote` at both sides, the proxy's lists, and the dat
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version, of_major, split_tag
+from app.domain.pause import Pause
 from app.domain.reconcile import Finding, Item, ModuleOf, Observed, compare
 from app.domain.refs import TagAt
 from app.domain.run import Target
@@ -40,9 +41,11 @@ class Reconcile:
     """Compares and mends one repository at a time; threads may share it."""
 
     def __init__(
-        self, store: RepositoryStore, observer: Observer, planner: Planner, maker: RunMaker, clock: Clock
-    ) -> None:
+        self, store: RepositoryStore, observer: Observer, planner: Planner, maker: RunMaker, clock: Clock,
+        pauses: Callable[[], Sequence[Pause]] = tuple,
+    ) -> None:  # fmt: skip
         self._store, self._observer, self._planner, self._maker, self._clock = store, observer, planner, maker, clock
+        self._pauses = pauses
 
     def repository_of(self, module: ModulePath) -> Repository:
         """Where a module's releases come from and go to, by the rules of today. Errors: no_rule, clone_url_refused."""
@@ -81,7 +84,18 @@ class Reconcile:
         log.info("reconciled", extra={**told, "error": report.error[0] if report.error else ""})
         return report
 
+    def _check_pauses(self, repository: Repository) -> None:
+        """Nobody is asked for what is paused. Error: paused."""
+        pauses = self._pauses()
+        if not pauses:
+            return
+        modules = set(self._store.places(repository.mirror).prefixes.values())
+        for pause in pauses:
+            if pause.covers_all(repository.source, repository.clone_url, modules):
+                raise SyncError("paused", str(pause))
+
     def _mended(self, repository: Repository, order: Order) -> Report:
+        self._check_pauses(repository)
         items, tags = self._compared(repository, order)
         shown = Report(repository.mirror, repository.clone_url, tags, tuple(items))
         if order.dry_run:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.ids import CallId
+from app.domain.pause import Pause, PauseKind
 from app.domain.run import Lane
 from app.services.ports import Clock
 from app.services.reconcile_values import RepositoryStore
@@ -46,13 +47,20 @@ class ScheduleOptions:
 class ReconcileSchedule:
     """Looked at every few seconds by the one sweeper that has the duty."""
 
-    def __init__(self, store: RepositoryStore, queue: CallQueue, clock: Clock, options: ScheduleOptions) -> None:
+    def __init__(
+        self, store: RepositoryStore, queue: CallQueue, clock: Clock, options: ScheduleOptions,
+        pauses: Callable[[], Sequence[Pause]] = tuple,
+    ) -> None:  # fmt: skip
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
+        self._pauses = pauses
         self._looked: datetime | None = None
 
     def once(self) -> int:
-        """One look; how many jobs were enqueued. Errors: store_unavailable, queue_unavailable."""
-        if not self._options.interval_hours:
+        """One look; how many jobs were enqueued. Errors: store_unavailable, queue_unavailable.
+
+        None while all is paused; of another pause the job says that it holds its repository.
+        """
+        if not self._options.interval_hours or any(pause.kind is PauseKind.ALL for pause in self._pauses()):
             return 0
         now = self._clock.now()
         self._free_lost(now)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -76,14 +77,17 @@ def test_a_backfill_brings_the_history_and_live_workers_have_no_part_in_it(world
 
 def test_a_paused_host_holds_its_releases_until_it_is_resumed(world: World, service: Service) -> None:
     module = make_plain(world.platform, world.mirrored("keep/paused"), "v1.0.0")
-    assert _modsync(world, "pause", "module", module.path, "--reason", "new disks")[1]["new"] is True
+    host = urlsplit(world.platform.url).netloc
+    assert _modsync(world, "pause", "host", host, "--reason", "new disks")[1]["new"] is True
     run = _sent(world, module.releases["v1.0.0"])
     service.until(lambda: (service.run(run)["error"] or {}).get("code") == "paused", "the run to be paused")
     assert service.run(run)["status"] == "mirror"
     _, listed = _modsync(world, "pauses")
-    assert ([each["value"] for each in listed["pauses"]], listed["runs"]) == ([module.path], 1)
+    assert ([each["value"] for each in listed["pauses"]], listed["runs"]) == ([host], 1)
+    status, (report,) = _modsync(world, "reconcile", module.path)
+    assert (status, report["error"]["code"]) == (1, "paused")
 
-    assert _modsync(world, "resume", "module", module.path)[1]["runs"] == 1
+    assert _modsync(world, "resume", "host", host)[1]["runs"] == 1
     assert service.wait_for(run, "done", "failed", "rejected")["status"] == "done"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.names_store import SqlNames
+from app.adapters.pause_store import SqlPauseStore
 from app.adapters.read_store import SqlReadStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.domain.ids import make_id
@@ -64,7 +65,8 @@ class ReconcileWorld(FlowWorld):
         maker = RunMaker(
             self.planner, store or SqlIntakeStore(self.engine), replay, self.queue, self.clock, self.new_id
         )
-        return Reconcile(self.repositories, observer, self.planner, maker, self.clock)
+        pauses = SqlPauseStore(self.engine).pauses
+        return Reconcile(self.repositories, observer, self.planner, maker, self.clock, pauses)
 
     def reconcile(self, *, dry_run: bool = False, module: str = "", retry: bool = False) -> Report:
         """One comparison; its runs, where there are any, are brought to their ends."""

@@ -12,8 +12,11 @@ from app.domain.errors import SyncError
 from app.domain.pause import Pause, PauseKind, check_value, covering
 from app.domain.run import Status
 from app.services.pausing import Pausing
+from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.stores import NewDelivery, PlannedRun
 from tests.integration.flow_world import MODULE, FlowWorld
+from tests.integration.reconcile_world import ReconcileWorld
+from tests.integration.test_reconcile_schedule import Calls
 
 
 @pytest.fixture
@@ -166,3 +169,53 @@ def test_a_host_is_known_in_every_kind_of_clone_url(world: FlowWorld, url: str) 
     run = world.run(world.take(clone_url=url).run_id)
     pause = Pause(PauseKind.HOST, "git.example", "cli:me", "", world.clock.now())
     assert covering([pause], run) is pause
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (PauseKind.ALL, ""), (PauseKind.SOURCE, "platform"), (PauseKind.HOST, "git.example"),
+        (PauseKind.MODULE, "go.example/team/*"),
+    ],
+)  # fmt: skip
+def test_a_pause_holds_reconcile_which_says_so_and_asks_nobody(tmp_path: Path, kind: PauseKind, value: str) -> None:
+    world = ReconcileWorld(tmp_path)
+    world.release("v1.1.0")
+    world.tag("v1.2.0")
+    _pausing(world).pause(kind, value, "cli:me", "new disks")
+    world.git.calls.clear()
+    report = world.reconcile()
+    assert report.error is not None
+    assert (report.error[0], "new disks" in report.error[1], report.runs) == ("paused", True, ())
+    assert world.git.calls == []
+
+    _pausing(world).resume(kind, value, "cli:me")
+    assert world.found(world.reconcile())["v1.2.0"] == "missing_in_mirror"
+
+
+def test_a_pause_of_another_module_does_not_hold_reconcile(tmp_path: Path) -> None:
+    world = ReconcileWorld(tmp_path)
+    world.release("v1.1.0")
+    world.tag("v1.2.0")
+    _pausing(world).pause(PauseKind.MODULE, f"{MODULE}/sub", "cli:me", "")
+    assert world.found(world.reconcile())["v1.2.0"] == "missing_in_mirror"
+
+
+def test_the_schedule_rests_while_all_is_paused(tmp_path: Path) -> None:
+    world = ReconcileWorld(tmp_path)
+    world.settle(world.take().run_id)
+    world.learn()
+    calls, pauses = Calls(), SqlPauseStore(world.engine).pauses
+    schedule = ReconcileSchedule(world.repositories, calls, world.clock, ScheduleOptions(24, 5), pauses)
+    _pausing(world).pause(PauseKind.ALL, "", "cli:me", "")
+    assert schedule.once() == 0
+    _pausing(world).resume(PauseKind.ALL, "", "cli:me")
+    assert schedule.once() == 1
+
+
+def test_a_host_that_nothing_comes_from_cannot_be_paused(world: FlowWorld) -> None:
+    targets = {"gitlab.example": "GitLab's host", "proxy.example": "the proxy default's host"}
+    pausing = Pausing(SqlPauseStore(world.engine), world.clock, targets)
+    with pytest.raises(SyncError, match=r"GitLab\.example, it is GitLab's host: pause all"):
+        pausing.pause(PauseKind.HOST, "GitLab.example", "cli:me", "")
+    assert pausing.pause(PauseKind.HOST, "git.example", "cli:me", "")

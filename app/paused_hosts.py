@@ -1,0 +1,14 @@
+"""Which hosts a pause cannot hold: releases go there, and none comes from there."""
+
+from __future__ import annotations
+
+from app.config_models import Settings
+from app.domain.pause import hosts_of
+
+
+def targets(settings: Settings) -> dict[str, str]:
+    """GitLab's and the proxies' hosts that no source may clone from, and what each is."""
+    found = {host: f"the proxy {proxy.name}'s host" for proxy in settings.proxies for host in hosts_of(proxy.url)}
+    found |= dict.fromkeys(hosts_of(settings.gitlab.url), "GitLab's host")
+    cloned = {host for source in settings.sources for allow in source.allow for host in hosts_of(allow)}
+    return {host: what for host, what in found.items() if host and host not in cloned}
