@@ -33,11 +33,15 @@ from app.services.standing import HostReport
 log = logging.getLogger(__name__)
 
 
-def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
-    """The reconcile service; the configured rate is shared by `workers` processes."""
+def reconcile(container: Container) -> Reconcile:
+    """The reconcile service; the configured rate is shared by all processes with this Redis."""
+    from app.adapters.job_queue import redis_for_enqueue  # with rq, which reading commands need not wait for
+    from app.adapters.shared_pace import SharedPace
+
     settings = container.settings
     gitlab = settings.gitlab.url.rstrip("/")
-    pace = Pace(settings.reconcile.requests_per_second / max(1, workers))
+    rate = settings.reconcile.requests_per_second
+    pace = SharedPace(redis_for_enqueue(container.redis_url), rate, Pace(rate))
     observer = Observer(
         container.git, container.registries, container.proxies, pace, lambda mirror: f"{gitlab}/{mirror}.git",
         lambda: _go_on(container),
@@ -51,9 +55,9 @@ def reconcile(container: Container, *, workers: int = 1) -> Reconcile:
     )  # fmt: skip
 
 
-def reconcile_job(container: Container, *, workers: int) -> ReconcileJob:
+def reconcile_job(container: Container) -> ReconcileJob:
     """A comparison by schedule."""
-    service = reconcile(container, workers=workers)
+    service = reconcile(container)
     return ReconcileJob(SqlRepositoryStore(container.engine), service, container.clock)
 
 

@@ -30,8 +30,7 @@ def reconcile_repository(mirror: str) -> None:
     """Compare one repository by schedule. What could not be asked is recorded and asked again later."""
     container = _ready()
     global _comparing
-    worker = container.settings.worker
-    _comparing = upkeep.reconcile_job(container, workers=worker.backfill or worker.live)
+    _comparing = upkeep.reconcile_job(container)
     try:
         _comparing.run(mirror)
     finally:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.refs import TagAt
-from app.services.pace import Pace
+from app.services.pace import Paced
 from app.services.ports import Checkpoint, Git, GoProxy
 from app.services.reconcile_values import Repository
 from app.services.registry import Registries
@@ -20,7 +20,7 @@ class Observer:
     """`mirror_url` makes the push URL of a mirror that was never seen; `checkpoint` breaks off when we have to end."""
 
     def __init__(
-        self, git: Git, registries: Registries, proxies: Mapping[str, GoProxy], pace: Pace,
+        self, git: Git, registries: Registries, proxies: Mapping[str, GoProxy], pace: Paced,
         mirror_url: Callable[[str], str], checkpoint: Checkpoint = lambda: None,
     ) -> None:  # fmt: skip
         self._registries = registries

@@ -5,6 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
+
+
+class Paced(Protocol):
+    """Whoever asks others at a bounded rate."""
+
+    def wait(self) -> None:
+        """Return when the next request may be made."""
+        ...
 
 
 class Pace:
