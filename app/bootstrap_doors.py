@@ -116,7 +116,7 @@ class Doors:
             known_hosts_file=outgoing.known_hosts_file,
             min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
-            resolver=None if settings.sandbox.enabled else SystemResolver(),
+            resolver=None if settings.sandbox.enabled else SystemResolver(), refused=self._refused,
         )  # fmt: skip
         return GitDoor(options, self.credential)
 
@@ -132,6 +132,12 @@ class Doors:
         name = whose(url, lists, sandbox=settings.sandbox.enabled)
         found = next((each for each in settings.sources if each.name == name), None)
         return Credential(found.clone_username, found.clone_token) if found and found.clone_token else None
+
+    def _refused(self, url: str, error: SyncError) -> SyncError:
+        """GitLab did not take our login, as the mirror's host or as a source's: leave it alone, or it bans this address."""
+        if _host(url) != _host(self.settings.gitlab.url):
+            return error
+        return self.gitlab_login.refused(SyncError("token_expired", error.message))
 
     @cached_property
     def gitlab_login(self) -> GitLabLogin:

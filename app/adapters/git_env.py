@@ -54,9 +54,15 @@ Credentials = Callable[[str], Credential | None]
 """Chooses the credential for a URL; None: ask without one."""
 
 
+def _unchanged(_url: str, error: SyncError) -> SyncError:
+    return error
+
+
 @dataclass(frozen=True, slots=True)
 class GitOptions:
     """How git runs on this machine. `timeout_seconds` bounds each command and each wait for a cache's lock.
+
+    `refused` hears of each login that a URL's host did not take, and says which error that is.
 
     `resolver`: looks sources' names up and pins them; None: git does it (sandbox).
     """
@@ -74,6 +80,7 @@ class GitOptions:
     resolver: Resolver | None = None
     min_free_bytes: int = 0  # less on the caches' disk, and nothing is fetched
     tally: Tally = field(default_factory=Tally, compare=False)
+    refused: Callable[[str, SyncError], SyncError] = field(default=_unchanged, compare=False)
 
     def pinned(self, url: str) -> Pin | None:
         """The pin of a source's URL; errors as git_resolve.pin says.

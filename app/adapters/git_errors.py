@@ -166,6 +166,8 @@ _MIRROR: tuple[Rule, ...] = (
     _rule("gitlab_unreachable", *_UNREACHABLE),
 )
 
+_LOGIN_REFUSED: tuple[Rule, ...] = (_rule("token_expired", *_DENIED),)
+
 _RULES: dict[Side, tuple[Rule, ...]] = {"source": _SOURCE, "mirror": _MIRROR}
 
 
@@ -179,6 +181,11 @@ def classify(side: Side, code: int, text: str, *, where: str = "", secrets: Coll
     return SyncError(
         found, redact(": ".join(filter(None, (where, summary(text) or f"git ended with {code}"))), secrets)
     )
+
+
+def is_login_refused(text: str) -> bool:
+    """Whether git's output says that the other side did not take who we are (401), whatever it says of what we may."""
+    return _first(_LOGIN_REFUSED, text) is not None
 
 
 def from_os(error: OSError, where: str) -> SyncError:

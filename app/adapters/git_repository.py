@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.adapters.cache_budget import check_room
 from app.adapters.git_env import Credentials, GitOptions, check_url, environment
-from app.adapters.git_errors import Side, classify, from_os
+from app.adapters.git_errors import Side, classify, from_os, is_login_refused
 from app.adapters.git_ls_refs import ls_refs
 from app.adapters.git_process import GitProcess, Result, Watch, run
 from app.adapters.git_resolve import Pin
@@ -89,8 +89,9 @@ class Repository:
 
     def failure(self, side: Side, url: str, result: Result, more: str = "") -> SyncError:
         """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""
-        secrets = self._secrets(url)
-        return classify(side, result.code, f"{result.err}\n{more}", where=redact(url, secrets), secrets=secrets)
+        secrets, text = self._secrets(url), f"{result.err}\n{more}"
+        error = classify(side, result.code, text, where=redact(url, secrets), secrets=secrets)
+        return self.options.refused(url, error) if is_login_refused(text) else error
 
     def remote_refs(self, side: Side, url: str, patterns: Sequence[str] = ()) -> dict[str, TagAt]:
         """The refs at `url` that match one of `patterns` ([]: all), by full name, with their peeled objects."""

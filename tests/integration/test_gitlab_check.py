@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.adapters import migrate
+from app.adapters.git_errors import Side
 from app.bootstrap import Container
 from app.cli import cli
 from app.config import load_settings
@@ -104,11 +105,25 @@ def test_git_is_held_off_by_the_apis_refusal_and_the_api_by_gits(tmp_path: Path,
     ours, url = Container(place.settings), f"{gitlab.url}/go-mirrors/team/repo.git"
     with pytest.raises(SyncError) as first:
         ours.git.remote_refs(url, [], lambda: None)
-    assert (first.value.code, first.value.retry_after) == ("token_expired", None)
-    ours.flow._options.refused(first.value)  # what the flow does with each error that it records
+    assert (first.value.code, bool(first.value.retry_after)) == ("token_expired", True)
     before = len(gitlab.requests)
     for held in (lambda: ours.git.remote_refs(url, [], lambda: None), lambda: ours.gitlab.ensure_project("a/b")):
         with pytest.raises(SyncError) as later:
             held()
         assert (later.value.code, bool(later.value.retry_after)) == ("token_expired", True)
     assert len(gitlab.requests) == before
+
+
+@pytest.mark.parametrize("side", ["source", "mirror"])
+def test_nobody_is_banned_by_git_either(tmp_path: Path, gitlab: GitLab, side: Side) -> None:
+    """As reconcile asks: many repositories, each with logins of its own; GitLab bans an address after thirty."""
+    token = gitlab.create_token()
+    place = Place(tmp_path, gitlab, token)
+    gitlab.revoke(token)
+    ours = Container(place.settings)
+    for number in range(40):
+        with pytest.raises(SyncError) as refused:
+            ours.git.remote_refs(f"{gitlab.url}/team/repo{number}.git", ["refs/tags/*"], lambda: None, side=side)
+        assert (refused.value.code, bool(refused.value.retry_after)) == ("token_expired", True)
+    assert 0 < len([each for each in gitlab.requests if each.status == 401]) < 10
+    assert not [each for each in gitlab.requests if each.status == 403]
