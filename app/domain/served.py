@@ -62,9 +62,10 @@ def follows_other_rules(found: Difference, tree: Mapping[str, str], blobs: Mappi
 def listed_fault(version: Version, go_mod: bytes, listed: Sequence[str], newest_go_mod: bytes | None) -> str | None:
     """Why `list` is not what it should be after a release of `version`; None when it is.
 
-    `go` itself leaves out pseudo-versions, +incompatible ones beside a go.mod, and what the newest go.mod retracts.
+    `go` itself leaves out pseudo-versions, +incompatible ones beside a go.mod, and what the newest go.mod retracts. Of a
+    major it lists all +incompatible versions or none, so that one alone says whether ours has to be there.
     """
-    exempt = version.is_pseudo or version.is_incompatible or version.text in listed
+    exempt = version.is_pseudo or version.text in listed or (version.is_incompatible and not _beside(version, listed))
     if exempt or retracts(go_mod, version) or (newest_go_mod and retracts(newest_go_mod, version)):
         return None
     return f"list does not have it ({len(listed)} others are there)"
@@ -81,6 +82,21 @@ def latest_fault(version: Version, go_mod: bytes, listed: Sequence[str], latest:
     if highest != version or retracts(go_mod, version) or named >= version:
         return None
     return f"@latest still names {named}"
+
+
+def latest_note(listed: Sequence[str], latest: str) -> str | None:
+    """What is odd about a sane `@latest`: `list` has a higher version, which may be retracted, or newer than a cached answer."""
+    all_listed = [each for each in map(parsed, listed) if each]
+    stable = [each for each in all_listed if not each.prerelease and not each.is_incompatible]
+    highest, named = max(stable or all_listed, default=None), parsed(latest)
+    behind = named and highest and named < highest
+    return f"@latest names {named}, list has {highest}" if behind else None
+
+
+def _beside(version: Version, listed: Sequence[str]) -> bool:
+    """Whether another +incompatible version of the same major is listed."""
+    others = filter(None, map(parsed, listed))
+    return any(each.is_incompatible and each.major == version.major for each in others)
 
 
 def parsed(text: str) -> Version | None:

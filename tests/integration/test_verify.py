@@ -194,6 +194,28 @@ def test_a_latest_that_stays_behind(world: VerifyWorld) -> None:
     assert "@latest still names v1.0.0" in error.message
 
 
+def test_a_latest_that_is_nowhere(world: VerifyWorld) -> None:
+    world.serve()
+    world.proxy.latest_is = ProxyInfo("v1.9.0", None, None)
+    error = verdict(world)
+    assert (error.code, error.retryable) == ("latest_wrong", True)
+    assert "@latest names v1.9.0, which the proxy neither lists nor serves" in error.message
+    world.proxy.hold(MODULE.text, ProxyInfo("v1.9.0", None, None), b"module x\n", b"")
+    world.proxy.unlisted.add("v1.9.0")  # its list is cached: the version was released meanwhile
+    assert "latest" not in world.verify()
+
+
+def test_what_latest_says_of_others_releases_is_kept_and_fails_nobody(world: VerifyWorld) -> None:
+    """v1.5.0 may be retracted, or younger than the proxy's cached answer."""
+    world.serve()
+    for version in ("v0.1.0", "v1.5.0"):
+        world.proxy.hold(MODULE.text, ProxyInfo(version, None, None), b"module x\n", b"")
+    world.proxy.latest_is = ProxyInfo("v0.1.0", None, None)
+    assert world.verify()["latest"] == "@latest names v0.1.0, list has v1.5.0"
+    world.proxy.latest_is = None
+    assert "latest" not in world.verify()
+
+
 def test_after_a_move_the_old_commit_is_told_with_the_steps_to_purge_it(world: VerifyWorld) -> None:
     world.serve(commit="e" * 40)
     error = verdict(world, Earlier("e" * 40, "h1:old"))

@@ -4,6 +4,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Callable
+from typing import BinaryIO
 
 import pytest
 
@@ -137,11 +138,11 @@ def zip_of(*pairs: tuple[str, bytes]) -> io.BytesIO:
     return packed(write)
 
 
-def sums(file: io.BytesIO) -> ModuleSums:
+def sums(file: BinaryIO) -> ModuleSums:
     return zip_sums(file, MODULE, VERSION)
 
 
-def refusal(file: io.BytesIO) -> str:
+def refusal(file: BinaryIO) -> str:
     with pytest.raises(RuleBroken) as caught:
         sums(file)
     return caught.value.rule

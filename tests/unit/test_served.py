@@ -6,7 +6,7 @@ from app.domain.modules import ModulePath, Version
 from app.domain.modzip import FileHash
 from app.domain.purge import purge_steps
 from app.domain.retractions import retracts
-from app.domain.served import difference, follows_other_rules, latest_fault, listed_fault
+from app.domain.served import difference, follows_other_rules, latest_fault, latest_note, listed_fault
 
 V = Version.parse("v1.2.0")
 MOD = b"module example.com/x\n"
@@ -80,6 +80,15 @@ def test_retractions(line: str, version: str, expected: bool) -> None:
         ("v1.2.0", MOD, ["v1.3.0"], MOD + b"retract v1.1.0\n", False),
         ("v0.0.0-20260301120000-0123456789ab", MOD, [], None, True),
         ("v2.0.0+incompatible", MOD, [], None, True),
+        (
+            "v2.0.0+incompatible",
+            MOD,
+            ["v1.2.0", "v3.0.0+incompatible"],
+            None,
+            True,
+        ),  # of that major go lists all or none
+        ("v2.0.0+incompatible", MOD, ["v2.1.0+incompatible"], None, False),
+        ("v2.0.0+incompatible", MOD, ["v2.0.0+incompatible"], None, True),
     ],
 )
 def test_what_list_has_to_name(
@@ -104,6 +113,21 @@ def test_what_list_has_to_name(
 )
 def test_what_latest_may_name(latest: str | None, go_mod: bytes, listed: list[str], fine: bool) -> None:
     assert (latest_fault(V, go_mod, listed, latest) is None) is fine
+
+
+@pytest.mark.parametrize(
+    ("latest", "listed", "note"),
+    [
+        ("v1.5.0", ["v1.2.0", "v1.5.0"], None),
+        ("v1.6.0", ["v1.2.0", "v1.5.0"], None),
+        ("v0.1.0", ["v1.2.0", "v1.5.0"], "@latest names v0.1.0, list has v1.5.0"),
+        ("v1.5.0", ["v1.5.0", "v1.6.0-rc.1", "v2.0.0+incompatible"], None),
+        ("v1.0.0-rc.1", ["v1.0.0-rc.1", "v1.0.0-rc.2"], "@latest names v1.0.0-rc.1, list has v1.0.0-rc.2"),
+        ("v1.0.0", [], None),
+    ],
+)
+def test_what_is_odd_about_latest_and_no_fault(latest: str, listed: list[str], note: str | None) -> None:
+    assert latest_note(listed, latest) == note
 
 
 @pytest.mark.parametrize("kind", ["athens", "artifactory", "goproxy", "gitlab", "static", "any", "new-kind"])

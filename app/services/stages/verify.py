@@ -14,7 +14,15 @@ from app.domain.gomod import same_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.modzip import FileHash, hash1, zip_prefix
 from app.domain.purge import purge_steps
-from app.domain.served import Difference, difference, follows_other_rules, latest_fault, listed_fault, parsed
+from app.domain.served import (
+    Difference,
+    difference,
+    follows_other_rules,
+    latest_fault,
+    latest_note,
+    listed_fault,
+    parsed,
+)
 from app.services.blobs import blob_ids
 from app.services.checksum import ModuleSums
 from app.services.log_ids import carried
@@ -103,8 +111,9 @@ class VerifyStage:
             mod = _check_mod(proxy, request)
             h1 = self._check_zip(proxy, request, mod, checkpoint)
             _check_listed(proxy, request, mod, listed.result())
-            _check_latest(request, mod, listed.result(), latest.result())
-        return {
+            note = _check_latest(proxy, request, mod, listed.result(), latest.result())
+        told = {"latest": note} if note else {}
+        return told | {
             "h1": h1, "h1_released": request.h1, "go_mod_sha256": request.go_mod_sha256, "commit": commit,
             "compared": request.h1 is not None,
         }  # fmt: skip
@@ -221,9 +230,27 @@ def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Se
         raise _other(request, "not_listed", fault)
 
 
-def _check_latest(request: VerifyRequest, mod: bytes, listed: Sequence[str], latest: ProxyInfo | None) -> None:
-    if fault := latest_fault(request.version, mod, listed, latest.version if latest else None):
+def _check_latest(
+    proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Sequence[str], latest: ProxyInfo | None
+) -> str | None:
+    """What is odd about it and no fault; a cached answer to others' releases fails nobody's."""
+    if latest is None:
+        return None
+    fault = latest_fault(request.version, mod, listed, latest.version)
+    named = parsed(latest.version)
+    if not fault and named and not named.is_pseudo and named.text not in listed and not _serves(proxy, request, named):
+        fault = f"@latest names {named}, which the proxy neither lists nor serves"
+    if fault:
         raise _other(request, "latest_wrong", fault)
+    return latest_note(listed, latest.version)
+
+
+def _serves(proxy: GoProxy, request: VerifyRequest, version: Version) -> bool:
+    """Whether a version that the proxy itself named is there; True also where it does not say."""
+    try:
+        return proxy.info(request.module, version).version == version.text
+    except SyncError as error:
+        return error.code != "not_cached_yet"
 
 
 def _other(
