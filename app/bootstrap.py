@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from math import ceil
 
 from app.adapters.access_store import SqlAuditStore, SqlCredentialStore
 from app.adapters.background_queue import BackgroundQueue
@@ -23,7 +24,7 @@ from app.adapters.scratch import remove_stale
 from app.adapters.system import random_bits, random_secret
 from app.adapters.wake_store import SqlWakeStore
 from app.bootstrap_doors import Doors, owner
-from app.config_models import Settings, Source
+from app.config_models import Proxy, Settings, Source
 from app.domain.events import Policy
 from app.domain.routing import Rule
 from app.domain.webhook import Secret
@@ -190,9 +191,9 @@ class Container(Doors):
         content = ReleasedContent(self.git, self.registries, self.tmp_dir)
         verify = VerifyStage(self.proxies, zip_sums, content, kinds)
         publish = PublishStage(self.static_proxies, content.pack, zip_sums)
-        addresses = {proxy.name: {"MODSYNC_PROXY_URL": proxy.url} for proxy in self.settings.proxies}
+        told = {proxy.name: _told(proxy) for proxy in self.settings.proxies}
         return Flow(
-            store, self.queue, self.clock, options, turn, branches, pipeline, verify, addresses, self.stop, publish
+            store, self.queue, self.clock, options, turn, branches, pipeline, verify, told, self.stop, publish
         )  # fmt: skip
 
     def tidy_host(self) -> None:
@@ -212,6 +213,11 @@ class Container(Doors):
         return PipelineOptions(
             ref, gitlab.pipeline_timeout_seconds, gitlab.poll_first_seconds, gitlab.poll_longest_seconds
         )
+
+
+def _told(proxy: Proxy) -> dict[str, str]:
+    """What a pipeline is told of its proxy; see deploy/gitlab/precache.gitlab-ci.yml."""
+    return {"MODSYNC_PROXY_URL": proxy.url, "MODSYNC_PROXY_WAIT": str(ceil(proxy.patience))}
 
 
 def _source_options(source: Source) -> SourceOptions:

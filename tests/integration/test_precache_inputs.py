@@ -17,8 +17,8 @@ from tests.sandbox.gitlab.ci_variables import job_variables
 FOLDER = Path(__file__).parents[2] / "deploy/gitlab"
 INPUTS = "precache-inputs.gitlab-ci.yml"
 SENT = {key: value for key, value in VALUES.items() if key not in ("MODSYNC_WAIT", "MODSYNC_POLL")} | {
-    "MODSYNC_PROXY_URL": "https://goproxy.corp.example"
-}
+    "MODSYNC_PROXY_URL": "https://goproxy.corp.example", "MODSYNC_PROXY_WAIT": "2100",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -26,8 +26,15 @@ HOSTILE = (
     "\x1b[31mred",
     "",
 )
-CHECKED = ("MODSYNC_MODULE_ESCAPED", "MODSYNC_VERSION_ESCAPED", "MODSYNC_VERSION", "MODSYNC_PROXY_URL", "MODSYNC_WAIT")
-HOSTILE_PAIRS = [(name, value) for name in CHECKED for value in HOSTILE if (name, value) != ("MODSYNC_WAIT", "")]
+CHECKED = (
+    "MODSYNC_MODULE_ESCAPED",
+    "MODSYNC_VERSION_ESCAPED",
+    "MODSYNC_VERSION",
+    "MODSYNC_PROXY_URL",
+    "MODSYNC_WAIT",
+    "MODSYNC_PROXY_WAIT",
+)
+HOSTILE_PAIRS = [(name, value) for name in CHECKED for value in HOSTILE if value or "WAIT" not in name]
 ORDER = [f"/example.com/!widgets/@v/v1.2.0.{kind}" for kind in CONTENT]
 HTML = ("200 OK", b"<html>Sign in</html>", [("Content-Type", "text/html")])
 MISS: tuple[str, bytes, list[tuple[str, str]]] = ("404 Not Found", b"not found", [])
@@ -92,6 +99,12 @@ def test_a_miss_ends_when_the_wait_is_over(shell: Shell) -> None:
     result = shell.run(MODSYNC_WAIT="1", MODSYNC_VERSION="v9.9.9", MODSYNC_VERSION_ESCAPED="v9.9.9")
     assert result.returncode == 1
     assert b"FAILED: info: HTTP 404: the proxy does not have it (yet); gave up after 1s" in result.stdout
+
+
+def test_the_wait_is_what_proxies_of_the_kind_need_unless_somebody_set_another(shell: Shell) -> None:
+    missing = {"MODSYNC_VERSION": "v9.9.9", "MODSYNC_VERSION_ESCAPED": "v9.9.9"}
+    assert b"gave up after 1s" in shell.run(MODSYNC_WAIT="", MODSYNC_PROXY_WAIT="1", **missing).stdout
+    assert b"gave up after 1s" in shell.run(MODSYNC_WAIT="1", MODSYNC_PROXY_WAIT="2100", **missing).stdout
 
 
 def test_a_login_page_is_not_a_success(shell: Shell, proxy: ScriptedProxy) -> None:

@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from app.bootstrap import _told
 from app.config_models import Proxy
 from app.domain.proxies import KINDS
 from app.domain.retry import RetryPolicy
@@ -40,6 +41,11 @@ def test_the_page_says_what_the_code_does(kind: str) -> None:
 def test_a_kind_has_its_own_wait_unless_one_is_set() -> None:
     assert Proxy(url="https://p.example", kind="artifactory").patience > 1800
     assert Proxy(url="https://p.example", kind="artifactory", wait_seconds=5).patience == 5
+
+
+def test_the_pipeline_waits_as_long_as_the_kind_needs() -> None:
+    told = _told(Proxy(url="https://p.example", kind="artifactory"))
+    assert told == {"MODSYNC_PROXY_URL": "https://p.example", "MODSYNC_PROXY_WAIT": "2100"}
 
 
 def test_a_proxys_wait_counts_in_its_own_stage_only() -> None:
