@@ -33,6 +33,7 @@ from app.services.ports import GoProxy, SourceCopy
 from app.services.registry import Registries
 from app.services.stages.mirror import Release, Signing
 from app.services.stopping import Stop
+from app.telemetry import secret_values
 
 if TYPE_CHECKING:
     from app.adapters.git import Credential, GitDoor
@@ -173,7 +174,7 @@ class Doors:
             url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
             visibility=gitlab.visibility, pipeline_parameters=gitlab.pipeline_parameters,
             trigger_token=gitlab.trigger_token, timeout_seconds=gitlab.timeout_seconds,
-            ca_file=_text(outgoing.ca_file), http_proxy=outgoing.http_proxy,
+            ca_file=_text(outgoing.ca_file), http_proxy=outgoing.http_proxy, secrets=secret_values(self.settings),
         )  # fmt: skip
 
     @cached_property

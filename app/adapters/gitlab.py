@@ -31,7 +31,8 @@ class GitLabOptions:
 
     `url` is the base URL (a relative root included). `ci_config_path` (empty: left alone) names the pre-cache pipeline's
     file, also in another project (`precache.yml@platform/ci-templates`). `variables_role` is who may set pipeline
-    variables; it is left alone where parameters go as `inputs` (GitLab 18.1 and newer).
+    variables; it is left alone where parameters go as `inputs` (GitLab 18.1 and newer). `secrets`: what else no answer of
+    GitLab's, a job's log above all, may bring into ours.
     """
 
     url: str
@@ -45,6 +46,7 @@ class GitLabOptions:
     timeout_seconds: float = 30.0
     ca_file: str | None = None
     http_proxy: str | None = field(default=None, repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     def wanted(self) -> Wanted:
         """The mirror projects' settings, as the project API names them."""
@@ -66,7 +68,7 @@ class GitLabApi:
     def __init__(self, options: GitLabOptions, guard: Guard | None = None, tally: Tally | None = None) -> None:
         transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
         self._options = options
-        more = (options.trigger_token.get_secret_value(),) if options.trigger_token else ()
+        more = (*options.secrets, *((options.trigger_token.get_secret_value(),) if options.trigger_token else ()))
         self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more, tally)
         self._projects = Projects(self._door, options.wanted())
 

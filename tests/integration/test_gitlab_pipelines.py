@@ -79,6 +79,15 @@ def test_the_guilty_job_is_the_one_that_may_not_fail_and_its_log_is_plain(gitlab
     assert token not in log
 
 
+def test_a_log_tells_none_of_the_other_secrets_that_we_know(gitlab: GitLab, ready: int) -> None:
+    api = connect(gitlab, secrets=frozenset({"plain words of a proxy"}))
+    made = api.create_pipeline(ready, "ci-sync", {})
+    _fail(gitlab, b"user goproxy, plain words of a proxy, refused\n")
+    found = api.failed_job(ready, made.id)
+    assert found is not None
+    assert ("plain words" in found[2], "user goproxy" in found[2]) == (False, True)
+
+
 def test_a_log_that_cannot_be_had_does_not_hide_the_job(gitlab: GitLab, ready: int) -> None:
     made = connect(gitlab).create_pipeline(ready, "ci-sync", {})
     _fail(gitlab, b"x")
