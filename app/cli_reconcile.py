@@ -20,7 +20,7 @@ from app.domain.modules import ModulePath
 from app.domain.reconcile import MENDED, Finding
 from app.services.explain import parse_release
 from app.services.reconcile import Order, Reconcile
-from app.services.reconcile_values import Report
+from app.services.reconcile_values import Report, Repository
 
 _PARALLEL = 4  # the request rate is the limit, not this: it hides slow answers
 
@@ -37,7 +37,12 @@ Examples:
   modsync reconcile --all --older-than 12 --json""",
 )
 @click.argument("module", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every repository that a run ever went to.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Every repository that a run went to, or that has a mirror.",
+)
 @click.option(
     "--older-than", "hours", default=0.0, metavar="HOURS", type=click.FloatRange(0, 8760),
     help="With --all: leave out what was compared since then; so a run that was broken off goes on.",
@@ -96,10 +101,26 @@ def _parsed(module: str) -> ModulePath:
 def _all(container: Container, service: Reconcile, order: Order, hours: float, *, quiet: bool) -> Iterator[Report]:
     store = SqlRepositoryStore(container.engine)
     upkeep.names(container).all()
-    mirrors = store.mirrors(container.clock.now() - timedelta(hours=hours))
+    unknown = _unknown(container)
+    mirrors = [*store.mirrors(container.clock.now() - timedelta(hours=hours)), *unknown]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = pool.map(lambda mirror: service.by_mirror(mirror, order), mirrors)
+        found = pool.map(lambda mirror: _compared(service, unknown.get(mirror), mirror, order), mirrors)
         yield from _watched(found, len(mirrors), quiet)
+
+
+def _unknown(container: Container) -> dict[str, Repository]:
+    """By mirror, those in GitLab that the database does not know; a GitLab that does not say is no reason to stop."""
+    try:
+        return {each.mirror: each for each in upkeep.unknown_mirrors(container).find()}
+    except SyncError as error:
+        if error.code == "store_unavailable":
+            raise
+        click.echo(f"mirrors that are not known here were not looked for: {error}", err=True)
+        return {}
+
+
+def _compared(service: Reconcile, unknown: Repository | None, mirror: str, order: Order) -> Report:
+    return service.one(unknown, order) if unknown else service.by_mirror(mirror, order)
 
 
 def _watched(reports: Iterable[Report], total: int, quiet: bool) -> Iterator[Report]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from app.adapters.cache_budget import Budget, Cache, disk, evict_of, found
 from app.adapters.intake_store import SqlIntakeStore
@@ -29,21 +30,28 @@ from app.services.replay import Replay
 from app.services.retention import RunPruning
 from app.services.slots import Slots
 from app.services.standing import HostReport
+from app.services.unknown_mirrors import UnknownMirrors
+
+if TYPE_CHECKING:
+    from app.adapters.shared_pace import SharedPace
 
 log = logging.getLogger(__name__)
 
 
-def reconcile(container: Container) -> Reconcile:
-    """The reconcile service; the configured rate is shared by all processes with this Redis."""
+def pace(container: Container) -> SharedPace:
+    """The configured rate, shared by all processes with this Redis."""
     from app.adapters.job_queue import redis_for_enqueue  # with rq, which reading commands need not wait for
     from app.adapters.shared_pace import SharedPace
 
-    settings = container.settings
-    gitlab = settings.gitlab.url.rstrip("/")
-    rate = settings.reconcile.requests_per_second
-    pace = SharedPace(redis_for_enqueue(container.redis_url), rate, Pace(rate))
+    rate = container.settings.reconcile.requests_per_second
+    return SharedPace(redis_for_enqueue(container.redis_url), rate, Pace(rate))
+
+
+def reconcile(container: Container) -> Reconcile:
+    """The reconcile service; the configured rate is shared by all processes with this Redis."""
+    gitlab = container.settings.gitlab.url.rstrip("/")
     observer = Observer(
-        container.git, container.registries, container.proxies, pace, lambda mirror: f"{gitlab}/{mirror}.git",
+        container.git, container.registries, container.proxies, pace(container), lambda mirror: f"{gitlab}/{mirror}.git",
         lambda: _go_on(container),
     )  # fmt: skip
     replay = Replay(SqlReplayStore(container.engine), container.queue, container.clock, container.planner.today)
@@ -52,6 +60,14 @@ def reconcile(container: Container) -> Reconcile:
     return Reconcile(
         SqlRepositoryStore(container.engine), observer, container.planner, maker, container.clock,
         pause_store(container).pauses,
+    )  # fmt: skip
+
+
+def unknown_mirrors(container: Container) -> UnknownMirrors:
+    """Finds mirrors in GitLab that the database does not know."""
+    store, service = SqlRepositoryStore(container.engine), reconcile(container)
+    return UnknownMirrors(
+        container.gitlab, container.rules, store, service, pace(container), lambda: _go_on(container)
     )  # fmt: skip
 
 

@@ -37,6 +37,15 @@ def reconcile_repository(mirror: str) -> None:
         container.share()
 
 
+def find_unknown_mirrors(_: str) -> None:
+    """Note the mirrors in GitLab that the database does not know; the schedule compares them then."""
+    container = _ready()
+    try:
+        upkeep.unknown_mirrors(container).note(container.clock.now())
+    finally:
+        container.share()
+
+
 def _ready() -> Container:
     if _container is None:
         raise RuntimeError("workers.jobs.use() was not called: start workers by `modsync worker`")

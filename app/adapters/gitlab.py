@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -131,6 +131,23 @@ class GitLabApi:
         found = answers.guilty_job(self._door.ask(call, lambda gl: _failed_jobs(gl, project, pipeline)))
         return None if found is None else (found.name, found.web_url, self._log(project, found))
 
+    def below(self, prefix: str, after: int) -> Sequence[tuple[int, str]]:
+        """See unknown_mirrors.MirrorProjects. Paged by key (`id_after`): deep offsets cost GitLab a lot, and end at 50,000.
+
+        GitLab's search is a wide one: a page without any project below the prefix is followed by the next.
+        """
+        call = Call("list projects", f"below {prefix or 'all groups'}")
+        wanted: dict[str, Any] = {
+            "order_by": "id", "sort": "asc", "simple": True, "archived": False, "per_page": _PAGE,
+            **({"search": prefix, "search_namespaces": True} if prefix else {}),
+        }  # fmt: skip
+        while True:
+            page = self._door.ask(call, lambda gl: _listed(gl, id_after=after, **wanted))  # noqa: B023
+            found = [(number, path) for number, path in page if _is_below(path, prefix)]
+            if found or not page:
+                return found
+            after = page[-1][0]
+
     @property
     def inspector(self) -> GitLabInspector:
         """Looks whether mirrors are as this object would set them up."""
@@ -183,6 +200,15 @@ class GitLabApi:
 def _lazy(client: Client, project: int) -> Project:
     """A handle on a project; asks GitLab nothing."""
     return client.projects.get(project, lazy=True)
+
+
+def _listed(client: Client, **wanted: Any) -> list[tuple[int, str]]:
+    found = [answers.project(one.asdict()) for one in client.projects.list(get_all=False, **wanted)]
+    return [(one.id, one.path) for one in found]
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
 
 def _failed_jobs(client: Client, project: int, pipeline: int) -> list[answers.JobAnswer]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, RowMapping, Select, or_, select, upda
 
 from app.adapters.database import reading, writing
 from app.adapters.rows import insert_ignoring
-from app.adapters.tables import mirrors, releases, repositories, runs
+from app.adapters.tables import marks, mirrors, releases, repositories, runs
 from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Item, Known, Release
 from app.domain.run import Status
@@ -17,6 +17,7 @@ from app.services.reconcile_values import Places, Report, Repository
 
 _CHUNK = 200  # modules in one statement
 _PLACES = 1000
+_SEARCHED = "unknown_mirrors"
 
 
 class SqlRepositoryStore:
@@ -59,6 +60,17 @@ class SqlRepositoryStore:
             which = (repositories.c.mirror == mirror) & idle
             given = update(repositories).where(which).values(job_at=now, error=None)
             return connection.execute(given).rowcount == 1
+
+    def searched_at(self) -> datetime | None:
+        """See RepositoryStore."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(marks.c.at).where(marks.c.name == _SEARCHED)).scalar_one_or_none()
+
+    def searched(self, now: datetime) -> None:
+        """See RepositoryStore."""
+        with writing(self._engine) as connection:
+            if not insert_ignoring(connection, marks, {"name": _SEARCHED, "at": now, "id": ""}):
+                connection.execute(update(marks).where(marks.c.name == _SEARCHED).values(at=now))
 
     def at_work(self, mirror: str, now: datetime, *, begins: bool = False) -> None:
         """See RepositoryStore."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from app.domain.errors import SyncError
 from app.domain.mirror_path import beside, encode, path_fault
@@ -98,6 +100,30 @@ def modules_for_repository(
     if broken:
         raise broken
     return None
+
+
+def mirror_prefixes(rules: Sequence[Rule]) -> list[str]:
+    """What the mirrors of the rules begin with for certain: whole path elements without placeholders; sorted, each once."""
+    found = set()
+    for rule in rules:
+        elements = rule.mirror.split("/")
+        found.add("/".join(takewhile(lambda element: not placeholders(element), elements)))
+    return sorted(found)
+
+
+def modules_of_mirror(rules: Sequence[Rule], path: str) -> Iterator[ModulePath]:
+    """The module at the root of the repository that a mirror at this path is of, by each rule, read backwards.
+
+    Nothing where the rule cannot be: a value in the path is a hash of what it was, or the module's pattern has more
+    placeholders. Whether the rule really sends the module there is the caller's to ask.
+    """
+    for rule in rules:
+        values = match(rule.mirror, path)
+        if values is None or any(encode(value) != value for value in values.values()):
+            continue
+        if values.keys() >= set(placeholders(rule.modules)):
+            with suppress(RuleBroken):
+                yield ModulePath.parse(fill(rule.modules, values))
 
 
 def _bases(rules: Sequence[Rule], source: str, url: CloneUrl) -> Iterator[tuple[Rule, str]]:

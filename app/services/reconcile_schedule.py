@@ -17,6 +17,8 @@ from app.services.reconcile_values import RepositoryStore
 log = logging.getLogger(__name__)
 
 JOB = "reconcile_repository"
+SEARCH = "find_unknown_mirrors"
+_SEARCHED_EVERY = timedelta(hours=24)
 _REQUESTS = 4  # that a repository takes: source, mirror, proxy, and one for a second module
 _AGAIN = timedelta(minutes=30)  # after an error: its source was down
 # A job gives signs of life (reconcile_job.py): one that is silent for so long, and in no queue, is lost.
@@ -54,6 +56,7 @@ class ReconcileSchedule:
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._pauses = pauses
         self._looked: datetime | None = None
+        self._search_given: datetime | None = None
 
     def once(self) -> int:
         """One look; how many jobs were enqueued. Errors: store_unavailable, queue_unavailable.
@@ -64,6 +67,7 @@ class ReconcileSchedule:
             return 0
         now = self._clock.now()
         self._free_lost(now)
+        self._search(now)
         room = self._room(now)
         if not room:
             return 0
@@ -83,6 +87,15 @@ class ReconcileSchedule:
             return False
         self._queue.call(JOB, mirror, str(CallId.of(mirror, now)), Lane.BACKFILL)
         return True
+
+    def _search(self, now: datetime) -> None:
+        """Once a day: what the database does not know is due from then on, too."""
+        if self._search_given and now - self._search_given < _AGAIN:
+            return
+        last = self._store.searched_at()
+        if last is None or now - last >= _SEARCHED_EVERY:
+            self._queue.call(SEARCH, SEARCH, str(CallId.of(SEARCH, now)), Lane.BACKFILL)
+            self._search_given = now
 
     def _free_lost(self, now: datetime) -> None:
         """Jobs that were killed, or lost with Redis, or never got there: their repositories are due again."""

@@ -98,6 +98,14 @@ class RepositoryStore(Protocol):
         """Mark that a job was enqueued; False when somebody else was faster. An earlier error counts no more."""
         ...
 
+    def searched_at(self) -> datetime | None:
+        """When unknown mirrors were last looked for; None: never."""
+        ...
+
+    def searched(self, now: datetime) -> None:
+        """Note that they were."""
+        ...
+
     def at_work(self, mirror: str, now: datetime, *, begins: bool = False) -> None:
         """A sign of life of the repository's job; one whose comparison has ended needs none."""
         ...

@@ -79,6 +79,12 @@ class FakeGitLab:
             self._enter("find_project")
             return self.projects.get(path)
 
+    def below(self, prefix: str, after: int) -> list[tuple[int, str]]:
+        """Two at a time."""
+        self._enter("below")
+        found = sorted((made.id, path) for path, made in self.projects.items() if path.startswith(f"{prefix}/"))
+        return [each for each in found if each[0] > after][:2]
+
     def remove_tag(self, project: int, tag: str) -> None:
         self._enter("remove_tag")
         self._project(project)

@@ -25,6 +25,7 @@ from app.services.registry import Registries
 from app.services.replay import Replay
 from app.services.run_filter import RunFilter
 from app.services.stores import IntakeStore
+from app.services.unknown_mirrors import UnknownMirrors
 from tests.integration.flow_world import MODULE, FlowWorld, no_sums
 
 RULES = (
@@ -67,6 +68,10 @@ class ReconcileWorld(FlowWorld):
         )
         pauses = SqlPauseStore(self.engine).pauses
         return Reconcile(self.repositories, observer, self.planner, maker, self.clock, pauses)
+
+    def unknown(self, rules: Sequence[Rule] = RULES) -> UnknownMirrors:
+        """The search for mirrors that the database does not know."""
+        return UnknownMirrors(self.gitlab, rules, self.repositories, self.service(), Pace(0))
 
     def reconcile(self, *, dry_run: bool = False, module: str = "", retry: bool = False) -> Report:
         """One comparison; its runs, where there are any, are brought to their ends."""

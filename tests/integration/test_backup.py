@@ -20,6 +20,8 @@ from app.adapters.tables import releases, secret_uses
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
 from app.domain.run import ACTIVE, Status
+from app.services.reconcile import Order
+from tests.contract.fake_git import FakeRepository
 from tests.integration.databases import PostgresServer
 from tests.integration.flow_world import MODULE
 from tests.integration.reconcile_world import ReconcileWorld
@@ -126,6 +128,46 @@ def test_after_a_restore_reconcile_brings_all_back(
     assert {run.status for run in world.runs()} == {Status.DONE}
     assert (world.reconcile().items, world.take("v1.2.0", "f" * 40).error) == ((), "version_moved")
     world.engine.dispose()
+
+
+def test_a_repository_that_came_after_the_backup_is_found_by_its_mirror(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database_url: str
+) -> None:
+    world = ReconcileWorld(tmp_path, empty_database_url)
+    world.settle(world.take().run_id)
+    restore = _saved(request, empty_database_url, tmp_path)
+    source, mirror = _another(world, "other")
+    _another(world, "third")
+
+    _restored(world, restore)
+    lost = source.commit({"lost.go": b""})
+    source.tag("v1.1.0", lost)  # its webhook came while modsync was away
+    assert world.unknown().note(world.clock.now()) == 2
+    assert world.unknown().note(world.clock.now()) == 0
+    world.learn()
+    everything = world.repositories.mirrors(world.clock.now())
+    assert sorted(everything) == ["mirrors/team/other", "mirrors/team/thing", "mirrors/team/third"]
+    reports = {each: world.service().by_mirror(each, Order()) for each in everything}
+
+    found = reports["mirrors/team/other"]
+    assert world.found(found) == {"v1.0.0": "missing_in_proxy", "v1.1.0": "missing_in_mirror"}
+    for _ in range(20):
+        world.sweep.once()
+        world.work()
+        world.clock.advance(1)
+    assert mirror.refs["refs/tags/v1.1.0"] == lost
+    world.engine.dispose()
+
+
+def _another(world: ReconcileWorld, name: str) -> tuple[FakeRepository, FakeRepository]:
+    """A repository whose v1.0.0 was released: the source and the mirror, as they are when modsync forgot both."""
+    source, mirror = FakeRepository(), FakeRepository()
+    commit = source.commit({"go.mod": f"module go.example/team/{name}\n".encode()})
+    source.tag("v1.0.0", commit)
+    mirror.commits, mirror.refs = dict(source.commits), {"refs/heads/ci-sync": commit, "refs/tags/v1.0.0": commit}
+    project = world.gitlab.ensure_project(f"mirrors/team/{name}")
+    world.git.repositories |= {f"https://git.example/team/{name}.git": source, project.clone_url: mirror}
+    return source, mirror
 
 
 def _released(world: ReconcileWorld) -> dict[str, str]:

@@ -53,6 +53,18 @@ def test_another_process_verifies_a_good_project_without_writing(gitlab: GitLab)
     assert {line.split()[0] for line in asked(gitlab)[before:]} == {"GET"}
 
 
+def test_projects_are_listed_below_a_path_by_their_ids(gitlab: GitLab) -> None:
+    gitlab.create_group("mirrors/go")
+    gitlab.create_group("mirrors-of-others")
+    made = {gitlab.create_project(f"mirrors/go/p{number}").id: f"mirrors/go/p{number}" for number in range(105)}
+    gitlab.create_project("mirrors-of-others/go")
+    api, found, pages, after = connect(gitlab), dict[int, str](), 0, 0
+    while page := api.below("mirrors", after):
+        pages, after = pages + 1, page[-1][0]
+        found.update(page)
+    assert (found, list(found) == sorted(found), pages) == (made, True, 2)
+
+
 def test_drift_is_mended(gitlab: GitLab) -> None:
     connect(gitlab).ensure_project(PATH)
     project = gitlab.project(PATH)

@@ -11,7 +11,7 @@ from app.domain.modules import ModulePath
 from app.domain.run import Status
 from app.services.reconcile import Order
 from app.services.reconcile_job import Comparing, ReconcileJob
-from app.services.reconcile_schedule import LOST, ReconcileSchedule, ScheduleOptions
+from app.services.reconcile_schedule import LOST, SEARCH, ReconcileSchedule, ScheduleOptions
 from app.services.reconcile_values import Report
 from tests.integration.databases import wait_until
 from tests.integration.flow_world import MIRROR, MODULE
@@ -31,8 +31,12 @@ class Calls:
         self.made: list[tuple[str, str]] = []
         self.queued: list[str] = []
         self.away = False
+        self.searches = 0
 
     def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
+        if function == SEARCH:
+            self.searches += 1
+            return
         assert (function, job_id.startswith("reconcile-")) == ("reconcile_repository", True)
         if self.away:
             raise SyncError("queue_unavailable", "Redis is away")
@@ -172,6 +176,18 @@ def test_a_job_that_ended_well_is_given_again_when_it_is_due(world: ReconcileWor
     given.job(world.service(), beat=0.001).run(MIRROR)
     assert world.repositories.silent_jobs(world.clock.now() + LOST, 9) == []
     assert given.after(3600) == 0
+
+
+def test_mirrors_that_are_not_known_are_looked_for_once_a_day(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    for seconds, searches in ((0, 1), (60, 1), (1800, 2)):  # the first one was lost
+        given.after(seconds)
+        assert given.calls.searches == searches
+    world.repositories.searched(world.clock.now())
+    given.after(3600 * 23)
+    assert given.calls.searches == 2
+    given.after(3600)
+    assert given.calls.searches == 3
 
 
 def test_no_interval_is_no_schedule(world: ReconcileWorld) -> None:

@@ -49,6 +49,7 @@ SEARCHED = {
     "app/adapters/run_search.py": {"_release", "_is_prefix"},
     "app/domain/admission.py": {"covers", "blocks", "refusal"},
     "app/domain/notify.py": {"Wishes"},
+    "app/domain/pause.py": {"covers_all", "_names"},
     "app/domain/routing.py": {"Rule"},
     "app/services/run_filter.py": {"RunFilter"},
 }

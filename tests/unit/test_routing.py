@@ -12,7 +12,7 @@ from app.domain.errors import SyncError
 from app.domain.mirror_path import encode, path_fault
 from app.domain.modules import ModulePath, RuleBroken
 from app.domain.patterns import fill, match, match_module, pattern_fault, unify
-from app.domain.routing import Rule, choose, modules_for_repository
+from app.domain.routing import Rule, choose, mirror_prefixes, modules_for_repository, modules_of_mirror
 from app.domain.run import Target
 
 ALLOW = ["https://git.corp.example/**"]
@@ -288,3 +288,28 @@ def test_a_placeholder_stands_for_one_element() -> None:
 def test_where_two_templates_meet(one: str, other: str, meet: bool) -> None:
     assert (unify(one, other) is not None) is meet
     assert (unify(other, one) is not None) is meet
+
+
+def test_what_mirrors_begin_with_for_certain() -> None:
+    mirrors = ("go-mirrors/{team}/{repo}", "go-mirrors/{team}-x/{repo}", "one/and-only", "a/b-{x}/c", "{team}/{repo}")
+    rules = [Rule("go.corp.example/{team}/{repo}/{x}", mirror) for mirror in mirrors]
+    assert mirror_prefixes(rules) == ["", "a", "go-mirrors", "one/and-only"]
+
+
+@pytest.mark.parametrize(
+    ("path", "modules"),
+    [
+        ("mirrors/team/thing", ["go.corp.example/team/thing"]),
+        ("mirrors/team/thing/below", []),
+        ("others/team/thing", []),
+        ("mirrors/team/thing-x0123456789ab", []),  # a hash of what it was
+        ("fixed/lib", ["go.corp.example/fixed/lib"]),
+    ],
+)
+def test_the_module_of_a_mirror_is_read_backwards(path: str, modules: list[str]) -> None:
+    rules = [
+        Rule("go.corp.example/{team}/{repo}", "mirrors/{team}/{repo}"),
+        Rule("go.corp.example/fixed/lib", "fixed/lib"),
+        Rule("other.corp.example/{team}/{repo}/{more}", "mirrors/{team}/{repo}"),
+    ]
+    assert [module.text for module in modules_of_mirror(rules, path)] == modules

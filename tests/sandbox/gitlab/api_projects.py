@@ -16,7 +16,7 @@ _ALSO_EDITABLE = {"name", "path", "description", "visibility", "default_branch"}
 
 @projects.get("/projects")
 def list_projects() -> Response:
-    """Newest first; `membership`, `search` and `search_namespaces` as GitLab has them."""
+    """By id; `sort`, `id_after`, `membership`, `search` and `search_namespaces` as GitLab has them."""
     member, search = boolean(request.args.get("membership")), request.args.get("search", "").lower()
     whole = boolean(request.args.get("search_namespaces"))
     found = [
@@ -26,7 +26,10 @@ def list_projects() -> Response:
         and search in (one.path if whole else f"{one.leaf} {one.name}").lower()
         and not (member and world().level(caller().user, one) == Level.NONE)
     ]
-    return answer(sorted(found, key=lambda one: one.id, reverse=True), _view)
+    after, ascending = int(request.args.get("id_after", 0)), request.args.get("sort") == "asc"
+    return answer(
+        sorted((one for one in found if one.id > after), key=lambda one: one.id, reverse=not ascending), _view
+    )
 
 
 @projects.post("/projects")
