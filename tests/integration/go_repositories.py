@@ -55,13 +55,16 @@ def make_repository(directory: Path, commits: Sequence[Commit], *, object_format
     return [found[f":{number}"] for number in range(1, len(commits) + 1)]
 
 
-def download(base: Path, cache: Path, releases: Sequence[str]) -> dict[str, Answer]:
-    """Ask go for `example.com/r/NAME.git...@VERSION`, where NAME is a repository in `base`; by release as asked for."""
+def download(base: Path, cache: Path, releases: Sequence[str], *, site: str = SITE) -> dict[str, Answer]:
+    """Ask go for `example.com/r/NAME.git...@VERSION`, where NAME is a repository in `base`; by release as asked for.
+
+    Another `site` (`github.com/x`) stands for `base` in the same way.
+    """
     base.mkdir(exist_ok=True)
     done = subprocess.run(
         [go_binary(), "mod", "download", "-json", *releases],
         cwd=base,
-        env=_environment(base, cache),
+        env=_environment(base, cache, site),
         capture_output=True,
         text=True,
         check=False,
@@ -76,11 +79,11 @@ def download(base: Path, cache: Path, releases: Sequence[str]) -> dict[str, Answ
     return answers
 
 
-def _environment(base: Path, cache: Path) -> dict[str, str]:
-    """A go that fetches example.com/r/NAME.git from `base`/NAME, and nothing else from anywhere."""
+def _environment(base: Path, cache: Path, site: str) -> dict[str, str]:
+    """A go that fetches SITE/NAME from `base`/NAME, and nothing else from anywhere."""
     settings = {
         "GOPROXY": "direct", "GOSUMDB": "off", "GOVCS": "*:git", "GOFLAGS": "-modcacherw", "GOMODCACHE": str(cache),
-        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{base}/.insteadOf", "GIT_CONFIG_VALUE_0": f"https://{SITE}/",
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{base}/.insteadOf", "GIT_CONFIG_VALUE_0": f"https://{site}/",
         "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ALLOW_PROTOCOL": "file:https",
     }  # fmt: skip
     return go_environment(**settings)
