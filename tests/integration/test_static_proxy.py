@@ -24,6 +24,7 @@ from app.services.stages.publish import PublishStage
 from app.services.stages.verify import Earlier, VerifyRequest, VerifyStage
 from tests.integration.flow_world import NO_REGISTRIES
 from tests.integration.git_world import SOURCE, World, nothing
+from tests.integration.nginx_world import needs_nginx, static_nginx
 from tests.integration.verify_world import MODULE, VERSION, VerifyWorld
 from tests.sandbox.goclient import GoClient
 from tests.sandbox.serve import LoopbackServer
@@ -63,11 +64,15 @@ def released(world: World, module: str, version: str, files: dict[str, str]) -> 
     return VerifyRequest(path, parsed, commit, "default", "", None, world.file_url(name), parsed.tag_part)
 
 
-@pytest.fixture(params=["file", "http"])
+@pytest.fixture(params=["file", "http", pytest.param("nginx", marks=needs_nginx)])
 def go(request: pytest.FixtureRequest, static: Static, tmp_path: Path) -> Iterator[GoClient]:
     static.directory.mkdir()
     if request.param == "file":
         yield GoClient(tmp_path / "go", f"file://{static.directory}", private="corp.example")
+        return
+    if request.param == "nginx":
+        with static_nginx(tmp_path / "nginx", static.directory) as url:
+            yield GoClient(tmp_path / "go", url, private="corp.example")
         return
     with LoopbackServer(Files(static.directory)) as server:
         yield GoClient(tmp_path / "go", server.url, private="corp.example")

@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.errors import SyncError
 from app.domain.events import Ignored, Policy, ReleaseEvent, parse
-from app.domain.modules import ModulePath, Version
+from app.domain.modules import ModulePath, RuleBroken, Version, split_tag
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 SHA256 = SHA + "0123456789abcdef01234567"
@@ -185,9 +185,50 @@ def test_a_missing_field_is_named(name: str) -> None:
     assert (caught.value.field, caught.value.message) == (name, f"{name}: is missing")
 
 
-def test_the_broken_rule_is_told() -> None:
-    with pytest.raises(SyncError, match="version_build_metadata"):
-        one(version="v1.2.3+meta", ref="main")
+@pytest.mark.parametrize(
+    ("fields", "field", "rule"),
+    [
+        ({"version": "v1.2.3+meta", "ref": "main"}, "version", "version_build_metadata"),
+        ({"module_path": "Go.corp.example/x"}, "module_path", "path_first_char"),
+        ({"module_path": "go.corp.example/con"}, "module_path", "path_windows_name"),
+        ({"module_path": "go.corp.example/x/v1"}, "module_path", "path_major_suffix"),
+        ({"ref": "refs/tags/sdk/v1.2.3+meta", "module_path": f"{MODULE}/sdk"}, "ref", "version_build_metadata"),
+    ],
+)
+def test_the_broken_rule_is_told(fields: dict[str, str], field: str, rule: str) -> None:
+    with pytest.raises(SyncError) as caught:
+        one(**fields)
+    assert (caught.value.code, caught.value.field) == ("invalid_payload", field)
+    assert caught.value.message.endswith(f"({rule})")
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("go.corp.example/con/@v/v1.0.0.zip", "path_windows_name"),
+        ("go.corp.example/x/@v/v1.0.0+meta.zip", "version_build_metadata"),
+        ("go.corp.example/x/v2/@v/v1.0.0.zip", "version_major"),
+    ],
+)
+def test_a_registry_is_told_the_broken_rule_too(path: str, rule: str) -> None:
+    body = {"domain": "artifact", "event_type": "deployed", "data": {"path": path}}
+    with pytest.raises(SyncError) as caught:
+        parse("artifactory", {}, body, Policy())
+    assert (caught.value.code, caught.value.field) == ("invalid_payload", "data.path")
+    assert caught.value.message.endswith(f"({rule})")
+
+
+@pytest.mark.parametrize("tag", ["v1.2.3+meta", "con/v1.2.3", "v0.0.0-20260301120000-0123456789ab"])
+def test_a_platforms_tag_that_breaks_a_rule_is_recorded_with_it(tag: str) -> None:
+    """It is no error of the platform's: not every tag is a module's version."""
+    repository = {"full_name": "billing/ledger", "clone_url": "https://git.corp.example/billing/ledger.git"}
+    body = {"ref": f"refs/tags/{tag}", "after": SHA, "before": "0" * 40, "repository": repository}
+    found = parse("github", {"X-GitHub-Event": "push"}, body, Policy())
+    assert isinstance(found, Ignored)
+    assert found.reason == "not_a_version_tag"
+    with pytest.raises(RuleBroken) as broken:
+        split_tag(tag)
+    assert broken.value.message in found.message
 
 
 @pytest.mark.parametrize(
