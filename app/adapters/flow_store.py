@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam, insert, or_, select, update
 
-from app.adapters.access_store import append
 from app.adapters.database import reading, unhurried, writing
 from app.adapters.fences import fenced, fenced_mirror
 from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
+from app.adapters.push_audit import audit_push, audit_removal, audit_unanswered
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
 from app.adapters.run_names import hold_both, move_claim
@@ -66,13 +67,19 @@ class SqlFlowStore:
         with reading(self._engine) as connection:
             return connection.execute(query).first() is not None
 
-    def renew(self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float) -> bool:
+    def renew(
+        self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float,
+        pushing: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> bool:  # fmt: skip
         """See FlowStore: all or nothing, so that a worker never goes on with half of what it holds."""
         until = now + timedelta(seconds=lease_seconds)
         try:
             with writing(self._engine) as connection:
                 for claim in claims:
-                    fenced(connection, claim, {"lease_until": until})
+                    noted = pushing.get(claim.run.id)
+                    audit_removal(connection, claim.run, noted or {}, now)
+                    push = {} if noted is None else {"pushing": noted or None}
+                    fenced(connection, claim, {"lease_until": until, **push})
                 if mirror:
                     fenced_mirror(connection, mirror, {"lease_until": until})
         except SyncError as error:
@@ -91,8 +98,10 @@ class SqlFlowStore:
                 connection.execute(_ADD_STEP, _step(claim.run, step))
             if change.pushed:
                 _mark_pushed(connection, claim.run, now)
-                _audit_push(connection, claim.run, change, now)
+                audit_push(connection, claim.run, change.facts.get("push", {}), now)
             if change.status in ENDED:
+                if change.error and claim.run.stage is Stage.MIRROR:
+                    audit_unanswered(connection, connection.execute(_ROW, {"on": claim.run.id}).mappings().one(), now)
                 end_attempt(connection, claim.run.id, claim.run.attempt, change.status, change.error, now)
         return job
 
@@ -195,6 +204,7 @@ _LEASE = (
 _KNOWN_MIRROR = select(mirrors.c.path).where(mirrors.c.path == bindparam("on"))
 _ADD_STEP = insert(steps)
 _GIVE_JOB = update(runs).where(runs.c.id == bindparam("on"))
+_ROW = select(runs).where(runs.c.id == bindparam("on"))
 _WOKEN = select(runs.c.job_at).where(runs.c.id == bindparam("on")).with_for_update()
 _PUSHED = (
     update(releases)
@@ -269,7 +279,7 @@ def _values(change: Change, now: datetime) -> dict[str, Any]:
         "updated_at": now, "active": not ended,
     }  # fmt: skip
     if change.pushed:
-        values["pushed_at"] = now
+        values |= {"pushed_at": now, "pushing": None}
     if ended or change.due_at or change.hand_over:
         values |= {"lease_owner": None, "lease_until": None, "job_at": None}
         values["due_at"] = None if ended else change.due_at or now
@@ -281,14 +291,6 @@ def _values(change: Change, now: datetime) -> dict[str, Any]:
 def _step(run: Run, step: StepRecord) -> dict[str, Any]:
     values = {name: getattr(step, name) for name in StepRecord.__dataclass_fields__}
     return values | {"run_id": run.id, "attempt": run.attempt, "detail": plain(step.detail)}
-
-
-def _audit_push(connection: Connection, run: Run, change: Change, now: datetime) -> None:
-    """What was pushed where, in the log; a tag that was there already is no push."""
-    push = change.facts.get("push", {})
-    if push.get("new"):
-        after = {"tag": push.get("tag"), "object": push.get("object"), "commit": run.commit, "run": run.id}
-        append(connection, f"run:{run.id}", "push", f"mirror:{run.target.mirror}", now, after=after)
 
 
 def _mark_pushed(connection: Connection, run: Run, now: datetime) -> None:

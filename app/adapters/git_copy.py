@@ -91,9 +91,11 @@ class Copy:
         if can_begin(mirror):
             self._ahead = Ahead(self._repo, mirror, options, ready)
 
-    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:
+    def push(
+        self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint
+    ) -> frozenset[str]:
         """See SourceCopy.push."""
-        self._healed(lambda: push(self._repo, mirror, updates, options, fence, self._reached(mirror, options)))
+        return self._healed(lambda: push(self._repo, mirror, updates, options, fence, self._reached(mirror, options)))
 
     def path(self) -> str:
         """See SourceCopy.path."""

@@ -21,14 +21,16 @@ _CONSEQUENCE = "(atomic push failed)"
 def push(
     repo: Repository, url: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint,
     ahead: Ahead | None = None,
-) -> None:  # fmt: skip
+) -> frozenset[str]:  # fmt: skip
     """Push all `updates`, or nothing, through what was begun `ahead`. The fence is asked right before, each time.
+
+    Returns the refs that were changed: what was up to date is not among them.
 
     Raises SyncError: `mirror_moved` for a refused lease, GitLab's refusals by their codes, and `push_not_visible` when
     git reports success without a result for each ref.
     """
     if not updates:
-        return
+        return frozenset()
     result = (ahead and _send_ahead(ahead, updates, fence)) or _send(repo, url, updates, options, fence)
     if options and result.code and _NO_OPTIONS in result.err:
         result = _send(repo, url, updates, (), fence)
@@ -39,6 +41,7 @@ def push(
     silent = [update.ref for update in updates if update.ref not in flags]
     if silent:
         raise SyncError("push_not_visible", f"git reported nothing for {', '.join(silent)}")
+    return frozenset(update.ref for update in updates if flags[update.ref][0] != "=")
 
 
 def _send_ahead(ahead: Ahead, updates: Sequence[RefUpdate], fence: Checkpoint) -> Result | None:

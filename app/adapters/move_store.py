@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
 from app.adapters.intake_store import run_row
+from app.adapters.push_audit import audit_unanswered
 from app.adapters.rows import (
     begin_attempt,
     end_attempt,
@@ -130,4 +131,5 @@ def _lose(connection: Connection, old: RowMapping, new_run: str, order: MoveOrde
             "fence": old["fence"] + 1, "lease_owner": None, "lease_until": None, "ended_at": now,
         }  # fmt: skip
         end_attempt(connection, old["id"], old["attempt"], Status.REJECTED, "superseded", now)
+        audit_unanswered(connection, old, now)
     connection.execute(update(runs).where(runs.c.id == old["id"]).values(values))

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
+from app.adapters.push_audit import audit_unanswered
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
 from app.adapters.run_names import renamed
@@ -127,6 +128,7 @@ class SqlReplayStore:
                 "updated_at": now,
             }  # fmt: skip
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
+            audit_unanswered(connection, row, now)
             end_attempt(connection, run_id, row["attempt"], Status.FAILED, "cancelled", now)
             append(connection, actor, "run.cancel", f"run:{run_id}", now, before={"status": row["status"]})
 

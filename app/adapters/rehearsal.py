@@ -76,6 +76,7 @@ def _through(connection: Connection, store: SqlFlowStore, now: datetime) -> None
     store.pauses()
     store.claim_siblings(claim, now, _SECONDS, 1)
     store.renew([claim], lease, now, _SECONDS)
+    store.renew([claim], lease, now, _SECONDS, {_ID: {"object": ""}})
     store.release_mirror(lease, now, project=(0, "", ""), branch_at=None)
     _recorded(store, claim, now)
 

@@ -110,6 +110,8 @@ runs = Table(
     Column("error_message", Text),
     Column("replaced_by", String(32)),
     _time("pushed_at"),
+    # Noted before each push, forgotten with its outcome: what may be at the mirror though no answer said so.
+    Column("pushing", JSON(none_as_null=True)),
     Column("lane", String(16), nullable=False, server_default=text("'live'")),
     _time("created_at", nullable=False),
     _time("updated_at", nullable=False),

@@ -112,6 +112,7 @@ class Run:
     lane: str = Lane.LIVE
     event: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    pushing: dict[str, Any] | None = None  # what an earlier try was to push, and had no answer for
 
     @property
     def path(self) -> ModulePath:

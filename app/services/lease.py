@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from app.domain.errors import SyncError
 from app.domain.run import Claim
@@ -14,6 +15,7 @@ from app.services.ports import Clock
 from app.services.stopping import Stop
 from app.services.stores import FlowStore, MirrorLease
 
+_NOTHING: Mapping[str, Mapping[str, Any]] = {}
 log = logging.getLogger(__name__)
 
 
@@ -77,9 +79,12 @@ class Lease:
         if self._stopping.overdue:
             raise SyncError("interrupted", "the worker was asked to stop")
 
-    def fence(self) -> None:
-        """Ask the database now, as before each push. SyncError `overtaken` or `store_unavailable`."""
-        self._renew()
+    def fence(self, pushing: Mapping[str, Mapping[str, Any]]) -> None:
+        """Ask the database now, as before each push, and note by run what is pushed.
+
+        SyncError `overtaken` or `store_unavailable`.
+        """
+        self._renew(pushing)
         self.check()
 
     def _beat(self) -> None:
@@ -89,12 +94,12 @@ class Lease:
             except SyncError as error:
                 log.warning("lease_not_renewed", extra={"code": error.code})
 
-    def _renew(self) -> None:
+    def _renew(self, pushing: Mapping[str, Mapping[str, Any]] = _NOTHING) -> None:
         with self._lock:
             now = self._clock.now()
             if not self._claims and self._mirror is None:
                 return
-            if self._store.renew(list(self._claims.values()), self._mirror, now, self._seconds):
+            if self._store.renew(list(self._claims.values()), self._mirror, now, self._seconds, pushing):
                 self._until = now.timestamp() + self._seconds
             else:
                 self._lost = True

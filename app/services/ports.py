@@ -80,8 +80,12 @@ class SourceCopy(Protocol):
         """
         ...
 
-    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:
-        """Push all updates atomically, each with its explicit lease, to the mirror's clone URL.
+    def push(
+        self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint
+    ) -> frozenset[str]:
+        """Push all updates atomically, each with its explicit lease, to the mirror's clone URL; the refs that it changed.
+
+        A ref that is there already as it shall be is none of them.
 
         `fence` is asked right before git sends anything, each time that it does: a push may be begun anew in another way,
         or from a cache that was rebuilt.

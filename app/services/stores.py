@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from app.domain.errors import SyncError
@@ -188,8 +189,15 @@ class FlowStore(Protocol):
         """Let go of all this as it is, so that somebody else goes on at once; what is not ours any more is left alone."""
         ...
 
-    def renew(self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float) -> bool:
-        """Lengthen all leases; False when at least one is lost (nothing is lengthened then)."""
+    def renew(
+        self, claims: Sequence[Claim], mirror: MirrorLease | None, now: datetime, lease_seconds: float,
+        pushing: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> bool:  # fmt: skip
+        """Lengthen all leases; False when at least one is lost (nothing is lengthened then).
+
+        `pushing`: by run, what is about to be sent to the mirror, kept until the outcome is recorded; what it `removes` is
+        in the audit log by then.
+        """
         ...
 
     def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:

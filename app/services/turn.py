@@ -132,7 +132,7 @@ def _release(claim: Claim) -> Release:
         run_id=run.id, module=run.path, version=run.released, commit=run.commit,
         subdir=run.target.subdir, make_tag=run.target.tags == "make",
         replaces=tuple(commit for commit, _ in run.replaces), source=run.source, delivery=run.delivery,
-        pushed=run.pushed_at is not None, known=_known(run),
+        pushed=run.pushed_at is not None, known=_known(run), pushing=run.pushing or {},
     )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _facts(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
     project = result.project
     return {
         "project": {"id": project.id, "path": project.path, "url": project.web_url} if project else {},
-        "push": {"tag": each.tag, "object": each.object, "commit": each.commit, "new": each.new},
+        "push": {"tag": each.tag, "object": each.object, "commit": each.commit, "new": each.new, **_branch(each)},
         "proof": {
             "directory": each.directory,
             "go_mod_sha256": each.go_mod_sha256,
@@ -168,3 +168,7 @@ def _detail(result: MirrorResult, each: Mirrored) -> dict[str, Any]:
     return {
         "tag": each.tag, "commit": each.commit, "new": each.new, "branch_at": result.branch_at, "h1": each.h1,
     }  # fmt: skip
+
+
+def _branch(each: Mirrored) -> dict[str, Any]:
+    return {"branch": dict(each.branch)} if each.branch else {}

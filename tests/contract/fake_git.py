@@ -163,10 +163,12 @@ class FakeCopy:
     def reach(self, mirror: str, options: Sequence[str], ready: Callable[[], bool]) -> None:
         """See ports.SourceCopy.reach."""
 
-    def push(self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint) -> None:
+    def push(
+        self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint
+    ) -> frozenset[str]:
         """See ports.SourceCopy.push."""
         if not updates:
-            return
+            return frozenset()
         fence()
         self._git.called("push")
         there = self._git.repository(mirror, "project_missing")
@@ -174,10 +176,12 @@ class FakeCopy:
             meanwhile()
         self._refuse(there, updates)
         self._git.pushed_options.append(tuple(options))
+        changed = frozenset(update.ref for update in updates if there.refs.get(update.ref) != update.new)
         for update in updates:
             there.refs[update.ref] = update.new
             if commit := self._cache.tag_objects.get(update.new):
                 there.tag_objects[update.new] = commit
+        return changed
 
     def path(self) -> str:
         """There is no directory."""

@@ -95,10 +95,10 @@ def test_a_push_is_whole_and_keeps_its_leases(place: Place) -> None:
     with place.git.source(place.source, nothing) as copy:
         copy.fetch(list(tags), [])
         first = [RefUpdate(BRANCH, one, None), RefUpdate("refs/tags/v1.0.0", tags["v1.0.0"], None)]
-        copy.push(place.mirror, first, ["ci.skip"], nothing)
+        assert copy.push(place.mirror, first, ["ci.skip"], nothing) == {update.ref for update in first}
         there = {BRANCH: one, "refs/tags/v1.0.0": tags["v1.0.0"]}
         assert place.mirror_refs() == there
-        copy.push(place.mirror, first, [], nothing)  # what is there already is no conflict
+        assert copy.push(place.mirror, first, [], nothing) == set()  # what is there already is no conflict
         copy.push(place.mirror, [], [], nothing)
         for wrong in (
             [RefUpdate(BRANCH, two, None)],

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from app.adapters.access_store import SqlAuditStore
 from app.adapters.database import reading
 from app.adapters.tables import mirrors, runs
 from app.domain.modules import ModulePath
@@ -124,6 +125,8 @@ def _check(world: FlowWorld, where: str) -> None:
     head = at.pop("refs/heads/ci-sync", None)
     assert (at, head in at.values()) == (released, True), where
     assert len(world.gitlab.pipelines) == sum(row.target["proxy"] != "static" for row in rows), where
+    pushes = [each.after for each in SqlAuditStore(world.engine).entries() if each.action == "push"]
+    assert sorted(f"refs/tags/{each['tag']}" for each in pushes) == sorted(released), where
     for row in rows:
         assert row.facts["verify"]["h1"] == row.facts["proof"]["h1"], where
 

@@ -201,6 +201,10 @@ def test_a_worker_that_dies_anywhere_in_a_move_leaves_one_that_ends_well(tmp_pat
         moving.world.settle(run_id)
         assert moving.run(run_id).status is Status.DONE, fuse.seen
         assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.new
+        told = [each for each in SqlAuditStore(moving.world.engine).entries() if each.actor == f"run:{run_id}"]
+        assert [each.action for each in told] == ["tag.remove", "push"], fuse.seen
+        assert told[0].before == {"tag": VERSION, "object": moving.old, "commit": moving.old}
+        assert (told[0].reason, told[1].after["object"]) == ("wrong branch", moving.new)
         number += 1
     assert "gitlab.remove_tag" in fuse.seen
 

@@ -25,6 +25,7 @@ from app.services.stages.mirror_values import (
     MirrorRequest,
     MirrorResult,
     Proof,
+    PushFence,
     Release,
     Signing,
 )
@@ -66,7 +67,7 @@ class MirrorStage:
         found = self._git.remote_refs(clone_url, [f"refs/tags/{tag}" for tag in tags], checkpoint, side="source")
         return {ref.removeprefix("refs/tags/"): at for ref, at in found.items()}
 
-    def run(self, request: MirrorRequest, checkpoint: Checkpoint, fence: Checkpoint) -> MirrorResult:
+    def run(self, request: MirrorRequest, checkpoint: Checkpoint, fence: PushFence) -> MirrorResult:
         """Bring the releases into the mirror.
 
         `checkpoint` is cheap and asked while git runs; `fence` asks the database, right before each push. SyncError is

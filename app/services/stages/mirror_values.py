@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version, tag_name
@@ -12,13 +13,17 @@ from app.domain.signature import Signature, SigningPolicy, TrustedKeys
 from app.domain.source_warnings import SourceWarning
 from app.services.ports import MirrorProject, SourceCopy
 
+PushFence = Callable[[Mapping[str, Mapping[str, Any]]], None]
+"""Asked right before anything is sent to the mirror, with what: run -> `object`, `branch`, `removes`. {} forgets it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """What a run wants mirrored. `subdir`: the module's directory by the rules, without a `/vN` at its end.
 
     `replaces`: the commits that an operator allowed this one to take the version from (accept-move). `pushed`: the
-    version went out at `commit` before. `known`: h1 values that were found out before, by commit.
+    version went out at `commit` before. `known`: h1 values that were found out before, by commit. `pushing`: what
+    an earlier try noted before a push that it had no answer for.
     """
 
     run_id: str
@@ -32,6 +37,7 @@ class Release:
     delivery: str = ""
     pushed: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
+    pushing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -76,7 +82,11 @@ class MirrorRequest:
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """A release that is in the mirror: its tag's object, where its go.mod is, that file, and the content's h1."""
+    """A release that is in the mirror: its tag's object, where its go.mod is, that file, and the content's h1.
+
+    `new`: modsync put the tag there, now or in an earlier try without an answer. `branch`: the `name` of the branch that
+    went there with it, and the commits that it was at `before` and `after`.
+    """
 
     tag: str
     object: str
@@ -88,6 +98,7 @@ class Mirrored:
     release: Release
     warnings: tuple[SourceWarning, ...] = ()
     signature: Signature | None = None
+    branch: Mapping[str, Any] | None = None
 
     @property
     def go_mod_sha256(self) -> str:
