@@ -70,7 +70,7 @@ class Container(Doors):
     @cached_property
     def access(self) -> Access:
         """Tokens, login links and sessions."""
-        return Access(SqlCredentialStore(self.engine), self.audit, self.clock, self.new_id, random_secret)
+        return Access(SqlCredentialStore(self.engine), self.clock, self.new_id, random_secret)
 
     @cached_property
     def intake(self) -> Intake:

@@ -13,6 +13,7 @@ from app.adapters.rows import plain
 from app.adapters.tables import audit, credentials
 from app.domain.access import Credential, Kind, Role
 from app.domain.audit import GENESIS, Entry
+from app.services.access import Note
 
 _BATCH = 1000
 _AUDIT_LOCK = 7173002  # pg_advisory_xact_lock; SQLite's BEGIN IMMEDIATE needs none
@@ -20,6 +21,7 @@ _AUDIT_LOCK = 7173002  # pg_advisory_xact_lock; SQLite's BEGIN IMMEDIATE needs n
 
 _LAST = select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
 _ADD = insert(audit)
+_LIVE = credentials.c.revoked_at.is_(None)
 
 
 class SqlCredentialStore:
@@ -28,11 +30,15 @@ class SqlCredentialStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, credential: Credential, secret_digest: str) -> None:
+    def add(self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None) -> bool:
         """See CredentialStore."""
         values = {name: getattr(credential, name) for name in Credential.__dataclass_fields__}
         with writing(self._engine) as connection:
+            if spends and not _end(connection, spends, credential.created_at):
+                return False
             connection.execute(insert(credentials).values(**values, digest=secret_digest))
+            _tell(connection, note, credential.created_at)
+        return True
 
     def by_digest(self, secret_digest: str) -> Credential | None:
         """See CredentialStore."""
@@ -49,21 +55,16 @@ class SqlCredentialStore:
         with writing(self._engine) as connection:
             connection.execute(update(credentials).where(credentials.c.id == credential_id).values(last_used_at=now))
 
-    def revoke(self, credential_id: str, now: datetime) -> bool:
+    def revoke(self, credential_id: str, now: datetime, note: Note, *, sessions_of: str | None = None) -> bool:
         """See CredentialStore: compare-and-set, so that of two at once one succeeds."""
-        live = (credentials.c.id == credential_id) & credentials.c.revoked_at.is_(None)
         with writing(self._engine) as connection:
-            return connection.execute(update(credentials).where(live).values(revoked_at=now)).rowcount == 1
-
-    def revoke_made_by(self, actor: str, now: datetime) -> int:
-        """See CredentialStore."""
-        live = (
-            (credentials.c.created_by == actor)
-            & (credentials.c.kind == Kind.SESSION)
-            & credentials.c.revoked_at.is_(None)
-        )
-        with writing(self._engine) as connection:
-            return connection.execute(update(credentials).where(live).values(revoked_at=now)).rowcount
+            if not _end(connection, credential_id, now):
+                return False
+            if sessions_of:
+                opened = (credentials.c.created_by == sessions_of) & (credentials.c.kind == Kind.SESSION)
+                connection.execute(update(credentials).where(opened, _LIVE).values(revoked_at=now))
+            _tell(connection, note, now)
+        return True
 
     def tokens(self) -> list[Credential]:
         """See CredentialStore."""
@@ -126,6 +127,18 @@ def append(
     ).sealed()  # fmt: skip
     connection.execute(_ADD, {name: getattr(entry, name) for name in Entry.__dataclass_fields__})
     return entry
+
+
+def _end(connection: Connection, credential_id: str, now: datetime) -> bool:
+    which = update(credentials).where(credentials.c.id == credential_id, _LIVE)
+    return connection.execute(which.values(revoked_at=now)).rowcount == 1
+
+
+def _tell(connection: Connection, note: Note, now: datetime) -> None:
+    append(
+        connection, note.actor, note.action, note.object, now, reason=note.reason, before=dict(note.before),
+        after=dict(note.after),
+    )  # fmt: skip
 
 
 def _credential(row: Any) -> Credential:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -43,11 +43,26 @@ class AuditStore(Protocol):
         ...
 
 
-class CredentialStore(Protocol):
-    """Credentials by the digest of their secret. Errors: `store_unavailable`."""
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the audit log says of a change, as AuditStore.append takes it."""
 
-    def add(self, credential: Credential, secret_digest: str) -> None:
-        """Keep a new one."""
+    actor: str
+    action: str
+    object: str
+    reason: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CredentialStore(Protocol):
+    """Credentials by the digest of their secret; a change and its entry of the audit log are one transaction.
+
+    Errors: `store_unavailable`.
+    """
+
+    def add(self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None) -> bool:
+        """Keep a new one; `spends` ends the link that it is made with. False: that had ended, and nothing is kept."""
         ...
 
     def by_digest(self, secret_digest: str) -> Credential | None:
@@ -58,12 +73,8 @@ class CredentialStore(Protocol):
         """Note its use."""
         ...
 
-    def revoke(self, credential_id: str, now: datetime) -> bool:
-        """End it; False when it is not there or has ended already (so that a link opens one session only)."""
-        ...
-
-    def revoke_made_by(self, actor: str, now: datetime) -> int:
-        """End the sessions that this actor opened; how many."""
+    def revoke(self, credential_id: str, now: datetime, note: Note, *, sessions_of: str | None = None) -> bool:
+        """End it, and the sessions that `sessions_of` opened; False when it is not there or has ended already."""
         ...
 
     def tokens(self) -> list[Credential]:
@@ -84,32 +95,33 @@ class Access:
     """The one place that knows whether a secret opens anything."""
 
     def __init__(
-        self, store: CredentialStore, audit: AuditStore, clock: Clock, new_id: Callable[[str], str],
+        self, store: CredentialStore, clock: Clock, new_id: Callable[[str], str],
         randomness: Callable[[], str],
     ) -> None:  # fmt: skip
-        self._store, self._audit, self._clock = store, audit, clock
+        self._store, self._clock = store, clock
         self._new_id, self._randomness = new_id, randomness
         self._note_again_at: datetime | None = None
 
-    def create_token(self, name: str, role: Role, days: float, actor: str) -> tuple[str, Credential]:
+    def create_token(self, name: str, role: Role, days: float, actor: str, reason: str = "") -> tuple[str, Credential]:
         """A new API token: (the secret, shown once, what is kept). Error: bad_request for a name that is taken."""
         if any(each.name == name and each.is_live(self._clock.now()) for each in self._store.tokens()):
             raise SyncError("bad_request", f"there is a live token named {name!r}: revoke it or choose another name")
-        made = self._make(Kind.TOKEN, name, role, timedelta(days=days), actor)
-        self._audit.append(
-            actor, "token.create", f"token:{made[1].id}", self._clock.now(), after={"name": name, "role": role.value}
-        )
-        return made
+        secret, made = self._new(Kind.TOKEN, name, role, timedelta(days=days), actor)
+        after = {"name": name, "role": role.value, "until": made.expires_at.isoformat()}
+        self._store.add(made, digest(secret), Note(actor, "token.create", f"token:{made.id}", reason, after=after))
+        return secret, made
 
     def revoke_token(self, identifier: str, actor: str, reason: str) -> Credential:
         """End a token, by its id or name. Error: not_found."""
         now = self._clock.now()
         found = next((t for t in self._store.tokens() if identifier in (t.id, t.name) and t.is_live(now)), None)
-        if found is None or not self._store.revoke(found.id, now):
+        if found is None or not self._ended(found, now, Note(actor, "token.revoke", f"token:{found.id}", reason)):
             raise SyncError("not_found", f"there is no live token {identifier!r}")
-        self._store.revoke_made_by(f"token:{found.name}", now)
-        self._audit.append(actor, "token.revoke", f"token:{found.id}", now, reason=reason, before={"name": found.name})
         return found
+
+    def _ended(self, token: Credential, now: datetime, note: Note) -> bool:
+        told = replace(note, before={"name": token.name, "role": token.role.value}, after={"ended": now.isoformat()})
+        return self._store.revoke(token.id, now, told, sessions_of=f"token:{token.name}")
 
     def tokens(self) -> list[Credential]:
         """All API tokens, newest first, ended ones included."""
@@ -117,10 +129,9 @@ class Access:
 
     def create_link(self, name: str, role: Role, actor: str) -> str:
         """The secret of a link that opens one session within ten minutes."""
-        secret, made = self._make(Kind.LINK, name, role, LINK, actor)
-        self._audit.append(
-            actor, "link.create", f"link:{made.id}", self._clock.now(), after={"name": name, "role": role.value}
-        )
+        secret, made = self._new(Kind.LINK, name, role, LINK, actor)
+        after = {"name": name, "role": role.value, "until": made.expires_at.isoformat()}
+        self._store.add(made, digest(secret), Note(actor, "link.create", f"link:{made.id}", after=after))
         return secret
 
     def identify(self, secret: str, *kinds: Kind) -> Identity | None:
@@ -148,22 +159,21 @@ class Access:
 
     def open_session(self, who: Identity) -> str:
         """A session's secret for somebody who proved who they are. A link is spent: a second time is `unauthorized`."""
-        if who.actor.startswith("link:") and not self._store.revoke(who.credential, self._clock.now()):
+        link = who.credential if who.actor.startswith("link:") else None
+        secret, made = self._new(Kind.SESSION, who.actor.partition(":")[2], who.role, SESSION, who.actor)
+        note = Note(who.actor, "login", f"session:{made.id}", after={"role": who.role.value})
+        if not self._store.add(made, digest(secret), note, spends=link):
             raise SyncError("unauthorized", "this login link was used already")
-        name = who.actor.partition(":")[2]
-        secret, made = self._make(Kind.SESSION, name, who.role, SESSION, who.actor)
-        self._audit.append(who.actor, "login", f"session:{made.id}", self._clock.now(), after={"role": who.role.value})
         return secret
 
     def close_session(self, secret: str) -> None:
         """End a session; nothing happens for a text that is none."""
         found = self._store.by_digest(digest(secret)) if looks_like(secret) is Kind.SESSION else None
-        if found and self._store.revoke(found.id, self._clock.now()):
-            self._audit.append(f"session:{found.name}", "logout", f"session:{found.id}", self._clock.now())
+        if found:
+            note = Note(f"session:{found.name}", "logout", f"session:{found.id}", before={"role": found.role.value})
+            self._store.revoke(found.id, self._clock.now(), note)
 
-    def _make(self, kind: Kind, name: str, role: Role, life: timedelta, actor: str) -> tuple[str, Credential]:
+    def _new(self, kind: Kind, name: str, role: Role, life: timedelta, actor: str) -> tuple[str, Credential]:
         now = self._clock.now()
         secret = make_secret(kind, self._randomness())
-        made = Credential(self._new_id("c"), kind, name, role, now, actor, now + life)
-        self._store.add(made, digest(secret))
-        return secret, made
+        return secret, Credential(self._new_id("c"), kind, name, role, now, actor, now + life)

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, Executable, delete, text, update
+from sqlalchemy.exc import DBAPIError
 
 from app.adapters.access_store import SqlAuditStore, SqlCredentialStore
 from app.adapters.system import random_bits, random_secret
@@ -14,6 +15,7 @@ from app.domain.audit import verify
 from app.domain.errors import SyncError
 from app.services.access import Access
 from app.services.intake import id_maker
+from tests.integration.unguarded import unguard
 
 
 class Clock:
@@ -35,8 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def access(engine: Engine, clock: Clock) -> Access:
-    store, log = SqlCredentialStore(engine), SqlAuditStore(engine)
-    return Access(store, log, clock, id_maker(clock, random_bits), random_secret)
+    return Access(SqlCredentialStore(engine), clock, id_maker(clock, random_bits), random_secret)
 
 
 def test_a_token_opens_what_its_role_may_until_it_ends(access: Access, clock: Clock, engine: Engine) -> None:
@@ -112,6 +113,47 @@ def test_a_link_opens_one_session_within_ten_minutes(access: Access, clock: Cloc
     assert access.identify(late, Kind.LINK) is None
 
 
+@pytest.mark.parametrize("change", [update(audit).values(actor="nobody"), delete(audit), text("DELETE FROM audit")])
+def test_the_database_itself_refuses_to_change_or_remove_entries(
+    access: Access, engine: Engine, change: Executable
+) -> None:
+    access.create_token("ci", Role.ADMIN, 1, "cli:me")
+    with pytest.raises(DBAPIError, match="the audit log is append-only"), engine.begin() as connection:
+        connection.execute(change)
+    access.create_token("second", Role.ADMIN, 1, "cli:me")
+    assert [each.actor for each in SqlAuditStore(engine).entries()] == ["cli:me", "cli:me"]
+
+
+def test_a_change_and_its_entry_are_one_transaction(
+    access: Access, engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the entry cannot be written, nothing is changed."""
+    token, _ = access.create_token("ci", Role.ADMIN, 1, "cli:me")
+    link = access.create_link("bob", Role.VIEWER, "cli:me")
+    who, guest = access.identify(token, Kind.TOKEN), access.identify(link, Kind.LINK)
+    assert who
+    assert guest
+    session = access.open_session(who)
+
+    def full(*_: object, **__: object) -> None:
+        raise SyncError("store_unavailable", "the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.adapters.access_store.append", full)
+        for change in (
+            lambda: access.create_token("second", Role.VIEWER, 1, "cli:me"),
+            lambda: access.revoke_token("ci", "cli:me", ""), lambda: access.create_link("eve", Role.VIEWER, "cli:me"),
+            lambda: access.open_session(guest), lambda: access.open_session(who), lambda: access.close_session(session),
+        ):  # fmt: skip
+            with pytest.raises(SyncError, match="store_unavailable"):
+                change()
+    with engine.connect() as connection:
+        kept = connection.execute(credentials.select()).all()
+    assert len(kept) == 3
+    assert [row.revoked_at for row in kept] == [None] * 3
+    assert access.open_session(guest)  # the link is not spent
+
+
 def test_all_of_it_is_in_the_audit_log_and_any_change_shows(access: Access, engine: Engine) -> None:
     secret, _ = access.create_token("ci", Role.ADMIN, 1, "cli:me")
     who = access.identify(secret, Kind.TOKEN)
@@ -125,6 +167,7 @@ def test_all_of_it_is_in_the_audit_log_and_any_change_shows(access: Access, engi
     assert verify(log.entries())[2] is None
 
     with engine.begin() as connection:
+        unguard(connection)
         connection.execute(update(audit).where(audit.c.number == 2).values(actor="nobody"))
     fault = verify(log.entries())[2]
     assert fault is not None
