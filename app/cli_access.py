@@ -12,7 +12,7 @@ from app.cli_layout import print_table
 from app.cli_open import actor, json_option, open_container, open_operator
 from app.cli_output import NO, console, local, print_json
 from app.domain.access import Credential, Role
-from app.domain.audit import Entry, verify
+from app.domain.audit import Entry, Kept, verify, verify_kept
 
 _ROLES = click.Choice([role.value for role in Role])
 
@@ -132,22 +132,25 @@ def audit() -> None:
     epilog="""\b
 Examples:
   modsync audit verify
-  modsync audit verify --json""",
+  modsync audit verify --expect "$(cat /elsewhere/kept)" --json""",
 )
+@click.option("--expect", metavar="N:HASH", help="What an earlier verify said to keep: that entry must still be there.")
 @json_option
 @click.pass_context
-def verify_log(ctx: click.Context, as_json: bool) -> None:
+def verify_log(ctx: click.Context, expect: str | None, as_json: bool) -> None:
     """Go through the whole log: status 0 when nothing was changed, removed or reordered, else 1.
 
-    Keep the last hash elsewhere: it also shows that entries were cut off at the end.
+    Entries cut off at the end leave a chain that is right: keep what it prints elsewhere, and give it to --expect later.
     """
-    count, last, fault = verify(open_operator().audit(0))
+    kept, entries = Kept.parse(expect) if expect else None, open_operator().audit(0)
+    count, last, fault = verify_kept(entries, kept) if kept else verify(entries)
+    keep = str(Kept(count, last))
     if as_json:
-        print_json({"entries": count, "last_hash": last, "fault": fault.what if fault else None})
+        print_json({"entries": count, "last_hash": last, "keep": keep, "fault": fault.what if fault else None})
     elif fault:
         click.echo(f"the audit log is not intact: {fault.what}; {count} entries before it are right")
     else:
-        click.echo(f"{count} entries, nothing changed; the last hash is {last}")
+        click.echo(f"{count} entries, nothing changed\nkeep this: {keep}")
     ctx.exit(NO if fault else 0)
 
 

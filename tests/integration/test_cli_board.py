@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, delete, insert, update
 
 from app.adapters.database import writing
 from app.adapters.tables import audit, repositories
@@ -123,7 +123,17 @@ def test_a_changed_audit_log_is_status_1(cli: Cli, engine: Engine) -> None:
     for name in ("one", "two", "three"):
         cli("token", "create", name)
     whole = cli("audit", "verify")
-    assert (whole.status, whole.out.startswith("3 entries, nothing changed; the last hash is ")) == (0, True)
+    assert whole.status == 0
+    kept = re.fullmatch(r"3 entries, nothing changed\nkeep this: (3:[0-9a-f]{64})\n", whole.out)
+    assert kept
+    assert cli("audit", "verify", "--expect", kept[1]).status == 0
+    assert cli("audit", "verify", "--expect", "3").err.startswith("error: bad_request: ")
+    with writing(engine) as connection:
+        unguard(connection)
+        connection.execute(delete(audit).where(audit.c.number == 3))
+    assert cli("audit", "verify").status == 0
+    cut = cli("audit", "verify", "--expect", kept[1])
+    assert (cut.status, "entry 3, which was kept, is gone" in cut.out) == (1, True)
     with writing(engine) as connection:
         unguard(connection)
         connection.execute(update(audit).where(audit.c.number == 2).values(actor="nobody"))

@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.audit import GENESIS, Entry, verify
+from app.domain.audit import GENESIS, Entry, Kept, verify, verify_kept
+from app.domain.errors import SyncError
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -68,4 +70,32 @@ def test_a_log_made_anew_from_some_point_shows_by_the_last_hash_kept_elsewhere()
     log = chain(4)
     again = replace(log[3], reason="another", hash="").sealed()
     assert verify([*log[:3], again])[2] is None  # whoever can write everything can do this ...
-    assert verify([*log[:3], again])[1] != log[3].hash  # ... but not to a hash that was exported
+    told = verify_kept([*log[:3], again], Kept(4, log[3].hash))  # ... but not to a hash that was kept
+    assert (told[0], told[2] and told[2].number) == (3, 4)
+
+
+@given(length=st.integers(1, 8), data=st.data())
+def test_entries_that_were_cut_off_show_by_what_was_kept(length: int, data: st.DataObject) -> None:
+    log = chain(length)
+    at = data.draw(st.integers(0, length))
+    kept = Kept.parse(str(Kept(at, log[at - 1].hash if at else GENESIS)))
+    assert verify_kept(log, kept) == (length, log[-1].hash, None)
+    left = data.draw(st.integers(0, length))
+    fault = verify_kept(log[:left], kept)[2]
+    assert (fault is None) == (left >= at)
+    assert verify_kept(log, Kept(length + 1, log[-1].hash))[2] is not None
+
+
+def test_another_fault_before_the_kept_entry_is_told_first() -> None:
+    log = chain(4)
+    log[1] = replace(log[1], reason="changed")
+    count, _, fault = verify_kept(log, Kept(4, log[3].hash))
+    assert (count, fault and fault.number) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "3:", ":" + "a" * 64, "x:" + "a" * 64, "3:" + "A" * 64, "-1:" + "a" * 64, "3:ab"]
+)
+def test_what_is_no_kept_entry_is_refused(text: str) -> None:
+    with pytest.raises(SyncError, match="bad_request"):
+        Kept.parse(text)
