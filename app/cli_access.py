@@ -11,10 +11,11 @@ import click
 from app.cli_layout import print_table
 from app.cli_open import actor, json_option, open_container, open_operator
 from app.cli_output import NO, console, local, print_json
-from app.domain.access import Credential, Role
+from app.domain.access import Credential, Role, Scope
 from app.domain.audit import Entry, Kept, verify, verify_kept
 
 _ROLES = click.Choice([role.value for role in Role])
+_SCOPES = click.Choice([scope.value for scope in Scope])
 
 
 @click.group(
@@ -35,16 +36,21 @@ def token() -> None:
 @click.option(
     "--days", type=click.FloatRange(0, 3660, min_open=True), default=90.0, show_default=True, help="How long it lives."
 )
+@click.option(
+    "--scope", "scopes", type=_SCOPES, multiple=True, help="Limit it to this group of addresses; may be given again."
+)
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
 @json_option
-def create(name: str, role: str, days: float, as_json: bool) -> None:
+def create(name: str, role: str, days: float, scopes: tuple[str, ...], reason: str, as_json: bool) -> None:
     """Make an API token and print it; it is shown this once and kept as a digest only.
 
     \b
     Examples:
-      modsync token create grafana
+      modsync token create prometheus --scope metrics
       modsync token create on-call --role operator --days 30
     """
-    secret, made = open_container().access.create_token(name, Role(role), days, actor())
+    wanted = [Scope(each) for each in scopes]
+    secret, made = open_container().access.create_token(name, Role(role), days, actor(), reason, scopes=wanted)
     if as_json:
         print_json({"token": secret, **_json(made)})
     else:
@@ -61,18 +67,18 @@ Examples:
 )
 @json_option
 def list_tokens(as_json: bool) -> None:
-    """List API tokens: role, end, last use. The tokens themselves are not kept."""
+    """List API tokens: role, scopes, end, last use. The tokens themselves are not kept."""
     found = open_container().access.tokens()
     if as_json:
         print_json([_json(each) for each in found])
         return
-    columns = ("id", "name", "role", "made by", "until", "last used", "ended")
+    columns = ("id", "name", "role", "scopes", "made by", "until", "last used", "ended")
     print_table(console(), columns, [_row(each) for each in found], whole=("id", "name", "until", "last used"))
 
 
 def _row(each: Credential) -> tuple[str, ...]:
     return (
-        each.id, each.name, each.role.value, each.created_by, local(each.expires_at),
+        each.id, each.name, each.role.value, " ".join(sorted(each.scopes)) or "all", each.created_by, local(each.expires_at),
         local(each.last_used_at) if each.last_used_at else "never", local(each.revoked_at) if each.revoked_at else "",
     )  # fmt: skip
 
@@ -175,7 +181,7 @@ def _lines(entries: Iterator[Entry]) -> Iterator[str]:
 
 def _json(each: Credential) -> dict[str, Any]:
     return {
-        "id": each.id, "name": each.name, "role": each.role.value, "created_by": each.created_by,
+        "id": each.id, "name": each.name, "role": each.role.value, "scopes": sorted(each.scopes), "created_by": each.created_by,
         "created_at": each.created_at.isoformat(), "expires_at": each.expires_at.isoformat(),
         "last_used_at": each.last_used_at.isoformat() if each.last_used_at else None,
         "revoked_at": each.revoked_at.isoformat() if each.revoked_at else None,

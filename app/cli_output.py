@@ -20,6 +20,7 @@ from app.services.words import duration as duration
 NO, USAGE, CONFIGURATION, UNAVAILABLE, NOT_ALLOWED = 1, 2, 3, 4, 5
 _STATUS_OF_CODE = {
     "bad_request": USAGE, "server_only": USAGE, "unauthorized": NOT_ALLOWED, "forbidden_role": NOT_ALLOWED,
+    "forbidden_scope": NOT_ALLOWED,
     "cross_site": NOT_ALLOWED,
     **dict.fromkeys(
         ("store_unavailable", "queue_unavailable", "busy", "source_rate_limited", "too_many_attempts", "internal",

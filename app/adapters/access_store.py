@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, insert, or_, select, text, update
 from app.adapters.database import reading, writing
 from app.adapters.rows import plain
 from app.adapters.tables import audit, credentials
-from app.domain.access import Credential, Kind, Role
+from app.domain.access import Credential, Kind, Role, Scope
 from app.domain.audit import GENESIS, Entry
 from app.services.access import Note
 
@@ -21,6 +21,7 @@ _AUDIT_LOCK = 7173002  # pg_advisory_xact_lock; SQLite's BEGIN IMMEDIATE needs n
 
 _LAST = select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
 _ADD = insert(audit)
+_WORDS = frozenset({"kind", "role", "scopes"})
 _LIVE = credentials.c.revoked_at.is_(None)
 
 
@@ -33,6 +34,7 @@ class SqlCredentialStore:
     def add(self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None) -> bool:
         """See CredentialStore."""
         values = {name: getattr(credential, name) for name in Credential.__dataclass_fields__}
+        values["scopes"] = sorted(credential.scopes) or None
         with writing(self._engine) as connection:
             if spends and not _end(connection, spends, credential.created_at):
                 return False
@@ -142,5 +144,6 @@ def _tell(connection: Connection, note: Note, now: datetime) -> None:
 
 
 def _credential(row: Any) -> Credential:
-    plain_values = {name: row[name] for name in Credential.__dataclass_fields__ if name not in ("kind", "role")}
-    return Credential(**plain_values, kind=Kind(row["kind"]), role=Role(row["role"]))
+    plain_values = {name: row[name] for name in Credential.__dataclass_fields__ if name not in _WORDS}
+    scopes = frozenset(Scope(each) for each in row["scopes"] or ())
+    return Credential(**plain_values, kind=Kind(row["kind"]), role=Role(row["role"]), scopes=scopes)

@@ -259,6 +259,7 @@ credentials = Table(
     _time("expires_at", nullable=False),
     _time("last_used_at"),
     _time("revoked_at"),
+    Column("scopes", JSON(none_as_null=True)),  # NULL: all of its role
     Index("ix_credentials_kind_created_at", "kind", "created_at"),
 )
 

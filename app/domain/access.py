@@ -22,6 +22,21 @@ class Role(StrEnum):
         return order.index(self) >= order.index(wanted)
 
 
+class Scope(StrEnum):
+    """Groups of routes that an API token can be limited to, within its role; pages and API alike."""
+
+    NOW = "now"  # how things stand
+    RUNS = "runs"  # runs, failures, replays, accepted moves
+    MODULES = "modules"  # modules, and which rule applies
+    DELIVERIES = "deliveries"
+    MIRRORS = "mirrors"  # mirrors, what reconcile found, the GitLab token's state
+    SOURCES = "sources"
+    PAUSES = "pauses"
+    AUDIT = "audit"
+    METRICS = "metrics"
+    QUEUE = "queue"  # the RQ dashboard
+
+
 class Kind(StrEnum):
     """What a credential is for."""
 
@@ -36,7 +51,10 @@ _SHAPE = re.compile(r"(ms[tls])_[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A stored credential; its secret is stored as a digest only. `name` says whose it is, for the records."""
+    """A stored credential; its secret is stored as a digest only. `name` says whose it is, for the records.
+
+    `scopes`: what it is limited to within its role; none: nothing but the role.
+    """
 
     id: str
     kind: Kind
@@ -47,6 +65,7 @@ class Credential:
     expires_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    scopes: frozenset[Scope] = frozenset()
 
     def is_live(self, now: datetime) -> bool:
         """True while it is neither revoked nor over."""

@@ -159,6 +159,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("unauthorized", _N, "Send a valid token in the Authorization header, or log in."),
     ErrorKind("forbidden_role", _N, "Ask an administrator for a token with a role that may do this."),
     ErrorKind(
+        "forbidden_scope",
+        _N,
+        "Use a token with that scope, or one without any: `modsync token create --scope`.",
+    ),
+    ErrorKind(
         "server_unreachable",
         _B,
         "Check MODSYNC_URL, the network, HTTPS_PROXY and MODSYNC_CA_FILE, and whether modsync runs there (/readyz).",

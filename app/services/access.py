@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from app.domain.access import Credential, Kind, Role, digest, looks_like, make_secret
+from app.domain.access import Credential, Kind, Role, Scope, digest, looks_like, make_secret
 from app.domain.audit import Entry
 from app.domain.errors import SyncError
 from app.services.ports import Clock
@@ -89,6 +89,7 @@ class Identity:
     actor: str
     role: Role
     credential: str
+    scopes: frozenset[Scope] = frozenset()
 
 
 class Access:
@@ -102,12 +103,17 @@ class Access:
         self._new_id, self._randomness = new_id, randomness
         self._note_again_at: datetime | None = None
 
-    def create_token(self, name: str, role: Role, days: float, actor: str, reason: str = "") -> tuple[str, Credential]:
-        """A new API token: (the secret, shown once, what is kept). Error: bad_request for a name that is taken."""
+    def create_token(
+        self, name: str, role: Role, days: float, actor: str, reason: str = "", *, scopes: Collection[Scope] = ()
+    ) -> tuple[str, Credential]:
+        """A new API token: (the secret, shown once, what is kept); without `scopes` it has all of its role.
+
+        Error: bad_request for a name that is taken.
+        """
         if any(each.name == name and each.is_live(self._clock.now()) for each in self._store.tokens()):
             raise SyncError("bad_request", f"there is a live token named {name!r}: revoke it or choose another name")
-        secret, made = self._new(Kind.TOKEN, name, role, timedelta(days=days), actor)
-        after = {"name": name, "role": role.value, "until": made.expires_at.isoformat()}
+        secret, made = self._new(Kind.TOKEN, name, role, timedelta(days=days), actor, scopes)
+        after = {"name": name, "role": role.value, "scopes": sorted(scopes), "until": made.expires_at.isoformat()}
         self._store.add(made, digest(secret), Note(actor, "token.create", f"token:{made.id}", reason, after=after))
         return secret, made
 
@@ -144,7 +150,7 @@ class Access:
             return None
         if found.last_used_at is None or now - found.last_used_at > _USE_NOTED_EVERY:
             self._note_use(found, now)
-        return Identity(f"{found.kind.value}:{found.name}", found.role, found.id)
+        return Identity(f"{found.kind.value}:{found.name}", found.role, found.id, found.scopes)
 
     def _note_use(self, found: Credential, now: datetime) -> None:
         """A database that takes no writes (locked, full, read-only) keeps nobody from looking what is wrong with it."""
@@ -160,7 +166,7 @@ class Access:
     def open_session(self, who: Identity) -> str:
         """A session's secret for somebody who proved who they are. A link is spent: a second time is `unauthorized`."""
         link = who.credential if who.actor.startswith("link:") else None
-        secret, made = self._new(Kind.SESSION, who.actor.partition(":")[2], who.role, SESSION, who.actor)
+        secret, made = self._new(Kind.SESSION, who.actor.partition(":")[2], who.role, SESSION, who.actor, who.scopes)
         note = Note(who.actor, "login", f"session:{made.id}", after={"role": who.role.value})
         if not self._store.add(made, digest(secret), note, spends=link):
             raise SyncError("unauthorized", "this login link was used already")
@@ -173,7 +179,9 @@ class Access:
             note = Note(f"session:{found.name}", "logout", f"session:{found.id}", before={"role": found.role.value})
             self._store.revoke(found.id, self._clock.now(), note)
 
-    def _new(self, kind: Kind, name: str, role: Role, life: timedelta, actor: str) -> tuple[str, Credential]:
+    def _new(
+        self, kind: Kind, name: str, role: Role, life: timedelta, actor: str, scopes: Collection[Scope] = ()
+    ) -> tuple[str, Credential]:
         now = self._clock.now()
         secret = make_secret(kind, self._randomness())
-        return secret, Credential(self._new_id("c"), kind, name, role, now, actor, now + life)
+        return secret, Credential(self._new_id("c"), kind, name, role, now, actor, now + life, scopes=frozenset(scopes))

@@ -35,7 +35,7 @@ from app.domain.access import Kind, Role, looks_like
 from app.domain.errors import SyncError
 from app.services.access import Identity
 from app.services.throttle import Brake, Throttle
-from app.web import client, metrics, security
+from app.web import client, metrics, scopes, security
 from app.web.context import Principal, container
 from app.web.errors import wants_page
 
@@ -124,6 +124,7 @@ def guard() -> AnyResponse | None:
     if who.session and security.changes_state():
         security.require_same_origin(container().settings.web.base_url)
     _require_role(who, endpoint)
+    _require_scope(who)
     g.principal = who
     return None
 
@@ -139,6 +140,14 @@ def _require_role(who: Principal, endpoint: str) -> None:
     needed = needed_role(endpoint)
     if not who.role.may(needed):
         raise SyncError("forbidden_role", f"this needs the role {needed.value}; {who.actor} is {who.role.value}")
+
+
+def _require_scope(who: Principal) -> None:
+    rule = request.url_rule.rule if request.url_rule else ""
+    if not scopes.opens(who.scopes, rule):
+        needed = scopes.scope_of(rule)
+        said = f"this needs the scope {needed.value}" if needed else "no scope opens this"
+        raise SyncError("forbidden_scope", f"{said}; {who.actor} has {', '.join(sorted(who.scopes))} only")
 
 
 def _stranger(endpoint: str) -> AnyResponse | None:
@@ -167,7 +176,7 @@ def _by_token() -> Principal | None:
         if address:
             brake.failed(address)
         raise SyncError("unauthorized", "the token is not valid")
-    return Principal(f"api:{who.actor.partition(':')[2]}", session=False, role=who.role)
+    return Principal(f"api:{who.actor.partition(':')[2]}", session=False, role=who.role, scopes=who.scopes)
 
 
 def _let_wait(brake: Brake, address: str) -> None:
@@ -183,7 +192,7 @@ def _by_session() -> Principal | None:
     if not hmac.compare_digest(mark.encode(), _mark().encode()):
         return None
     who = container().access.identify(secret, Kind.SESSION)
-    return Principal(who.actor, session=True, role=who.role) if who else None
+    return Principal(who.actor, session=True, role=who.role, scopes=who.scopes) if who else None
 
 
 def _identify(token: str, *kinds: Kind) -> Identity | None:

@@ -8,7 +8,7 @@ from typing import cast
 from flask import current_app, g
 
 from app.bootstrap import Container
-from app.domain.access import Role
+from app.domain.access import Role, Scope
 from app.services.queries import Queries, Routing
 from app.standing import Standing
 
@@ -23,6 +23,7 @@ class Principal:
     actor: str
     session: bool
     role: Role = Role.ADMIN
+    scopes: frozenset[Scope] = frozenset()
 
 
 def container() -> Container:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
+from app.domain.access import Scope
 from app.services.deliveries import VERDICTS
 from app.services.run_filter import LONGEST_PAGE
 from app.web.context import container
@@ -108,6 +109,12 @@ OPERATIONS: tuple[Operation, ...] = (
 )  # fmt: skip
 
 
+_BEARER = (
+    "The admin token, or an API token. One that was made with scopes opens these groups of addresses only, within its role: "
+    + ", ".join(Scope)
+)
+
+
 @blueprint.get("/openapi.json")
 def description() -> dict[str, Any]:
     """The whole API, for machines."""
@@ -125,7 +132,7 @@ def document(base_url: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
-    bearer = {"type": "http", "scheme": "bearer", "description": "The admin token, or an API token."}
+    bearer = {"type": "http", "scheme": "bearer", "description": _BEARER}
     return {
         "openapi": "3.1.0",
         "info": {"title": "modsync", "version": version("modsync")},

@@ -38,6 +38,7 @@ def upgrade() -> None:
     """Bring the schema to this revision."""
     for statement in _REFUSE[op.get_bind().dialect.name]:
         op.execute(statement)
+    op.add_column("credentials", sa.Column("scopes", sa.JSON(none_as_null=True), nullable=True))
     op.add_column("runs", sa.Column("pushing", sa.JSON(none_as_null=True), nullable=True))
 
 
@@ -46,3 +47,4 @@ def downgrade() -> None:
     for statement in _ALLOW[op.get_bind().dialect.name]:
         op.execute(statement)
     op.drop_column("runs", "pushing")
+    op.drop_column("credentials", "scopes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,11 +106,22 @@ def test_tokens_are_listed_in_the_readers_zone(cli: Cli) -> None:
     for zone, hours in (("UTC", 0), ("Etc/GMT-5", 5)):
         listed = cli("token", "list", TZ=zone).out
         until = ends + timedelta(hours=hours)
-        assert row(listed, made["id"], "grafana", "viewer", "cli:"), listed
+        assert row(listed, made["id"], "grafana", "viewer", "all", "cli:"), listed
         assert f"{until:%Y-%m-%d %H:%M:%S}" in listed
         assert "never" in listed
     (kept,) = cli("token", "list", "--json").json
     assert (kept["name"], kept["revoked_at"] is None, "token" in kept) == ("grafana", False, False)
+
+
+def test_a_token_is_limited_to_scopes(cli: Cli) -> None:
+    made = cli(
+        "token", "create", "prometheus", "--scope", "metrics", "--scope", "now", "--reason", "INC-1", "--json"
+    ).json
+    assert made["scopes"] == ["metrics", "now"]
+    assert row(cli("token", "list").out, made["id"], "prometheus", "viewer", "metrics now", "cli:")
+    (entry,) = map(json.loads, cli("audit", "export").out.splitlines())
+    assert (entry["reason"], entry["after"]["scopes"]) == ("INC-1", ["metrics", "now"])
+    assert cli("token", "create", "x", "--scope", "nothing").status == 2
 
 
 def test_a_login_link_is_an_address_of_this_modsync(cli: Cli) -> None:

@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.adapters import migrate
-from app.domain.access import Role
-from app.web import auth, security
+from app.domain.access import Role, Scope
+from app.web import auth, scopes, security
 from app.web.context import EXTENSION
 from tests.integration.web_world import BEARER, BROWSER, TOKEN, write_settings
 
@@ -114,7 +114,15 @@ VALUES = {
 CASES = [(rule, method, who) for rule, methods in ROUTES.items() for method, who in methods.items()]
 PRIVATE = [case for case in CASES if isinstance(case[2], Role)]
 CHANGES = [case for case in PRIVATE if case[1] == "POST"]
+ASKING = [*PRIVATE, *(case for case in CASES if case[2] == METRICS)]
 OWN = {"Sec-Fetch-Site": "same-origin"}
+# What each scope opens, by the first part of an address; said here once more, so that a wrong group shows.
+OF_SCOPE = {
+    Scope.NOW: ("", "now"), Scope.RUNS: ("runs", "releases", "replays", "failures", "moves"),
+    Scope.MODULES: ("modules", "explain"), Scope.DELIVERIES: ("deliveries",), Scope.METRICS: ("metrics",),
+    Scope.MIRRORS: ("mirrors", "reconcile", "gitlab"), Scope.SOURCES: ("sources",), Scope.PAUSES: ("pauses",),
+    Scope.AUDIT: ("audit",), Scope.QUEUE: ("rq",),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +162,7 @@ def test_each_route_for_administrators_is_one_of_the_table(app: Flask) -> None:
     assert {found.get(endpoint) for endpoint in auth.ADMIN} == {rule for rule, _, who in CASES if who is ADMIN}
 
 
-@pytest.mark.parametrize(("rule", "method", "who"), [*PRIVATE, *(case for case in CASES if case[2] == METRICS)])
+@pytest.mark.parametrize(("rule", "method", "who"), ASKING)
 def test_a_stranger_gets_nothing(client: FlaskClient, rule: str, method: str, who: str) -> None:
     for verb in (method, "OPTIONS", *(["HEAD"] if method == "GET" else [])):
         far = {"REMOTE_ADDR": "203.0.113.7"}
@@ -183,6 +191,31 @@ def test_a_role_is_a_bound_on_every_route(
             assert answer.status_code not in (401, 403)
         else:
             assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "forbidden_role")
+
+
+def test_every_route_that_asks_who_has_a_scope(app: Flask) -> None:
+    """A group by the first part of the address; what opens with any scope is named one by one."""
+    found = {scopes.subject(rule): scopes.scope_of(rule) for rule, _, _ in ASKING}
+    assert {name for name, scope in found.items() if scope is None} == scopes.EVERY
+    assert set(found.values()) - {None} == set(Scope)
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_a_scope_is_a_bound_on_every_route(app: Flask, client: FlaskClient, scope: Scope) -> None:
+    access = app.extensions[EXTENSION].access
+    secret, _ = access.create_token(f"only-{scope}", Role.ADMIN, 1, "cli:test", scopes=[scope])
+    bearer = {"Authorization": f"Bearer {secret}"}
+    assert client.post("/login", data={"token": secret}).status_code == 303
+    for rule, method, _ in (case for case in ASKING if case[0] != "/logout"):
+        may = scopes.subject(rule) in (*scopes.EVERY, *OF_SCOPE[scope])
+        for headers in (bearer, OWN):
+            answer = client.open(
+                path(rule), method=method, headers=headers, environ_overrides={"REMOTE_ADDR": "203.0.113.7"}
+            )
+            if may:
+                assert answer.status_code not in (401, 403), rule
+            elif answer.status_code != 308:
+                assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "forbidden_scope"), rule
 
 
 @pytest.mark.parametrize(("rule", "method", "who"), CHANGES)
