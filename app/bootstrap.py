@@ -45,6 +45,7 @@ from app.services.stages.mirror import MirrorStage
 from app.services.stages.pipeline import PipelineOptions, PipelineStage
 from app.services.stages.publish import PublishStage
 from app.services.stages.verify import VerifyStage
+from app.services.stores import StoredDelivery
 from app.services.sweep import Sweep, SweepOptions
 from app.services.tidy import Tidy
 from app.services.turn import MirrorTurn, TurnOptions
@@ -94,8 +95,10 @@ class Container(Doors):
         """The delivery log."""
         return Deliveries(SqlDeliveryStore(self.engine), self.intake, self._note_redelivery)
 
-    def _note_redelivery(self, actor: str, delivery: str) -> None:
-        self.audit.append(actor, "delivery.redeliver", f"delivery:{delivery}", self.clock.now())
+    def _note_redelivery(self, actor: str, stored: StoredDelivery, reason: str) -> None:
+        before = {"source": stored.source, "verdict": stored.verdict}
+        thing = f"delivery:{stored.id}"
+        self.audit.append(actor, "delivery.redeliver", thing, self.clock.now(), reason=reason, before=before)
 
     @cached_property
     def pruning(self) -> Pruning:

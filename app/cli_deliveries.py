@@ -64,9 +64,12 @@ Examples:
 @click.option("--source", metavar="NAME", help="With --failed: from this source.")
 @click.option("--since", metavar="TIME", help="With --failed: received since then.")
 @click.option("--until", metavar="TIME", help="With --failed: received before then.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
 @json_option
 @click.pass_context
-def redeliver(ctx: click.Context, /, identifier: str | None, failed: bool, as_json: bool, **wanted: str | None) -> None:
+def redeliver(
+    ctx: click.Context, /, identifier: str | None, failed: bool, reason: str, as_json: bool, **wanted: str | None
+) -> None:
     """Take DELIVERY once more under the rules of today: what failed of it is begun anew, what is done stays.
 
     Status 1 when it (or one of them) is refused again.
@@ -76,9 +79,9 @@ def redeliver(ctx: click.Context, /, identifier: str | None, failed: bool, as_js
     operator = open_operator()
     ids = [identifier] if identifier else list(_failed(operator, {**wanted, "failed": "true"}))[::-1]
     if identifier:
-        found: list[Outcome] = [(identifier, operator.redeliver(identifier))]
+        found: list[Outcome] = [(identifier, operator.redeliver(identifier, printable(reason)))]
     else:
-        found = list(watched(_redelivered(operator, ids), len(ids), "redeliver", quiet=as_json))
+        found = list(watched(_redelivered(operator, ids, printable(reason)), len(ids), "redeliver", quiet=as_json))
     if as_json:
         print_json([_as_json(each, outcome) for each, outcome in found])
     else:
@@ -99,11 +102,11 @@ def _failed(operator: Operator, wanted: Filters) -> Iterator[str]:
             return
 
 
-def _redelivered(operator: Operator, ids: Sequence[str]) -> Iterator[Outcome]:
+def _redelivered(operator: Operator, ids: Sequence[str], reason: str) -> Iterator[Outcome]:
     """Each with what came of it; what is wrong with one stops none of the others, a service that is away does."""
     for delivery in ids:
         try:
-            yield delivery, operator.redeliver(delivery)
+            yield delivery, operator.redeliver(delivery, reason)
         except SyncError as error:
             if exit_status(error) not in (NO, USAGE):
                 raise

@@ -47,10 +47,11 @@ Examples:
 )
 @kind_argument
 @value_argument
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
 @json_option
-def resume(kind: str, value: str, as_json: bool) -> None:
+def resume(kind: str, value: str, reason: str, as_json: bool) -> None:
     """End the pause of KIND VALUE; its runs go on at once, where they were."""
-    woken = open_operator().resume(PauseKind(kind), value)
+    woken = open_operator().resume(PauseKind(kind), value, printable(reason))
     if as_json:
         print_json({"kind": kind, "value": value, "runs": woken})
     else:

@@ -132,13 +132,14 @@ def explain(ctx: click.Context, release: str, as_json: bool) -> None:
     short_help="End a run that is in flight.",
     epilog="""\b
 Examples:
-  modsync cancel r0kz3v7m2c5q8x1b4n6d""",
+  modsync cancel r0kz3v7m2c5q8x1b4n6d --reason "released by mistake" """,
 )
 @click.argument("identifier", metavar="ID")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
 @json_option
-def cancel(identifier: str, as_json: bool) -> None:
+def cancel(identifier: str, reason: str, as_json: bool) -> None:
     """End a run that is in flight as failed (cancelled); what it pushed stays. Replay brings it back."""
-    done = open_operator().cancel(identifier)
+    done = open_operator().cancel(identifier, printable(reason))
     if as_json:
         print_json({"run": done.run, "status": done.status})
     else:

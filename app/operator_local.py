@@ -141,27 +141,27 @@ class LocalOperator(LocalAsking):
         """See Doing."""
         return tuple(_replayed(each) for each in replay_all(self._parts.replay, runs, ReplayOrder(self._actor, reason)))
 
-    def cancel(self, identifier: str) -> Cancelled:
+    def cancel(self, identifier: str, reason: str = "") -> Cancelled:
         """See Doing."""
         run = self._parts.replay.find(identifier)
-        SqlReplayStore(self._parts.engine).cancel(run.id, self._actor, self.clock())
+        SqlReplayStore(self._parts.engine).cancel(run.id, self._actor, self.clock(), reason)
         return Cancelled(run.id, run.name)
 
     def accept_move(self, module: str, version: str, commit: str, reason: str) -> Begun:
         """See Doing."""
         return _begun(self._parts.moves.accept(MoveOrder.parse(module, version, commit, self._actor, reason)))
 
-    def redeliver(self, identifier: str) -> Redelivered:
+    def redeliver(self, identifier: str, reason: str = "") -> Redelivered:
         """See Doing."""
-        return redelivered(self._parts.deliveries.redeliver(identifier, self._actor))
+        return redelivered(self._parts.deliveries.redeliver(identifier, self._actor, reason))
 
     def pause(self, kind: PauseKind, value: str, reason: str) -> bool:
         """See Doing."""
         return self._pausing().pause(kind, value, self._actor, reason)
 
-    def resume(self, kind: PauseKind, value: str) -> int:
+    def resume(self, kind: PauseKind, value: str, reason: str = "") -> int:
         """See Doing."""
-        return self._pausing().resume(kind, value, self._actor)
+        return self._pausing().resume(kind, value, self._actor, reason)
 
     def check_mirror(self, path: str) -> MirrorCheck:
         """See Doing."""

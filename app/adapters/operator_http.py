@@ -131,27 +131,28 @@ class HttpOperator(HttpAsking):
         found = self._post(dict, "/api/replays", {"runs": list(runs), "reason": reason})
         return _read(tuple[Replayed, ...], found.get("runs"))
 
-    def cancel(self, identifier: str) -> Cancelled:
+    def cancel(self, identifier: str, reason: str = "") -> Cancelled:
         """See Doing."""
-        return self._post(Cancelled, f"/api/runs/{_part(identifier)}/cancel")
+        return self._post(Cancelled, f"/api/runs/{_part(identifier)}/cancel", _why(reason))
 
     def accept_move(self, module: str, version: str, commit: str, reason: str) -> Begun:
         """See Doing."""
         order = {"module": module, "version": version, "commit": commit, "reason": reason}
         return self._post(Begun, "/api/moves", order)
 
-    def redeliver(self, identifier: str) -> Redelivered:
+    def redeliver(self, identifier: str, reason: str = "") -> Redelivered:
         """See Doing."""
-        return self._post(Redelivered, f"/api/deliveries/{_part(identifier)}/redeliver")
+        return self._post(Redelivered, f"/api/deliveries/{_part(identifier)}/redeliver", _why(reason))
 
     def pause(self, kind: PauseKind, value: str, reason: str) -> bool:
         """See Doing."""
         order = {"kind": kind.value, "value": value, "reason": reason}
         return _read(bool, self._post(dict, "/api/pauses", order).get("new"))
 
-    def resume(self, kind: PauseKind, value: str) -> int:
+    def resume(self, kind: PauseKind, value: str, reason: str = "") -> int:
         """See Doing."""
-        return _read(int, self._post(dict, "/api/pauses/end", {"kind": kind.value, "value": value}).get("runs"))
+        order = {"kind": kind.value, "value": value, **(_why(reason) or {})}
+        return _read(int, self._post(dict, "/api/pauses/end", order).get("runs"))
 
     def check_mirror(self, path: str) -> MirrorCheck:
         """See Doing."""
@@ -183,3 +184,8 @@ def _read(kind: type[Value], found: object) -> Value:
 
 def _part(identifier: str) -> str:
     return quote(identifier.strip(), safe="")
+
+
+def _why(reason: str) -> dict[str, Any] | None:
+    """A server of before knows no reason for these, and refuses one."""
+    return {"reason": reason} if reason else None

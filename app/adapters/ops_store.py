@@ -113,7 +113,7 @@ class SqlReplayStore:
             )  # fmt: skip
         return Receipt(run_id, Status.QUEUED, duplicate=False, job=job, lane=lane)
 
-    def cancel(self, run_id: str, actor: str, now: datetime) -> None:
+    def cancel(self, run_id: str, actor: str, now: datetime, reason: str = "") -> None:
         """End a run that is in flight as `failed` with `cancelled`; its worker notices by the fence.
 
         Errors: not_found, bad_request (it has ended already).
@@ -130,7 +130,11 @@ class SqlReplayStore:
             connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
             audit_unanswered(connection, row, now)
             end_attempt(connection, run_id, row["attempt"], Status.FAILED, "cancelled", now)
-            append(connection, actor, "run.cancel", f"run:{run_id}", now, before={"status": row["status"]})
+            append(
+                connection, actor, "run.cancel", f"run:{run_id}", now, reason=reason,
+                before={"status": row["status"], "attempt": row["attempt"]},
+                after={"status": Status.FAILED.value, "error": "cancelled"},
+            )  # fmt: skip
 
 
 def _hold_its_release(connection: Connection, run_id: str) -> None:

@@ -17,6 +17,8 @@ from app.domain.run import Run
 _ALL = select(pauses).order_by(pauses.c.created_at)
 _PARKED = runs.c.active & (runs.c.error == "paused")
 
+_TOLD = ("actor", "reason", "created_at")
+
 
 class SqlPauseStore:
     """See PauseStore."""
@@ -36,18 +38,20 @@ class SqlPauseStore:
             new = insert_ignoring(connection, pauses, values)
             if new:
                 append(
-                    connection, pause.actor, "pause", f"pause:{pause.name}"[:700], pause.created_at, reason=pause.reason
+                    connection, pause.actor, "pause", f"pause:{pause.name}"[:700], pause.created_at, reason=pause.reason,
+                    after={"kind": pause.kind.value, "value": pause.value},
                 )  # fmt: skip
         return new
 
-    def remove(self, kind: PauseKind, value: str, actor: str, now: datetime) -> bool:
+    def remove(self, kind: PauseKind, value: str, actor: str, now: datetime, reason: str = "") -> bool:
         """See PauseStore."""
         which = (pauses.c.kind == kind) & (pauses.c.value == value)
         with writing(self._engine) as connection:
-            there = connection.execute(delete(pauses).where(which)).rowcount == 1
-            if there:
-                append(connection, actor, "resume", f"pause:{kind} {value}".strip()[:700], now)
-        return there
+            ended = connection.execute(delete(pauses).where(which).returning(pauses)).mappings().one_or_none()
+            if ended:
+                thing, before = f"pause:{kind} {value}".strip()[:700], {name: str(ended[name]) for name in _TOLD}
+                append(connection, actor, "resume", thing, now, reason=reason, before=before)
+        return ended is not None
 
     def parked(self, limit: int) -> Sequence[Run]:
         """See PauseStore."""

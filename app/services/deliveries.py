@@ -69,9 +69,9 @@ class DeliveryStore(Protocol):
 
 
 class Deliveries:
-    """The delivery log, for the API and the command line. `note` puts (actor, delivery) of an order into the audit log."""
+    """The delivery log, for the API and the command line. `note` puts an order (actor, delivery, reason) into the audit log."""
 
-    def __init__(self, store: DeliveryStore, intake: Intake, note: Callable[[str, str], None]) -> None:
+    def __init__(self, store: DeliveryStore, intake: Intake, note: Callable[[str, StoredDelivery, str], None]) -> None:
         self._store, self._intake, self._note = store, intake, note
 
     def list(self, wanted: DeliveryFilter, cursor: str | None = None, limit: int = 50) -> Page[DeliverySummary]:
@@ -88,12 +88,12 @@ class Deliveries:
             raise _missing(delivery)
         return found
 
-    def redeliver(self, delivery: str, actor: str) -> Answer:
+    def redeliver(self, delivery: str, actor: str, reason: str = "") -> Answer:
         """Take a delivery once more under the rules of today. Errors: not_found, and those of Intake.redeliver."""
         stored = self._store.stored(delivery.strip())
         if stored is None:
             raise _missing(delivery)
-        self._note(actor, stored.id)  # before it is done: the order is what the log must not miss
+        self._note(actor, stored, reason)  # before it is done: the order is what the log must not miss
         return self._intake.redeliver(stored, actor)
 
 

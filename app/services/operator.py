@@ -185,7 +185,7 @@ class Doing(Protocol):
         """Replay exactly these, at most bulk.BATCH; one that cannot be stops none of the others."""
         ...
 
-    def cancel(self, identifier: str) -> Cancelled:
+    def cancel(self, identifier: str, reason: str = "") -> Cancelled:
         """End a run that is in flight. Errors: not_found, bad_request (it has ended already)."""
         ...
 
@@ -193,7 +193,7 @@ class Doing(Protocol):
         """Let a released version move. Errors: see AcceptMove.accept."""
         ...
 
-    def redeliver(self, identifier: str) -> Redelivered:
+    def redeliver(self, identifier: str, reason: str = "") -> Redelivered:
         """Take a delivery once more. Errors: not_found, and those of Intake.redeliver."""
         ...
 
@@ -201,7 +201,7 @@ class Doing(Protocol):
         """Stop working on these; False: they were paused already. Error: bad_request."""
         ...
 
-    def resume(self, kind: PauseKind, value: str) -> int:
+    def resume(self, kind: PauseKind, value: str, reason: str = "") -> int:
         """End a pause; how many runs go on. Errors: bad_request, not_found."""
         ...
 

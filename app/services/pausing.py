@@ -25,7 +25,7 @@ class PauseStore(Protocol):
         """Record a pause, in the audit log, too; False when it is there already."""
         ...
 
-    def remove(self, kind: PauseKind, value: str, actor: str, now: datetime) -> bool:
+    def remove(self, kind: PauseKind, value: str, actor: str, now: datetime, reason: str = "") -> bool:
         """End a pause; False when there is none."""
         ...
 
@@ -56,10 +56,10 @@ class Pausing:
             raise SyncError("bad_request", said, field="value")
         return self._store.add(Pause(kind, check_value(kind, value), actor, reason, self._clock.now()))
 
-    def resume(self, kind: PauseKind, value: str, actor: str) -> int:
+    def resume(self, kind: PauseKind, value: str, actor: str, reason: str = "") -> int:
         """End the pause; how many runs go on. Errors: bad_request, not_found."""
         now = self._clock.now()
-        if not self._store.remove(kind, check_value(kind, value), actor, now):
+        if not self._store.remove(kind, check_value(kind, value), actor, now, reason):
             raise SyncError("not_found", f"there is no pause of {kind} {value}".rstrip())
         # All of them: whoever has to wait for another pause is parked again by its worker.
         return self._store.wake(None, now)

@@ -149,8 +149,9 @@ def pause() -> dict[str, Any]:
 @blueprint.post("/pauses/end")
 def resume() -> dict[str, Any]:
     """End a pause; `runs`: how many go on. Error: not_found."""
-    kind, value = _paused(body_of("kind", "value"))
-    woken = operator().resume(kind, value)
+    body = body_of("kind", "value", "reason")
+    kind, value = _paused(body)
+    woken = operator().resume(kind, value, reason_of(body.get("reason")))
     log.info("resume_asked", extra={"pause": f"{kind} {value}".strip(), "actor": principal().actor})
     return {"kind": kind.value, "value": value, "runs": woken}
 

@@ -10,8 +10,9 @@ from flask import Blueprint
 
 from app.services.deliveries import DeliveryFilter
 from app.services.delivery_views import DeliverySummary
-from app.web.api import arguments, page_limit
+from app.web.api import arguments, body_of, page_limit
 from app.web.context import api_url, container, principal
+from app.web.orders import reason_of
 from app.web.webhooks import answer_body, run_links
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,9 @@ def delivery(identifier: str) -> dict[str, Any]:
 @blueprint.post("/<identifier>/redeliver")
 def redeliver(identifier: str) -> tuple[dict[str, Any], int]:
     """Take it once more under the rules of today (202 with a new run or attempt, 200 when nothing was to do)."""
-    answer = container().deliveries.redeliver(identifier, principal().actor)
+    answer = container().deliveries.redeliver(
+        identifier, principal().actor, reason_of(body_of("reason").get("reason"))
+    )  # fmt: skip
     log.info("redelivered", extra={"delivery": answer.delivery, "actor": principal().actor})
     begun = answer.new or any(receipt.job for receipt in answer.receipts)
     body = answer_body(answer)

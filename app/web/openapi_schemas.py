@@ -68,7 +68,7 @@ SCHEMAS: dict[str, Schema] = {
                                                    "force": {"type": "boolean"}}),
     "Replayed": record(run=TEXT, status=_STATUS, attempt=nullable(NUMBER), job=nullable(TEXT), links=_LINKS),
     "Move": record(module=TEXT, version=TEXT, commit=TEXT, reason=TEXT),
-    "Nothing": {"type": "object", "additionalProperties": False},
+    "Why": {"type": "object", "additionalProperties": False, "properties": {"reason": _REASON}},
     "Cancelled": record(run=TEXT, name=TEXT, status=_STATUS, links=_LINKS),
     "Now": record(counts=ANY, running=listed(ref("Seen")), waiting=listed(ref("Seen")), blocked=listed(ref("Seen")),
                   failed=listed(ref("Seen")), seen=listed(ANY), marks=listed(ref("Mark")), levels=listed(ref("Level")),
@@ -100,7 +100,7 @@ SCHEMAS: dict[str, Schema] = {
                         headers=listed(TEXT), error=nullable(ref("RunError")), run=TEXT),
     "Pauses": record(pauses=listed(record(kind=_KIND, value=TEXT, actor=TEXT, reason=TEXT, created_at=TIME)), runs=NUMBER),
     "Pause": record("kind", kind=_KIND, value=TEXT, reason=_REASON),
-    "PauseName": record("kind", kind=_KIND, value=TEXT),
+    "PauseName": record("kind", kind=_KIND, value=TEXT, reason=_REASON),
     "Paused": record(kind=_KIND, value=TEXT, new={"type": "boolean"}),
     "Resumed": record(kind=_KIND, value=TEXT, runs=NUMBER),
     "Audit": record(entries=listed(record(

@@ -7,12 +7,13 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from flask import redirect, render_template
+from flask import redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.services.deliveries import VERDICTS, DeliveryFilter
 from app.services.delivery_views import DeliveryDetail
 from app.web.context import container, principal
+from app.web.orders import reason_of
 from app.web.page import PAGE, blueprint, given
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def delivery(identifier: str) -> str:
 @blueprint.post("/deliveries/<identifier>/redeliver")
 def redeliver(identifier: str) -> AnyResponse:
     """Take it once more under the rules of today, and back to its page. Errors: those of Deliveries.redeliver."""
-    answer = container().deliveries.redeliver(identifier, principal().actor)
+    answer = container().deliveries.redeliver(identifier, principal().actor, reason_of(request.form.get("reason")))
     log.info("redelivered", extra={"delivery": answer.delivery, "actor": principal().actor})
     return redirect(f"/deliveries/{answer.delivery}", 303)
 

@@ -30,7 +30,7 @@ def pause() -> AnyResponse:
 def resume() -> AnyResponse:
     """Go on. Errors: not_found (nothing is paused so), bad_request."""
     kind, value = _kind(), request.form.get("value", "").strip()
-    woken = upkeep.pausing(container()).resume(kind, value, principal().actor)
+    woken = upkeep.pausing(container()).resume(kind, value, principal().actor, reason_of(request.form.get("reason")))
     log.info("resumed", extra={"pause": f"{kind} {value}".strip(), "runs": woken, "actor": principal().actor})
     return redirect(_BACK, 303)
 

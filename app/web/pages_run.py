@@ -57,7 +57,9 @@ def replay(identifier: str) -> AnyResponse:
 def cancel(identifier: str) -> AnyResponse:
     """End a run that is in flight. Errors: not_found, bad_request (it has ended already)."""
     found = container().replay.find(identifier)
-    SqlReplayStore(container().engine).cancel(found.id, principal().actor, container().clock.now())
+    SqlReplayStore(container().engine).cancel(
+        found.id, principal().actor, container().clock.now(), reason_of(request.form.get("reason"))
+    )  # fmt: skip
     log.info("cancel_asked", extra={"run": found.id, "actor": principal().actor})
     return redirect(f"/runs/{found.id}", 303)
 

@@ -214,8 +214,14 @@ def test_a_plan_goes_on_behind_those_that_todays_rules_refuse(
     assert _code(lambda: operator.plan_replays("tag_missing", "2026-01-01", "nonsense", 1)) == "bad_request"
 
 
-def test_a_cancelled_run(operator: Operator, known: dict[str, str], stored: Stored) -> None:
-    done = operator.cancel(f"{known['waits']}-1-1")
+def _why(container: Container, action: str) -> str:
+    """The reason of the newest entry of this action."""
+    return [each.reason for each in container.audit.entries() if each.action == action][-1]
+
+
+def test_a_cancelled_run(operator: Operator, container: Container, known: dict[str, str], stored: Stored) -> None:
+    done = operator.cancel(f"{known['waits']}-1-1", "tagged by mistake")
+    assert _why(container, "run.cancel") == "tagged by mistake"
     assert (done.run, done.name, done.status) == (known["waits"], f"{MODULE}@v1.2.0", Status.FAILED)
     assert stored.run(known["waits"]).error == "cancelled"
     assert _code(lambda: operator.cancel(known["waits"])) == "bad_request"
@@ -228,20 +234,22 @@ def test_a_moved_version(operator: Operator, known: dict[str, str], stored: Stor
     assert _code(lambda: operator.accept_move(MODULE, "v1.1.0", "nonsense", "why")) == "bad_request"
 
 
-def test_a_redelivery(operator: Operator, known: dict[str, str], stored: Stored) -> None:
-    again = operator.redeliver(known["delivery"])
+def test_a_redelivery(operator: Operator, container: Container, known: dict[str, str]) -> None:
+    again = operator.redeliver(known["delivery"], "the rule is there now")
+    assert _why(container, "delivery.redeliver") == "the rule is there now"
     assert (again.delivery, len(again.runs), again.ignored) == (known["delivery"], 1, None)
     run = again.runs[0]
     assert (run.status, run.job) == (Status.QUEUED, None)
 
 
-def test_a_pause(operator: Operator) -> None:
+def test_a_pause(operator: Operator, container: Container) -> None:
     assert operator.pause(PauseKind.MODULE, "go.corp.example/*", "GitLab is upgraded") is True
     assert operator.pause(PauseKind.MODULE, "go.corp.example/*", "again") is False
     (pause,) = operator.pauses().pauses
     assert (pause.name, pause.reason) == ("module go.corp.example/*", "GitLab is upgraded")
     assert pause.actor.endswith(":alice")
-    assert operator.resume(PauseKind.MODULE, "go.corp.example/*") == 0
+    assert operator.resume(PauseKind.MODULE, "go.corp.example/*", "it is back") == 0
+    assert _why(container, "resume") == "it is back"
     assert operator.pauses().pauses == ()
 
 

@@ -16,12 +16,12 @@ from app.adapters.access_store import SqlAuditStore
 from app.bootstrap import Container
 from app.config_models import Settings
 from app.config_record import record_settings
-from app.domain.access import Role
+from app.domain.access import Kind, Role, Scope
 from app.domain.audit import Entry, verify
 from app.domain.pause import PauseKind
 from app.services.moves import MoveOrder
 from app.services.stores import ReplayOrder
-from tests.integration.stored import B, Stored
+from tests.integration.stored import A, B, Stored
 from tests.integration.web_world import BROWSER, ROOT, running, write_settings
 
 ORDER = ReplayOrder(actor="cli:alice", reason="the runner was down")
@@ -43,8 +43,9 @@ def entries(container: Container) -> list[Entry]:
     return found
 
 
-def actions(container: Container) -> list[tuple[str, str, str]]:
-    return [(each.actor, each.action, each.object.partition(":")[0]) for each in entries(container)]
+def whole(entry: Entry) -> tuple[object, ...]:
+    """All that an entry says, but when."""
+    return entry.actor, entry.action, entry.object, entry.reason, dict(entry.before), dict(entry.after)
 
 
 def test_what_is_done_to_releases(container: Container, stored: Stored) -> None:
@@ -53,37 +54,72 @@ def test_what_is_done_to_releases(container: Container, stored: Stored) -> None:
     stored.finish(done.run_id)
     failed = stored.release(version="v2.0.0", module=module)
     stored.fail(failed.run_id)
+    error = stored.row(failed.run_id)["error"]
     container.replay.replay(failed.run_id, ORDER)
-    container.replay._store.cancel(failed.run_id, "cli:alice", stored.later())  # type: ignore[attr-defined]
-    container.moves.accept(MoveOrder.parse(module, "v1.0.0", B, "cli:bob", "tagged the wrong branch"))
-    pausing = upkeep.pausing(container)
-    pausing.pause(PauseKind.MODULE, module, "cli:alice", "new disks")
-    pausing.resume(PauseKind.MODULE, module, "cli:alice")
-    assert actions(container) == [
-        (f"run:{done.run_id}", "push", "mirror"), ("cli:alice", "run.replay", "run"), ("cli:alice", "run.cancel", "run"),
-        ("cli:bob", "release.move", "release"), ("cli:alice", "pause", "pause"), ("cli:alice", "resume", "pause"),
+    container.replay._store.cancel(failed.run_id, "cli:alice", stored.later(), "tagged by mistake")  # type: ignore[attr-defined]
+    receipt = container.moves.accept(MoveOrder.parse(module, "v1.0.0", B, "cli:bob", "tagged the wrong branch"))
+    push, *rest = map(whole, entries(container))
+    assert push[:3] == (f"run:{done.run_id}", "push", f"mirror:{stored.row(done.run_id)['mirror']}")
+    assert (push[5]["commit"], push[5]["run"]) == (A, done.run_id)  # type: ignore[index]
+    stage = stored.row(failed.run_id)["stage"]
+    run = f"run:{failed.run_id}"
+    assert rest == [
+        ("cli:alice", "run.replay", run, "the runner was down", {"status": "failed", "error": error, "attempt": 1},
+         {"stage": stage, "attempt": 2, "forced": False}),
+        ("cli:alice", "run.cancel", run, "tagged by mistake", {"status": "queued", "attempt": 2},
+         {"status": "failed", "error": "cancelled"}),
+        ("cli:bob", "release.move", f"release:{module}@v1.0.0", "tagged the wrong branch",
+         {"commit": A, "h1": None, "run": done.run_id}, {"commit": B, "run": receipt.run_id}),
     ]  # fmt: skip
+
+
+def test_pauses(container: Container) -> None:
+    pausing, module = upkeep.pausing(container), "go.corp.example/platform/log"
+    pausing.pause(PauseKind.MODULE, module, "cli:alice", "new disks")
+    pausing.resume(PauseKind.MODULE, module, "cli:bob", "they are in")
+    begun, ended = map(whole, entries(container))
+    thing = f"pause:module {module}"
+    assert begun == ("cli:alice", "pause", thing, "new disks", {}, {"kind": "module", "value": module})
+    assert ended[:4] == ("cli:bob", "resume", thing, "they are in")
+    assert ended[4].items() >= {"actor": "cli:alice", "reason": "new disks"}.items()  # type: ignore[attr-defined]
 
 
 def test_a_redelivery_is_there_even_when_it_is_refused(container: Container, stored: Stored) -> None:
     delivery = stored.delivery()
     stored.intake.record(delivery, [])
     with pytest.raises(Exception, match="invalid_payload"):
-        container.deliveries.redeliver(delivery.id, "cli:alice")
+        container.deliveries.redeliver(delivery.id, "cli:alice", "the rule is there now")
     (entry,) = entries(container)
-    assert (entry.actor, entry.action, entry.object) == ("cli:alice", "delivery.redeliver", f"delivery:{delivery.id}")
+    before = {"source": delivery.source, "verdict": delivery.verdict}
+    thing = f"delivery:{delivery.id}"
+    assert whole(entry) == ("cli:alice", "delivery.redeliver", thing, "the rule is there now", before, {})
     with pytest.raises(Exception, match="not_found"):
         container.deliveries.redeliver("d0000000000000000000", "cli:alice")
     assert len(entries(container)) == 1
 
 
 def test_who_comes_in(container: Container) -> None:
-    container.access.create_token("ci", Role.VIEWER, 1, "cli:alice")
+    secret, token = container.access.create_token("ci", Role.VIEWER, 1, "cli:alice", "INC-1", scopes=[Scope.RUNS])
+    who = container.access.identify(secret, Kind.TOKEN)
+    assert who
+    session = container.access.open_session(who)
+    container.access.close_session(session)
     container.access.revoke_token("ci", "cli:alice", "left")
     container.access.create_link("bob", Role.OPERATOR, "cli:alice")
-    assert actions(container) == [
-        ("cli:alice", "token.create", "token"), ("cli:alice", "token.revoke", "token"), ("cli:alice", "link.create", "link"),
-    ]  # fmt: skip
+    made, login, logout, revoked, link = map(whole, entries(container))
+    until = token.expires_at.isoformat()
+    assert made == (
+        "cli:alice", "token.create", f"token:{token.id}", "INC-1", {},
+        {"name": "ci", "role": "viewer", "scopes": ["runs"], "until": until},
+    )  # fmt: skip
+    assert login == ("token:ci", "login", logout[2], "", {}, {"role": "viewer"})
+    assert logout == ("session:ci", "logout", logout[2], "", {"role": "viewer"}, {})
+    ended = revoked[5]["ended"]  # type: ignore[index]
+    assert revoked == (
+        "cli:alice", "token.revoke", f"token:{token.id}", "left", {"name": "ci", "role": "viewer"}, {"ended": ended},
+    )  # fmt: skip
+    assert (link[:2], link[3:5]) == (("cli:alice", "link.create"), ("", {}))
+    assert link[5].items() >= {"name": "bob", "role": "operator"}.items()  # type: ignore[attr-defined]
 
 
 def test_logins_good_and_bad_and_the_servers_configuration(tmp_path: Path) -> None:
