@@ -16,7 +16,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from flask import Flask, Response, jsonify, make_response, request
+from flask import Flask, Response, g, jsonify, make_response, request
 from rq import Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
@@ -104,5 +104,6 @@ def _replay(job_id: str) -> Response:
 
 def _no_such_job(_error: NoSuchJobError) -> Response:
     job_id = str((request.view_args or {}).get("job_id", ""))
-    known = f"; the run is at /runs/{job_id}" if run_of(job_id) else ""
+    g.run = run_of(job_id)  # the page links to it
+    known = f"; the run is at /runs/{job_id}" if g.run else ""
     return sync_error(SyncError("not_found", f"Redis does not hold this job (any more){known}"))

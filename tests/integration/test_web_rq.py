@@ -13,6 +13,8 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from app.bootstrap import Container
+from app.domain.access import Role
 from tests.integration.web_world import BEARER, BROWSER, Answer, WebWorld, redis_url, release, running, until
 
 BOARD = "/rq/0"
@@ -81,6 +83,26 @@ def test_an_unknown_job_is_404(web: WebWorld, job: str) -> None:
     for path in (f"{BOARD}/view/job/{job}", f"{BOARD}/data/job/{job}.json"):
         answer = web.get(path)
         assert (answer.status, answer.json["error"]["code"]) == (404, "not_found")
+
+
+def test_a_job_that_redis_forgot_leads_to_its_run(web: WebWorld) -> None:
+    run, job = web.failed_run("v1.6.0")
+    Redis.from_url(redis_url(web)).delete(f"rq:job:{job}")
+    gone = web.get(f"{BOARD}/view/job/{job}", **BROWSER)
+    assert (gone.status, f'<a href="/runs/{run}">The run of this job</a>' in gone.text) == (404, True)
+    assert web.get(f"/runs/{run}", **BROWSER).status == 200
+    assert "The run of this job" not in web.get(f"{BOARD}/view/job/nothing", **BROWSER).text
+
+
+def test_a_viewer_requeues_nothing(web: WebWorld) -> None:
+    run, job = web.failed_run("v1.7.0")
+    link = Container(web.settings).access.create_link("vera", Role.VIEWER, "cli:test")
+    cookie = {"Cookie": web.login(token=link).headers["set-cookie"].partition(";")[0]}
+    assert web.ask("GET", f"/rq/job/{job}/requeue", headers=cookie).status == 405
+    own = {**cookie, "Sec-Fetch-Site": "same-origin"}
+    refused = web.ask("POST", f"/rq/job/{job}/requeue", b"", own)
+    assert (refused.status, refused.json["error"]["code"]) == (403, "forbidden_role")
+    assert len(web.get(f"/api/runs/{run}").json["attempts"]) == 1
 
 
 @pytest.mark.parametrize(
