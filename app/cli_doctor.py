@@ -14,7 +14,7 @@ from app.doctor.conformance import Sample
 from app.doctor.conformance_run import conform
 from app.doctor.examine import Question, decide, observe
 from app.doctor.explain import explain as explain_output
-from app.doctor.settings import shown
+from app.doctor.settings import shown_goproxy
 from app.domain.rules import RuleBroken
 
 EPILOG = """\b
@@ -53,7 +53,7 @@ def doctor(
     observed = observe(Question(modules, private, timeout), os.environ, Path.cwd())
     findings = decide(observed)
     if as_json:
-        click.echo(report.findings_json(findings, goproxy=shown(observed.settings["GOPROXY"])))
+        click.echo(report.findings_json(findings, goproxy=shown_goproxy(observed.settings["GOPROXY"])))
     else:
         _print(report.findings_text(findings) if findings else [report.healthy_text(observed)])
     _end(bool(findings))

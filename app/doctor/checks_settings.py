@@ -7,7 +7,17 @@ from collections.abc import Iterator
 
 from app.doctor.advice import machine_of
 from app.doctor.findings import Finding, found
-from app.doctor.settings import Entry, GoSettings, covered, goproxy_text, is_too_wide, matches_any, patterns, shown
+from app.doctor.settings import (
+    Entry,
+    GoSettings,
+    covered,
+    goproxy_text,
+    is_too_wide,
+    matches_any,
+    patterns,
+    shown,
+    shown_goproxy,
+)
 from app.domain.modules import ModulePath
 
 _MEANT = "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY   # your company's proxy; modsync's /setup page names it"
@@ -39,7 +49,7 @@ def _goproxy(settings: GoSettings) -> Iterator[Finding]:
 
 
 def _entry(settings: GoSettings, entry: Entry) -> Iterator[Finding]:
-    seen = f"GOPROXY has the entry {shown(entry.text)}"
+    seen = f"GOPROXY has the entry {shown_goproxy(entry.text)}"
     if entry.scheme not in _GOOD_SCHEMES:
         yield found("goproxy-invalid", seen, _MEANT)
     if entry.scheme == "http" and entry.host not in _LOOPBACK:
@@ -51,42 +61,55 @@ def _entry(settings: GoSettings, entry: Entry) -> Iterator[Finding]:
 
 def _netrc_instead(settings: GoSettings, entry: Entry) -> Iterator[str]:
     yield f"printf 'machine %s login %s password %s\\n' {machine_of(entry.url)} USER PASSWORD >> ~/.netrc && chmod 600 ~/.netrc"
-    bare = entry.url.split("://", 1)[0] + "://" + entry.url.rpartition("@")[2]
-    texts = [bare if other == entry else other.text for other in settings.entries]
-    yield settings.set_command("GOPROXY", ",".join(texts))
+    yield settings.set_command("GOPROXY", goproxy_text(settings.entries))
 
 
 def _fallbacks(settings: GoSettings) -> Iterator[Finding]:
-    """What follows a company's proxy: `|`, `direct`, a public proxy."""
-    entries = settings.entries
-    first = next((at for at, entry in enumerate(entries) if entry.is_company), None)
-    if first is None:
+    """What stands beside a company's proxy: `|`, `direct`, a public proxy."""
+    entries, company = settings.entries, _companys(settings)
+    if not company:
         return
-    company = [entry for entry in entries if entry.is_company]
-    only = settings.set_command("GOPROXY", goproxy_text(company))
-    seen = f"GOPROXY={shown(settings['GOPROXY'])}"
+    first, only = entries.index(company[0]), _company_only(settings)
+    seen = f"GOPROXY={shown_goproxy(settings['GOPROXY'])}"
     if any(entry.any_error for entry in entries[first:-1]):
         yield found("goproxy-hides-errors", seen, only)
     if any(entry.text == "direct" for entry in entries[first:]):
         yield found("goproxy-direct", f"{seen}: direct comes after {company[-1].host}", only)
-    if any(entry.is_public for entry in entries[first:]) and not settings.private_patterns:
-        yield found("goproxy-leaks-private", f"{seen}: what {company[0].host} lacks is asked of a public proxy", only)
+    public = next((at for at, entry in enumerate(entries) if entry.is_public), None)
+    if public is not None and not settings.private_patterns:
+        order = f"what {company[0].host} lacks" if public > first else "every name, first,"
+        yield found("goproxy-leaks-private", f"{seen}: {order} is asked of {entries[public].host}", only)
 
 
 def _privacy(settings: GoSettings) -> Iterator[Finding]:
     """Private patterns: where they are asked for, and whether they come past the company's proxy."""
-    entries = settings.entries
     told = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_proxy)]
-    public = next((entry for entry in entries if entry.is_public), None)
-    company = [entry for entry in entries if entry.is_company]
+    public = next((entry for entry in settings.entries if entry.is_public), None)
     if told and public:
-        fix = settings.set_command("GOPROXY", goproxy_text(company)) if company else _MEANT
+        fix = _company_only(settings) if _companys(settings) else _MEANT
         yield found("goproxy-leaks-private", f"{', '.join(told)} would be asked of {public.host}", fix)
-    private = settings["GOPRIVATE"]
-    if private and company and set(settings.no_proxy) == set(patterns(private)):
-        named = ",".join(dict.fromkeys((*patterns(private), *settings.no_sumdb)))
-        fixes = [settings.set_command("GONOSUMDB", named), settings.unset_command("GOPRIVATE")]
-        yield found("goprivate-bypass", f"GOPRIVATE={private}, and GOPROXY names {company[0].host}", *fixes)
+    if settings.no_proxy and _companys(settings):
+        yield _bypass(settings)
+
+
+def _bypass(settings: GoSettings) -> Finding:
+    """GOPRIVATE, or GONOPROXY itself, leads past the company's proxy: GONOSUMDB alone is what is meant."""
+    name = "GOPRIVATE" if set(settings.no_proxy) == set(patterns(settings["GOPRIVATE"])) else "GONOPROXY"
+    fixes = [*_private_only(settings), *_unset_own(settings, "GONOPROXY")]
+    if settings["GOPRIVATE"]:
+        fixes.append(settings.unset_command("GOPRIVATE"))
+    if any(entry.is_public or entry.text == "direct" for entry in settings.entries):
+        fixes.insert(0, _company_only(settings))  # else the names would go there now
+    seen = f"{name}={','.join(settings.no_proxy)}, and GOPROXY names {_companys(settings)[0].host}"
+    return found("goprivate-bypass", seen, *fixes)
+
+
+def _companys(settings: GoSettings) -> list[Entry]:
+    return [entry for entry in settings.entries if entry.is_company]
+
+
+def _company_only(settings: GoSettings) -> str:
+    return settings.set_command("GOPROXY", goproxy_text(_companys(settings)))
 
 
 def _checksums(settings: GoSettings) -> Iterator[Finding]:
@@ -97,7 +120,8 @@ def _checksums(settings: GoSettings) -> Iterator[Finding]:
         yield found("gosumdb-invalid", f"GOSUMDB={settings['GOSUMDB']!r}", settings.unset_command("GOSUMDB"))
     wide = [pattern for pattern in settings.no_sumdb if is_too_wide(pattern)]
     if wide:
-        yield found("gonosumdb-too-wide", f"no checksums for {', '.join(wide)}", *_private_only(settings))
+        fix = _private_only(settings) or (settings.unset_command("GOPRIVATE"),)
+        yield found("gonosumdb-too-wide", f"no checksums for {', '.join(wide)}", *fix)
     missing = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_sumdb)]
     if missing:
         wanted = ",".join((*settings.no_sumdb, *missing))
@@ -113,15 +137,23 @@ def readable_sumdb(gosumdb: str) -> bool:
 
 
 def _private_only(settings: GoSettings) -> tuple[str, ...]:
-    """The command that leaves the private patterns, and only those, without the public database."""
+    """The command that leaves the private patterns, and only those, without the public database; none: nothing to do."""
     private = ",".join(settings.private_patterns)
-    return (settings.set_command("GONOSUMDB", private) if private else settings.unset_command("GONOSUMDB"),)
+    return (settings.set_command("GONOSUMDB", private),) if private else _unset_own(settings, "GONOSUMDB")
+
+
+def _unset_own(settings: GoSettings, name: str) -> tuple[str, ...]:
+    """The command that unsets it where it has a value of its own: else it follows GOPRIVATE, and `go env -u` may fail."""
+    follows = settings.values.get(name, "") in ("", settings["GOPRIVATE"]) and not settings.environment.get(name)
+    return () if follows else (settings.unset_command(name),)
 
 
 def _flags(settings: GoSettings) -> Iterator[Finding]:
     flags = settings["GOFLAGS"].split()
     harmful = [flag for flag in flags if flag.lstrip("-").startswith(_HARMFUL)]
-    if harmful:
+    if settings.refused:
+        yield found("goflags", f"go refuses GOFLAGS: {settings.refused}", settings.unset_command("GOFLAGS"))
+    elif harmful:
         rest = " ".join(flag for flag in flags if flag not in harmful)
         fix = settings.set_command("GOFLAGS", rest) if rest else settings.unset_command("GOFLAGS")
         yield found("goflags", f"GOFLAGS has {' '.join(harmful)}", fix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,24 +17,49 @@ _SECONDS = 30.0
 
 def read_settings(environment: Mapping[str, str], private: tuple[str, ...] = ()) -> GoSettings:
     """The settings that go would work with here; never raises."""
-    values = _from_go(environment)
-    return GoSettings(_from_environment(environment) if values is None else values, dict(environment), private)
-
-
-def _from_go(environment: Mapping[str, str]) -> dict[str, str] | None:
     go = shutil.which("go", path=environment.get("PATH"))
-    if go is None:
-        return None
-    command = [go, "env", "-json", *NAMES]
+    answer = _asked(go, environment, "env", "-json", *NAMES) if go else None
+    values = _values(answer) or _from_environment(environment)
+    refused = _refusal(go, environment) if go else _first_non_flag(values["GOFLAGS"])
+    return GoSettings(values, dict(environment), private, refused)
+
+
+def _asked(go: str, environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Outside any module: a go.mod's toolchain line would make go download one, which is what may be broken."""
     try:
-        # Outside any module: a go.mod's toolchain line would make go download one, which is what may be broken.
-        done = subprocess.run(
-            command, capture_output=True, env=dict(environment), cwd="/", timeout=_SECONDS, check=True
+        return subprocess.run(
+            [go, *arguments],
+            capture_output=True,
+            text=True,
+            env=dict(environment),
+            cwd="/",
+            timeout=_SECONDS,
+            check=False,
         )
-        values: dict[str, str] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
+
+
+def _values(answer: subprocess.CompletedProcess[str] | None) -> dict[str, str] | None:
+    try:
+        values: dict[str, str] | None = json.loads(answer.stdout) if answer and not answer.returncode else None
+    except ValueError:
+        return None
     return values
+
+
+def _refusal(go: str, environment: Mapping[str, str]) -> str:
+    """What go says of GOFLAGS: only `go env` works with flags that no command has."""
+    answer = _asked(go, environment, "version")
+    said = answer.stderr.strip() if answer and answer.returncode else ""
+    return said.removeprefix("go: ") if "$GOFLAGS" in said else ""
+
+
+def _first_non_flag(flags: str) -> str:
+    """Without go to ask: the word that is no flag, as go would say it. Quoted values may hold blanks."""
+    words = [] if "'" in flags or '"' in flags else flags.split()
+    wrong = next((word for word in words if not re.match(r"--?[^-=]", word)), "")
+    return f'non-flag "{wrong}"' if wrong else ""
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:

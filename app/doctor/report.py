@@ -10,7 +10,7 @@ from app.doctor.conformance import Check
 from app.doctor.explain import Explained
 from app.doctor.findings import Finding
 from app.doctor.observed import Observed
-from app.doctor.settings import shown
+from app.doctor.settings import shown, shown_goproxy
 
 _WIDTH = 100
 
@@ -33,7 +33,7 @@ def findings_text(findings: Sequence[Finding]) -> Iterator[str]:
 def healthy_text(observed: Observed) -> str:
     """What was looked at when nothing was found."""
     asked = ", ".join(dict.fromkeys(shown(request.url) for request in observed.requests)) or "nobody"
-    return f"Nothing found: GOPROXY={shown(observed.settings['GOPROXY'])}; asked {asked}."
+    return f"Nothing found: GOPROXY={shown_goproxy(observed.settings['GOPROXY'])}; asked {asked}."
 
 
 def explained_text(explained: Explained) -> Iterator[str]:

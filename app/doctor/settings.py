@@ -25,8 +25,20 @@ NAMES = (
     "GOVCS",
     "GOVERSION",
 )
-PUBLIC_PROXIES = frozenset({"proxy.golang.org"})
-PUBLIC_HOSTS = PUBLIC_PROXIES | {"sum.golang.org", "go.dev", "golang.org"}
+# Anybody's proxies, by host, or by host and path where the host has other things, too.
+PUBLIC_PROXIES = frozenset(
+    {
+        "proxy.golang.org",
+        "proxy.golang.com.cn",
+        "goproxy.cn",
+        "goproxy.io",
+        "mirrors.aliyun.com/goproxy",
+        "athens.azurefd.net",
+    }
+)
+PUBLIC_HOSTS = frozenset({"proxy.golang.org", "sum.golang.org", "go.dev", "golang.org"})
+
+_USER = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,7 @@ class Entry:
     @property
     def is_public(self) -> bool:
         """Whether everybody's proxy is meant."""
-        return self.host in PUBLIC_PROXIES
+        return bool({self.host, self.host + urlsplit(self.url).path} & PUBLIC_PROXIES)
 
     @property
     def is_company(self) -> bool:
@@ -70,11 +82,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class GoSettings:
-    """`values`: NAMES as `go env` has them. `environment`: the process's variables. `private`: patterns the user named."""
+    """`values`: NAMES as `go env` has them. `environment`: the process's variables. `private`: patterns the user named.
+
+    `refused`: what go says of a GOFLAGS that it cannot work with, else "".
+    """
 
     values: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
     private: tuple[str, ...] = ()
+    refused: str = ""
 
     def __getitem__(self, name: str) -> str:
         return self.values.get(name) or DEFAULTS.get(name, "")
@@ -123,8 +139,13 @@ def parse_goproxy(text: str) -> tuple[Entry, ...]:
 
 
 def goproxy_text(entries: Iterable[Entry]) -> str:
-    """A GOPROXY value of these entries, where each passes on what it does not have only."""
-    return ",".join(entry.text for entry in entries)
+    """A GOPROXY value of these entries without credentials, where each passes on what it does not have only."""
+    return ",".join(_USER.sub(r"\1", entry.text) for entry in entries)
+
+
+def shown_goproxy(text: str) -> str:
+    """A GOPROXY value without the credentials in it, also of entries without a scheme."""
+    return re.sub(r"[^,|]+", lambda found: _USER.sub(r"\1***@", found[0]), text)
 
 
 def patterns(text: str) -> tuple[str, ...]:
@@ -158,8 +179,9 @@ def is_too_wide(pattern: str) -> bool:
 
 
 def shown(url: str) -> str:
-    """The URL without a password in it."""
-    return re.sub(r"(://[^/@:\s]*:)[^/@\s]*@", r"\1***@", url)
+    """The URL, or text with URLs, without passwords; over http(s) a name alone may be a token, so names go, too."""
+    hidden = re.sub(r"(?i)(https?://)[^/\s,|]*@", r"\1***@", url)
+    return re.sub(r"(://[^/@:\s]*:)[^/\s,|]*@", r"\1***@", hidden)
 
 
 def _expression(glob: str) -> re.Pattern[str]:

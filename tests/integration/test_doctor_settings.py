@@ -106,6 +106,24 @@ def test_goprivate_bypasses_the_private_proxy(world: World) -> None:
     assert mended.codes() == []
 
 
+def test_gonoproxy_itself_bypasses_it_too(world: World) -> None:
+    machine = world.behind_door(GONOPROXY="go.corp.example")
+    machine.download()
+    assert (world.proxy.asked, world.outside) == ([], ["CONNECT go.corp.example:443 HTTP/1.1"])
+    assert machine.codes() == ["goprivate-bypass"]
+
+
+@needs_namespaces
+def test_a_public_proxy_before_the_companys_is_told_every_name(world: World) -> None:
+    public = Pages()
+    port = world.up.enter_context(LoopbackServer(public)).port
+    machine = world.machine(GOPROXY=f"http://goproxy.cn:{port},{world.url}")
+    machine.hosts = "127.0.0.1 goproxy.cn"
+    assert machine.go("mod", "download", QUERY).returncode == 0
+    assert f"/{MODULE}/@v/v1.0.0.info" in public.asked
+    assert "goproxy-leaks-private" in machine.codes("--module", QUERY)
+
+
 def test_goprivate_with_gonoproxy_none_is_healthy(world: World) -> None:
     machine = world.machine(GOPRIVATE="go.corp.example", GONOPROXY="none", GONOSUMDB="")
     assert machine.go("mod", "download", QUERY).returncode == 0
@@ -146,6 +164,14 @@ def test_goflags_that_change_what_is_downloaded(world: World) -> None:
     assert done.returncode != 0
     assert machine.codes() == ["goflags"]
     assert machine.explained(done.stderr.decode()) == ["vendor-inconsistent"]
+
+
+def test_goflags_that_go_refuses_stop_every_download(world: World) -> None:
+    machine = world.machine(GOFLAGS="bogus")
+    output = machine.download()
+    assert world.proxy.asked == []
+    assert machine.codes("--module", QUERY) == ["goflags"]
+    assert machine.explained(output) == ["goflags"]
 
 
 def test_goinsecure_accepts_a_certificate_of_nobody(world: World) -> None:
@@ -229,7 +255,7 @@ def test_which_rewriting_hurts(world: World, to: str, codes: list[str]) -> None:
     machine = world.machine(GONOPROXY="git.corp.example", **rewriting(target, "https://git.corp.example/"))
     machine.environment["GONOSUMDB"] += ",git.corp.example"
     _, found = machine.doctor("--module", QUERY)
-    assert [finding["code"] for finding in found["findings"]] == codes
+    assert [finding["code"] for finding in found["findings"]] == ["goprivate-bypass", *codes]
     assert "secret" not in str(found)
     machine.environment.update(GONOPROXY="none")
     assert machine.codes("--module", QUERY) == []

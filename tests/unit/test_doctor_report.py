@@ -48,7 +48,7 @@ def test_a_table_of_checks() -> None:
         "\n1 pass, 1 fail, 1 skip",
     ]
     value = json.loads(checks_json(checks, "https://dev:secret@p.example"))
-    assert (value["url"], value["passed"], len(value["checks"])) == ("https://dev:***@p.example", False, 3)
+    assert (value["url"], value["passed"], len(value["checks"])) == ("https://***@p.example", False, 3)
 
 
 def test_bytes_that_are_no_certificate() -> None:

@@ -191,4 +191,4 @@ def test_codes_are_known() -> None:
 
 
 def test_passwords_are_not_shown() -> None:
-    assert shown("https://dev:secret@a.example/x") == "https://dev:***@a.example/x"
+    assert shown("https://dev:secret@a.example/x") == "https://***@a.example/x"

@@ -1,9 +1,11 @@
 """The doctor's rules over settings, lists and patterns, as tables."""
 
+import re
+
 import pytest
 
 from app.doctor.checks_settings import check_settings
-from app.doctor.settings import Entry, GoSettings, covered, is_too_wide, matches, parse_goproxy
+from app.doctor.settings import Entry, GoSettings, covered, is_too_wide, matches, parse_goproxy, shown, shown_goproxy
 
 COMPANY = "https://goproxy.corp.example"
 PUBLIC = "https://proxy.golang.org"
@@ -16,6 +18,10 @@ HEALTHY = [
     {"GOPROXY": "direct", "GOPRIVATE": "go.corp.example"},
     {"GOPROXY": f"{COMPANY},https://second.corp.example"},
     {"GOPROXY": "file:///srv/modules"},
+    {"GOPROXY": "https://goproxy.cn,direct", "GOPRIVATE": "go.corp.example"},
+    {"GOPROXY": "https://goproxy.cn,https://goproxy.io,direct"},
+    {"GOPROXY": "https://mirrors.aliyun.com/goproxy/,direct", "GOPRIVATE": "go.corp.example"},
+    {"GOPROXY": "https://mirrors.aliyun.com/corp"},
     {"GOPROXY": "http://127.0.0.1:3000"},
     {"GOPROXY": COMPANY, "GOFLAGS": "-modcacherw -buildvcs=false -mod=readonly"},
     {"GOSUMDB": "sum.golang.google.cn"},
@@ -34,8 +40,26 @@ SICK: list[tuple[dict[str, str], list[str]]] = [
     ({"GOPROXY": f"{COMPANY},{PUBLIC}"}, ["goproxy-leaks-private"]),
     ({"GOPROXY": f"{COMPANY},{PUBLIC}", "GONOSUMDB": "go.corp.example"}, ["goproxy-leaks-private"]),
     ({"GOPROXY": f"{PUBLIC},direct", "GONOSUMDB": "go.corp.example"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": "https://goproxy.cn", "GONOSUMDB": "go.corp.example"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": "mirrors.aliyun.com/goproxy", "GONOSUMDB": "go.corp.example"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": f"{COMPANY},https://goproxy.cn"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": f"{COMPANY},https://athens.azurefd.net"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": f"{PUBLIC},{COMPANY}"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": f"https://goproxy.io,{COMPANY}", "GONOSUMDB": "go.corp.example"}, ["goproxy-leaks-private"]),
+    ({"GOPROXY": f"{PUBLIC},{COMPANY}", "GOPRIVATE": "go.corp.example"}, ["goprivate-bypass"]),
     ({"GOPROXY": COMPANY, "GOPRIVATE": "go.corp.example"}, ["goprivate-bypass"]),
-    ({"GOPROXY": COMPANY, "GONOPROXY": "go.corp.example"}, ["gonosumdb-missing"]),
+    ({"GOPROXY": COMPANY, "GONOPROXY": "go.corp.example"}, ["goprivate-bypass", "gonosumdb-missing"]),
+    ({"GOPROXY": COMPANY, "GOPRIVATE": "a.example", "GONOPROXY": "a.example"}, ["goprivate-bypass"]),
+    ({"GOPROXY": COMPANY, "GOPRIVATE": "a.example,b.example", "GONOPROXY": "a.example"}, ["goprivate-bypass"]),
+    ({"GOPROXY": COMPANY, "GOPRIVATE": "*"}, ["goprivate-bypass", "gonosumdb-too-wide"]),
+    ({"GOPROXY": "https://u:p@goproxy.corp.example,direct"}, ["goproxy-password", "goproxy-direct"]),
+    ({"GOPROXY": f"https://u:p@goproxy.corp.example|{COMPANY}"}, ["goproxy-password", "goproxy-hides-errors"]),
+    ({"GOPROXY": f"https://u:p@goproxy.corp.example,{PUBLIC}"}, ["goproxy-password", "goproxy-leaks-private"]),
+    ({"GOPROXY": f"{COMPANY},https://u:p@second.corp.example"}, ["goproxy-password"]),
+    ({"GOPROXY": f"{COMPANY},u:p@second.corp.example"}, ["goproxy-password"]),
+    ({"GOPROXY": "http://u:p@goproxy.corp.example"}, ["goproxy-plain-http", "goproxy-password"]),
+    ({"GOPROXY": "https://u:p@x@goproxy.corp.example,direct"}, ["goproxy-password", "goproxy-direct"]),
+    ({"GOPROXY": "https://TOKEN@goproxy.corp.example,direct"}, ["goproxy-password", "goproxy-direct"]),
     ({"GONOSUMDB": "*"}, ["gonosumdb-too-wide"]),
     ({"GONOSUMDB": "github.com"}, ["gonosumdb-too-wide"]),
     ({"GOSUMDB": "off"}, ["gosumdb-off"]),
@@ -57,7 +81,7 @@ def test_sick_settings(values: dict[str, str], codes: list[str]) -> None:
     findings = list(check_settings(GoSettings(values)))
     assert [finding.code for finding in findings] == codes
     assert all(finding.fix for finding in findings)
-    assert "u:p@" not in str(findings)
+    assert not re.search("u:p|p@|TOKEN@", str(findings))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +89,11 @@ def test_sick_settings(values: dict[str, str], codes: list[str]) -> None:
     [
         ({"GOPROXY": f"{COMPANY},direct"}, {}, f"go env -w GOPROXY={COMPANY}"),
         ({"GOPROXY": f"{COMPANY},direct"}, {"GOPROXY": "x"}, f"export GOPROXY={COMPANY}"),
-        ({"GOPROXY": COMPANY, "GOPRIVATE": "a.b"}, {}, "go env -w GONOSUMDB=a.b\ngo env -u GOPRIVATE"),
+        (
+            {"GOPROXY": COMPANY, "GOPRIVATE": "a.b"},
+            {},
+            "go env -w GONOSUMDB=a.b\ngo env -u GOPRIVATE",
+        ),
         (
             {"GOPROXY": COMPANY, "GOSUMDB": "off", "GONOSUMDB": "a.b"},
             {"GOSUMDB": "off"},
@@ -73,6 +101,12 @@ def test_sick_settings(values: dict[str, str], codes: list[str]) -> None:
         ),
         ({"GOFLAGS": "-mod=mod -modcacherw"}, {}, "go env -w GOFLAGS=-modcacherw"),
         ({"GONOSUMDB": "*"}, {}, "go env -u GONOSUMDB"),
+        ({"GOPRIVATE": "*"}, {}, "go env -u GOPRIVATE"),
+        (
+            {"GOPROXY": COMPANY, "GOPRIVATE": "a.b", "GONOPROXY": "a.b"},
+            {"GONOPROXY": "a.b"},
+            "go env -w GONOSUMDB=a.b\nunset GONOPROXY\ngo env -u GOPRIVATE",
+        ),
     ],
 )
 def test_the_command_that_mends_it(values: dict[str, str], environment: dict[str, str], fix: str) -> None:
@@ -121,3 +155,23 @@ def test_patterns_that_cover_others() -> None:
     assert not covered("*.corp.example", ("git.corp.example",))
     assert is_too_wide("git*.com")
     assert not is_too_wide("github.com/corp")
+
+
+@pytest.mark.parametrize(
+    ("text", "visible"),
+    [
+        ("https://u:p@a.example/x/@v/list", "https://***@a.example/x/@v/list"),
+        ("Get https://TOKEN@a.example/@v/list: 401", "Get https://***@a.example/@v/list: 401"),
+        ("https://u:p@q@a.example", "https://***@a.example"),
+        ("ssh://git@a.example/x", "ssh://git@a.example/x"),
+        ("ssh://git:p@a.example/x", "ssh://git:***@a.example/x"),
+        ("https://a.example/x/@v/list", "https://a.example/x/@v/list"),
+    ],
+)
+def test_no_credentials_are_shown(text: str, visible: str) -> None:
+    assert shown(text) == visible
+
+
+def test_none_of_any_entry() -> None:
+    listed = "https://u:p@a.example,TOKEN@b.example/base|https://c.example,direct"
+    assert shown_goproxy(listed) == "https://***@a.example,***@b.example/base|https://c.example,direct"
