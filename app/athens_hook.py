@@ -13,6 +13,7 @@ from app.adapters.repository_store import SqlRepositoryStore
 from app.bootstrap import Container
 from app.domain.admission import Admission
 from app.domain.modules import ModulePath
+from app.services.hurried import Hurried
 from app.services.reconcile_values import Repository
 from app.services.validation import Validation
 from app.services.wanted import Wanted
@@ -37,7 +38,7 @@ class AthensHook:
     def validation(self) -> Validation:
         """The service behind the hook."""
         parts, athens = self._container, self._container.settings.athens
-        records = SqlReadStore(parts.engine, parts.clock)
+        records = Hurried(SqlReadStore(parts.engine, parts.clock))
         return Validation(
             Admission(athens.allow, athens.block), records, self._is_private, self._unknown,
             block_moved=athens.block_moved,

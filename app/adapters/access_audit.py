@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -22,8 +23,10 @@ class AccessAudit:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                os.write(descriptor, line.encode())  # one write: lines of several processes do not mix
+                written = os.write(descriptor, line.encode())  # one write: lines of several processes do not mix
             finally:
                 os.close(descriptor)
+            if written < len(line):  # it is all ASCII
+                raise OSError(errno.ENOSPC, "only a part of the line was written")
         except OSError as error:
             log.error("access_audit_not_written", extra={"detail": str(error), "line": line.strip()})

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from app.domain.admission import Admission
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.run import Status
-from app.services.views import Known, RunSummary
+from app.services.hurried import Records
+from app.services.views import RunSummary
 
 _NEWEST = 20
 _ON_ITS_WAY = frozenset({Status.PIPELINE, Status.VERIFY})
-
-
-class Records(Protocol):
-    """What the database says of a module; see queries.ReadStore. Error: store_unavailable."""
-
-    def known(self, module: ModulePath, version: Version | None, limit: int) -> Known:
-        """The newest `limit` runs, and the releases."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import time
 from typing import cast
 
 from flask import Blueprint, Flask, Response, current_app, make_response
+from werkzeug.exceptions import HTTPException
 
 from app.athens_hook import AthensHook
 from app.bootstrap import Container
@@ -39,9 +40,18 @@ def validate(secret: str) -> Response:
     if asked is None:
         return _answer(Verdict(False, "not_a_question"))
     started = time.monotonic()
-    verdict = _hook().validation.ask(*asked)
+    verdict = _verdict(*asked)
     _write(*asked, verdict, time.monotonic() - started)
     return _answer(verdict)
+
+
+def _verdict(module: str, version: str) -> Verdict:
+    """No defect of ours stops a build: a 500 here would be one there, for every version."""
+    try:
+        return _hook().validation.ask(module, version)
+    except Exception:
+        log.exception("validation_defect", extra={"asked": f"{module}@{version}"})
+        return Verdict(True, "unchecked")
 
 
 def _hook() -> AthensHook:
@@ -57,7 +67,7 @@ def _question() -> tuple[str, str] | None:
     """(module, version) of `{"Module", "Version"}`; None for anything else."""
     try:
         body = json.loads(read_body(_LARGEST))
-    except (SyncError, ValueError, RecursionError):
+    except (SyncError, HTTPException, ValueError, RecursionError):
         return None
     found = (body.get("Module"), body.get("Version")) if isinstance(body, dict) else (None, None)
     module, version = found

@@ -25,6 +25,8 @@ REQUEST_SECONDS = 15.0
 # For a thread; GitLab and GitHub give up after 10 s, and the loop looks once a second.
 WAIT_SECONDS = 5.0
 _RETRY_SECONDS = 5
+# Athens makes a 500 of a 503, and a build stops: its questions wait on.
+_WAITS_ON = b"POST /athens/validate/"
 
 
 def too_busy() -> bytes:
@@ -45,7 +47,7 @@ _TOO_BUSY = too_busy()
 class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Closes a connection whose request is not read and answered within REQUEST_SECONDS of its arrival.
 
-    One that waited WAIT_SECONDS for a thread is answered 503, and none of ours begins with it.
+    One that waited WAIT_SECONDS for a thread is answered 503, and none of ours begins with it; Athens' questions wait on.
     """
 
     def init_process(self) -> None:
@@ -82,10 +84,17 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
                     conn.sock.shutdown(socket.SHUT_RDWR)
 
     def _turn_away(self, conn: Any) -> bool:
-        if self._waiting.pop(conn, None) is None:
+        if _begins(conn.sock) == _WAITS_ON or self._waiting.pop(conn, None) is None:
             return False
         with contextlib.suppress(OSError):  # gone, or so slow that it does not even take this
             conn.sock.setblocking(False)
             conn.sock.send(_TOO_BUSY)
             conn.sock.shutdown(socket.SHUT_WR)
         return True
+
+
+def _begins(sock: socket.socket) -> bytes:
+    """The beginning of a request that nobody reads yet, and that stays to be read."""
+    with contextlib.suppress(OSError):
+        return sock.recv(len(_WAITS_ON), socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return b""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from app.adapters.database import connect, reading, writing
 from app.adapters.job_queue import RqJobQueue
 from app.domain.errors import SyncError
 from tests.integration.web_world import release, signed, until, write_settings
+from tests.sandbox.bad_servers import Listener, hanging
 
 SECRET = "a-secret-in-the-address-of-the-tests"
 PRIVATE = "go.corp.example/team/repo"
@@ -175,5 +179,54 @@ def test_no_redis_and_no_database_stop_no_build(
 def test_an_audit_that_cannot_be_written_goes_to_the_log(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
     (hook.settings.data_dir / "access-audit.jsonl").mkdir()
     assert hook.ask("example.com/public") == 200
+    found = [record for record in caplog.records if record.message == "access_audit_not_written"]
+    assert '"example.com/public"' in str(vars(found[0])["line"])
+
+
+def test_a_defect_stops_no_build_and_is_logged(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A status that a newer version wrote, say, while an older one still answers."""
+    hook.change(hook.deliver(), status="of_tomorrow")
+    assert (hook.ask(), hook.last()) == (200, (f"{PRIVATE}@v1.2.3", True, "unchecked"))
+    assert [record.message for record in caplog.records if record.exc_info] == ["validation_defect"]
+
+
+def test_a_body_that_ends_early_is_a_refusal_as_well(hook: Hook) -> None:
+    stream = {"wsgi.input": BytesIO(b"{"), "CONTENT_LENGTH": "40"}
+    assert hook.client.post(f"/athens/validate/{SECRET}", environ_overrides=stream).status_code == 403
+
+
+@pytest.mark.parametrize("module", [PRIVATE, f"{PRIVATE}/sub"])
+def test_a_database_that_says_nothing_costs_a_second_and_then_nothing(tmp_path: Path, module: str) -> None:
+    """A black hole: connections are made, and nothing ever comes."""
+    with Listener(hanging) as hole:
+        url = f"postgresql+psycopg://u@127.0.0.1:{hole.port}/m"
+        settings = write_settings(tmp_path, more=TABLE + 'block = ["go.corp.example/bad"]', ATHENS_SECRET=SECRET)
+        client = create_app(
+            settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
+        ).test_client()
+        asked = {"Module": module, "Version": "v1.0.0"}
+        seconds = []
+        for _ in range(5):
+            begun = time.monotonic()
+            assert client.post(f"/athens/validate/{SECRET}", json=asked).status_code == 200
+            seconds.append(time.monotonic() - begun)
+        assert max(seconds[:4]) < 2  # half a second, and a slow machine's own
+        assert seconds[4] < 0.4  # as many as there are threads wait: nobody waits any more
+        blocked = client.post(f"/athens/validate/{SECRET}", json=asked | {"Module": "go.corp.example/bad"})
+        assert blocked.status_code == 403
+    lines = (settings.data_dir / "access-audit.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["unchecked"] * 5 + ["blocked"]
+
+
+def test_a_line_that_is_written_in_part_goes_to_the_log(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a disk that fills up with it."""
+    whole = os.write
+    monkeypatch.setattr("app.adapters.access_audit.os.write", lambda where, line: whole(where, line[:10]))
+    assert hook.ask("example.com/public") == 200
+    monkeypatch.undo()
     found = [record for record in caplog.records if record.message == "access_audit_not_written"]
     assert '"example.com/public"' in str(vars(found[0])["line"])

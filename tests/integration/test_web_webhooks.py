@@ -196,17 +196,29 @@ def test_senders_that_stop_in_the_middle_do_not_stop_the_others(web: WebWorld) -
             sender = stack.enter_context(socket.create_connection(("127.0.0.1", web.port)))
             sender.sendall(started[number % 3])
         # On each of the two processes all threads wait for the rest of something; their time is bounded.
-        with ThreadPoolExecutor(10) as pool:
+        with ThreadPoolExecutor(11) as pool:
             raws = [release("go.corp.example/slow/one", f"v1.0.{patch}") for patch in range(10)]
+            question = pool.submit(asked_by_athens, web.port)
             answers = list(pool.map(lambda raw: patiently(web, raw), raws))
     assert all(statuses[-1] == 202 for statuses, _ in answers)
     # Nobody was left without an answer until a platform's own patience (10 s) was over.
     assert {status for statuses, _ in answers for status in statuses} == {202, 503}
     assert max(seconds for _, seconds in answers) < 9
+    # Athens would make a stopped build of a 503: its question waits for its turn. (No secret is set here: 403.)
+    assert question.result().startswith(b"HTTP/1.1 403")
     turned = [event for event in web.log() if event["event"] == "requests_turned_away"]
     assert turned
     assert all(event["requests"] >= 1 for event in turned)
     assert web.rows("SELECT count(*) FROM runs WHERE module = 'go.corp.example/slow/one'") == [(10,)]
+
+
+def asked_by_athens(port: int) -> bytes:
+    """The answer to one question, however long it takes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as athens:
+        athens.sendall(
+            b"POST /athens/validate/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+        )
+        return b"".join(iter(lambda: athens.recv(4096), b""))
 
 
 def patiently(web: WebWorld, raw: bytes) -> tuple[list[int], float]:
