@@ -12,13 +12,16 @@ from urllib.parse import urlsplit
 
 from app.config_athens import Athens, ClientSetup, certificates
 from app.config_gitlab import Discovery, GitLab
-from app.config_models import Outgoing, Proxy, RuleTable, Source, Web
+from app.config_models import Outgoing, Proxy, RuleTable, Source, Web, Worker
 from app.config_read import Reader, secret_keys
 from app.config_upkeep import Retries
 from app.domain.urls import AllowPattern, is_local
 
 SHORTEST_SECRET = 16
 DEMO_ONLY = "It is allowed with [sandbox] enabled = true only, for tests and the demo."
+
+
+LEASE_IN_TIME = 8.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Draft:
     setup: ClientSetup | None
     outgoing: Outgoing | None
     retry: Retries | None
+    worker: Worker | None
     proxies: tuple[Proxy, ...]
     sources: tuple[Source, ...]
     rules: tuple[RuleTable, ...]
@@ -47,6 +51,7 @@ class Draft:
             name: values[name]
             for name in (
                 "web",
+                "worker",
                 "gitlab",
                 "discovery",
                 "athens",
@@ -82,6 +87,7 @@ def check_tables(draft: Draft) -> None:
     _athens(draft)
     _setup(draft)
     _times(draft)
+    _lease(draft)
     _ssh_key(draft)
     for proxy in draft.proxies:
         _proxy(draft, proxy)
@@ -148,6 +154,13 @@ def _times(draft: Draft) -> None:
         draft.reader.problem("gitlab.poll_first_seconds", "is above poll_longest_seconds", "Make it smaller.")
     if retry and retry.first_seconds > retry.longest_seconds:
         draft.reader.problem("retry.first_seconds", "is above longest_seconds", "Make it smaller.")
+
+
+def _lease(draft: Draft) -> None:
+    """A dead worker's run waits for its lease to end, then for the sweeper's next look."""
+    if draft.worker and draft.worker.lease_seconds > LEASE_IN_TIME:
+        said = f"is above {LEASE_IN_TIME:g}: runs of a dead worker stand still for longer than the ten seconds that are promised"
+        draft.reader.warning("worker.lease_seconds", said, f"Leave it at 6, or make it {LEASE_IN_TIME:g} at most.")
 
 
 def _ssh_key(draft: Draft) -> None:

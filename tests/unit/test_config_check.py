@@ -220,3 +220,9 @@ def test_a_registry_has_no_signed_tags(here: Path) -> None:
     text = changed(CLONE, 'content = "goproxy"\nclone = "https://git.corp.example/go"')
     signed = text.replace(ALLOW, f'{ALLOW}\nsignatures = "require"\nssh_signers_file = "signers"')
     assert list(problems(here, signed)) == [f"{RULE}.content"]
+
+
+def test_a_long_lease_is_warned_of(here: Path) -> None:
+    assert load(here, more("[worker]", "lease_seconds = 8")).warnings == ()
+    (warning,) = load(here, more("[worker]", "lease_seconds = 8.5")).warnings
+    assert (warning.key, "ten seconds" in warning.what) == ("worker.lease_seconds", True)
