@@ -67,7 +67,7 @@ WORKERS ?= 3
 test: $(STAMP) ## all tests that run without root, with coverage; REQUIRE_ALL=1 forbids skips
 	@rm -f .coverage .coverage.*
 ifeq ($(strip $(ARGS)),)
-	MODSYNC_REQUIRE_ALL=$(REQUIRE_ALL) $(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not athens and not alone"
+	MODSYNC_REQUIRE_ALL=$(REQUIRE_ALL) $(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not athens and not public and not alone"
 	MODSYNC_REQUIRE_ALL=$(REQUIRE_ALL) $(BIN)/coverage run -m pytest -m alone
 else
 	MODSYNC_REQUIRE_ALL=$(REQUIRE_ALL) $(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
@@ -78,6 +78,10 @@ endif
 .PHONY: unit
 unit: $(STAMP) ## the unit tests only, without coverage: a few seconds
 	$(BIN)/pytest tests/unit -q $(ARGS)
+
+.PHONY: public-sums
+public-sums: $(STAMP) ## recorded go.sum lines of public modules, whose clones MODSYNC_PUBLIC_REPOSITORIES names
+	$(BIN)/pytest -m public $(ARGS)
 
 .PHONY: athens
 athens: $(STAMP) ## the tests that need a real Athens: built by go install, where the Go module proxy gives it out

@@ -31,7 +31,7 @@ def store(engine: Engine) -> SqlDeliveryStore:
 
 
 def log_of(platform: Platform, store: SqlDeliveryStore) -> Deliveries:
-    return Deliveries(store, platform.intake, lambda _actor, _delivery: None)
+    return Deliveries(store, platform.intake, lambda *_: None)
 
 
 def refused(platform: Platform) -> None:

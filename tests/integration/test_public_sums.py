@@ -1,6 +1,7 @@
 """Public modules' go.sum lines, as others recorded them, where their repositories are at hand.
 
-MODSYNC_PUBLIC_REPOSITORIES names a directory with clones (bare or not) by these names; nothing is fetched here.
+`make public-sums`, where MODSYNC_PUBLIC_REPOSITORIES names a directory with clones (bare or not) by these names; nothing is
+fetched here.
 """
 
 import os
@@ -29,7 +30,7 @@ RECORDED = {
 LINES = [(name, line.strip()) for name, text in RECORDED.items() for line in text.strip().splitlines()]
 
 
-@pytest.mark.skipif(not PLACE, reason="MODSYNC_PUBLIC_REPOSITORIES names no directory with clones of public modules")
+@pytest.mark.public
 @pytest.mark.parametrize(("name", "line"), LINES, ids=[line.rpartition(" ")[0] for _, line in LINES])
 def test_what_others_recorded(name: str, line: str) -> None:
     path, text, _ = line.split()
