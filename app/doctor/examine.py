@@ -25,6 +25,7 @@ from app.domain.modules import ModulePath, RuleBroken, Version
 Asked = tuple[ModulePath, Version | None]
 _SAMPLE: Asked = (ModulePath.parse("golang.org/x/mod"), None)
 _MOST_SAMPLES = 3
+_MOST_LINES = 200  # of a list: enough to know one release, and never the half line at the end of what was read
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,27 @@ def _of_proxy(entry: Entry, client: Client, modules: list[Asked]) -> Iterator[Re
     """Ask one proxy for each module until something fails: the rest would fail in the same way."""
     for path, version in modules:
         base = f"{entry.url}/{path.escaped}/@v"
-        steps: list[tuple[Purpose, str]] = [("list", f"{base}/list")]
-        if version:
-            steps += [("info", f"{base}/{version.escaped}.info"), ("zip", f"{base}/{version.escaped}.zip")]
-        for purpose, url in steps:
-            request = client.ask(purpose, url, entry)
-            yield request
+        request = client.ask("list", f"{base}/list", entry)
+        yield request
+        # A login page, or what inspects downloads, often stands before zips alone: one is asked for in any case.
+        kinds: tuple[Purpose, ...] = ("info", "zip") if version else ("zip",)
+        wanted = version or (None if request.seconds > client.timeout / 2 else _listed(request))
+        for kind in kinds if wanted else ():
             if not _usable(request):
                 return
+            request = client.ask(kind, f"{base}/{wanted.escaped if wanted else ''}.{kind}", entry)
+            yield request
+        if not _usable(request):
+            return
+
+
+def _listed(request: Request) -> Version | None:
+    """The highest release of a list, of whose answer the beginning is known; None where there is none."""
+    if not isinstance(request.outcome, Answer) or request.outcome.status != 200:
+        return None
+    whole = request.outcome.body.decode("utf-8", "replace").splitlines()[:_MOST_LINES]
+    found = [parsed[1] for line in whole if (parsed := _parsed(f"example.com/x@{line.strip()}")) and parsed[1]]
+    return max((each for each in found if not each.prerelease), default=None)
 
 
 def _usable(request: Request) -> bool:

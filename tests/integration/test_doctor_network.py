@@ -213,6 +213,15 @@ def test_a_cause(world: World, broken: Callable[[World], Machine], wanted: list[
     assert machine.explained(output) == explained, output
 
 
+@pytest.mark.parametrize("arguments", [("--module", MODULE), ()])
+def test_a_web_page_for_zips_alone_is_found_without_a_version(world: World, arguments: tuple[str, ...]) -> None:
+    """By the list, for the module that is named or the one that is always asked for."""
+    sample = "golang.org/x/mod"
+    pages = {f"/{sample}/@v/list": text("v0.9.0\nv0.10.0-pre\nodd line\n"), f"/{sample}/@v/v0.9.0.zip": LOGIN}
+    machine = world.machine(world.serve({**world.good.pages, ZIP: LOGIN, **pages}))
+    assert machine.codes(*arguments) == ["html-zip"]
+
+
 def test_a_proxy_that_hangs(world: World) -> None:
     machine = world.machine(world.listen(hanging).url)
     with pytest.raises(TimeoutExpired):
