@@ -45,7 +45,7 @@ _TOO_BUSY = too_busy()
 
 
 class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Closes a connection whose request is not read and answered within REQUEST_SECONDS of its arrival.
+    """Closes a connection whose request is not read and answered within REQUEST_SECONDS of a thread's taking it.
 
     One that waited WAIT_SECONDS for a thread is answered 503, and none of ours begins with it; Athens' questions wait on.
     """
@@ -57,16 +57,18 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:
-        """A new connection, or a kept one on which a request begins: its time runs, also while it waits for a thread."""
-        now = time.monotonic()
-        self._due[conn], self._waiting[conn] = now + REQUEST_SECONDS, now + WAIT_SECONDS
+        """A new connection, or a kept one on which a request begins: it waits for a thread."""
+        self._waiting[conn] = time.monotonic() + WAIT_SECONDS
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         """One request, in a thread."""
         try:
             # Whoever takes it out has it: the loop, which turned it away, or we.
-            return super().handle(conn) if self._waiting.pop(conn, None) else False
+            if self._waiting.pop(conn, None) is None:
+                return False
+            self._due[conn] = time.monotonic() + REQUEST_SECONDS
+            return super().handle(conn)
         finally:
             self._due.pop(conn, None)
 

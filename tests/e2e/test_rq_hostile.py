@@ -49,7 +49,7 @@ def untouched(page: Page, visitor: Visitor) -> None:
 @pytest.mark.parametrize(
     ("path", "shown"),
     [
-        ("/rq/0/view/jobs/live/failed/8/asc/1", 1),
+        ("/rq/0/view/jobs/live/failed/8/asc/1", 2),
         ("/rq/0/view/jobs/live/queued/8/asc/1", 1),
         ("/rq/0/view/job/hostile", 2),  # the description, and the traceback
     ],
