@@ -25,6 +25,7 @@ REQUEST_SECONDS = 15.0
 # For a thread; GitLab and GitHub give up after 10 s, and the loop looks once a second.
 WAIT_SECONDS = 5.0
 _RETRY_SECONDS = 5
+_MOST_LEFT = 64  # blocks of 64 kB that are read away of one who is turned away
 # Athens makes a 500 of a 503, and a build stops: its questions wait on.
 _WAITS_ON = b"POST /athens/validate/"
 
@@ -66,7 +67,7 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         try:
             # Whoever takes it out has it: the loop, which turned it away, or we.
             if self._waiting.pop(conn, None) is None:
-                return False
+                return _left(conn.sock)
             self._due[conn] = time.monotonic() + REQUEST_SECONDS
             return super().handle(conn)
         finally:
@@ -93,6 +94,21 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             conn.sock.send(_TOO_BUSY)
             conn.sock.shutdown(socket.SHUT_WR)
         return True
+
+
+def _left(sock: socket.socket) -> bool:
+    """Take leave of one that was turned away: gunicorn would linger for it, two seconds each, in the loop that all wait for.
+
+    What it sent is read away before, or the answer would be lost in a reset.
+    """
+    with contextlib.suppress(OSError):
+        sock.setblocking(False)
+        for _ in range(_MOST_LEFT):
+            if not sock.recv(65536):
+                break
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    return False
 
 
 def _begins(sock: socket.socket) -> bytes:
