@@ -42,11 +42,11 @@ class Setup:
 def setup_script(setup: Setup) -> str:
     """A POSIX shell script, to be read before it is run: `curl -fsS URL/setup.sh | sh`, or `sh setup.sh --ci` for CI."""
     values = f"proxy={quote(setup.proxy_url)}\nprivate={quote(','.join(setup.private))}\n"
-    parts = [_HEAD, values, _CI_SETTINGS, _install_ca(setup), _GO, _netrc(setup), _FOOT]
+    parts = [_HEAD, values, _CI_SETTINGS, _write_ca(setup), _GO, _netrc(setup), _FOOT]
     return "\n".join(part for part in parts if part)
 
 
-def _install_ca(setup: Setup) -> str:
+def _write_ca(setup: Setup) -> str:
     return _CA.replace("@PEM@", setup.ca_pem.strip()) if setup.ca_pem else ""
 
 
@@ -60,13 +60,15 @@ _HEAD = """\
 # Sets go up for the company's module proxy. Run it again at any time; it changes only what it names.
 #   sh setup.sh        this account: go env -w, the company's CA, netrc
 #   sh setup.sh --ci   print the variables for a CI job instead: sh setup.sh --ci >> variables.env
+#                      The CA and netrc, if any, are files of this job: run it in each job.
 set -eu
 """
 
 _CI_SETTINGS = """\
+ci=
 if [ "${1:-}" = --ci ]; then
+  ci=1
   printf '%s\\n' "GOPROXY=$proxy" "GONOSUMDB=$private" "GOSUMDB=sum.golang.org" "GONOPROXY=none" "GOPRIVATE="
-  exit 0
 fi
 """
 
@@ -77,7 +79,9 @@ mkdir -p "$ca_directory"
 cat > "$ca_directory/company-ca.crt" <<'END_OF_CA'
 @PEM@
 END_OF_CA
-if [ "$(id -u)" = 0 ] && [ -z "${MODSYNC_NO_SYSTEM_CA:-}" ] && [ -d /usr/local/share/ca-certificates ]; then
+if [ -n "$ci" ]; then
+  echo "SSL_CERT_DIR=${SSL_CERT_DIR:-/etc/ssl/certs:/etc/pki/tls/certs}:$ca_directory"
+elif [ "$(id -u)" = 0 ] && [ -z "${MODSYNC_NO_SYSTEM_CA:-}" ] && [ -d /usr/local/share/ca-certificates ]; then
   cp "$ca_directory/company-ca.crt" /usr/local/share/ca-certificates/company-ca.crt
   update-ca-certificates >/dev/null
 elif [ "$(id -u)" = 0 ] && [ -z "${MODSYNC_NO_SYSTEM_CA:-}" ] && [ -d /etc/pki/ca-trust/source/anchors ]; then
@@ -92,19 +96,21 @@ fi
 """
 
 _GO = """\
-command -v go >/dev/null || { echo "go is not installed, or not on PATH" >&2; exit 1; }
-# What a shell exports wins over go's own settings: say so instead of failing silently.
-for name in GOPROXY GOPRIVATE GONOPROXY GONOSUMDB GOSUMDB GOINSECURE; do
-  eval "value=\\${$name:-}"
-  # shellcheck disable=SC2154 # eval sets it
-  [ -z "$value" ] || { echo "$name=$value is exported; take it out of your profile and run this again" >&2; exit 1; }
-done
-go env -w "GOPROXY=$proxy"
-if [ -n "$private" ]; then go env -w "GONOSUMDB=$private"; else go env -u GONOSUMDB; fi
-# GOPRIVATE and GONOPROXY would lead past the proxy; GOSUMDB=off and GOINSECURE would switch checks off.
-for name in GOPRIVATE GONOPROXY GOSUMDB GOINSECURE; do
-  go env -u "$name"
-done
+if [ -z "$ci" ]; then
+  command -v go >/dev/null || { echo "go is not installed, or not on PATH" >&2; exit 1; }
+  # What a shell exports wins over go's own settings: say so instead of failing silently.
+  for name in GOPROXY GOPRIVATE GONOPROXY GONOSUMDB GOSUMDB GOINSECURE; do
+    eval "value=\\${$name:-}"
+    # shellcheck disable=SC2154 # eval sets it
+    [ -z "$value" ] || { echo "$name=$value is exported; take it out of your profile and run this again" >&2; exit 1; }
+  done
+  go env -w "GOPROXY=$proxy"
+  if [ -n "$private" ]; then go env -w "GONOSUMDB=$private"; else go env -u GONOSUMDB; fi
+  # GOPRIVATE and GONOPROXY would lead past the proxy; GOSUMDB=off and GOINSECURE would switch checks off.
+  for name in GOPRIVATE GONOPROXY GOSUMDB GOINSECURE; do
+    go env -u "$name"
+  done
+fi
 """
 
 _NETRC = """\
@@ -117,11 +123,11 @@ elif [ -n "${GOPROXY_USER:-}" ] && [ -n "${GOPROXY_TOKEN:-}" ]; then
   (umask 077 && printf 'machine %s login %s password %s\\n' "$machine" "$GOPROXY_USER" "$GOPROXY_TOKEN" >> "$netrc")
   chmod 600 "$netrc"
 else
-  echo "The proxy wants a password. Run this again with GOPROXY_USER and GOPROXY_TOKEN set, or add to $netrc (mode 600):"
-  echo "  machine $machine login USER password TOKEN"
+  echo "The proxy wants a password. Run this again with GOPROXY_USER and GOPROXY_TOKEN set, or add to $netrc (mode 600):" >&2
+  echo "  machine $machine login USER password TOKEN" >&2
 fi
 """
 
 _FOOT = """\
-echo "go takes modules from $(go env GOPROXY). To check: modsync doctor"
+[ -n "$ci" ] || echo "go takes modules from $(go env GOPROXY). To check: modsync doctor"
 """

@@ -9,6 +9,7 @@ import pytest
 
 from app.doctor.setup_script import Setup, setup_script
 from tests.integration.doctor_world import MODULE, QUERY, TREE, Machine
+from tests.integration.test_doctor_harm import PASSWORD, Guarded
 from tests.sandbox.bad_servers import Authority, Listener, Pages, module_pages, text, tls_front
 from tests.sandbox.processes import run
 from tests.sandbox.serve import LoopbackServer
@@ -83,8 +84,8 @@ def test_run_twice_it_changes_nothing_more(tmp_path: Path) -> None:
 
 
 def test_without_a_password_it_says_what_to_add(tmp_path: Path) -> None:
-    _, output, _ = sh(fresh(tmp_path / "machine"), setup_script(SETUPS[1]))
-    assert "machine goproxy.corp.example:8443 login USER password TOKEN" in output
+    _, _, errors = sh(fresh(tmp_path / "machine"), setup_script(SETUPS[1]))
+    assert "machine goproxy.corp.example:8443 login USER password TOKEN" in errors
 
 
 def test_an_exported_variable_stops_it(tmp_path: Path) -> None:
@@ -105,6 +106,36 @@ def test_variables_for_ci_leave_the_machine_alone_and_are_healthy(tmp_path: Path
     machine.environment |= dict(line.split("=", 1) for line in output.splitlines())
     machine.environment["SSL_CERT_FILE"] = str(authority.ca_file)
     assert machine.go("mod", "download", QUERY).returncode == 0
+    assert machine.codes("--module", QUERY) == []
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[str, Authority]]:
+    """The same behind a password."""
+    authority = Authority(tmp_path / "guarded-ca", "Company CA")
+    database = {"/sumdb/sum.golang.org/supported": text(""), "/sumdb/sum.golang.org/latest": text(TREE)}
+    pages = Guarded(Pages(module_pages(MODULE, "v1.0.0") | database))
+    with ExitStack() as up:
+        server = up.enter_context(LoopbackServer(pages))
+        port = up.enter_context(Listener(tls_front(authority.issue("localhost"), server.port))).port
+        yield f"https://localhost:{port}", authority
+
+
+@pytest.mark.parametrize("arguments", [(), ("--ci",)], ids=["account", "ci"])
+def test_with_ca_and_password_go_works_and_the_doctor_finds_nothing(
+    tmp_path: Path, guarded: tuple[str, Authority], arguments: tuple[str, ...]
+) -> None:
+    url, authority = guarded
+    machine = fresh(tmp_path / "machine")
+    machine.environment |= {"GOPROXY_USER": "dev", "GOPROXY_TOKEN": PASSWORD, "GOAUTH": "netrc"}
+    setup = Setup(url, PRIVATE, authority.ca_file.read_text(), password=True)
+    status, output, errors = sh(machine, setup_script(setup), *arguments)
+    assert (status, errors) == (0, "")
+    lines = [line.strip().removeprefix("export ") for line in output.splitlines()]
+    machine.environment |= dict(line.split("=", 1) for line in lines if arguments or line.startswith("SSL_CERT_DIR="))
+    assert (tmp_path / "machine/goenv").exists() is not bool(arguments)
+    done = machine.go("mod", "download", QUERY)
+    assert done.returncode == 0, done.stderr.decode()
     assert machine.codes("--module", QUERY) == []
 
 

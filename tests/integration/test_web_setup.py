@@ -44,6 +44,17 @@ def test_what_is_left_out_follows_from_the_proxies_and_rules(tmp_path: Path) -> 
     assert "curl -fsS http://127.0.0.1:8080/setup.sh" in page
 
 
+@pytest.mark.parametrize("modules", ["github.com/{org}/{repo}", "{host}/{org}/{repo}"])
+def test_a_rule_for_a_whole_host_switches_no_checksums_off(tmp_path: Path, modules: str) -> None:
+    places = 'clone = "https://git.corp.example/{org}/{repo}"\nmirror = "m/{org}/{repo}"\n'
+    rule = f'[[rules]]\nmodules = "{modules}"\n{places}'
+    asked = client(tmp_path, rule)
+    assert "private=go.corp.example,open.corp.example\n" in asked.get("/setup.sh").text
+    page = asked.get("/setup").text
+    assert "<strong>Not in it:</strong> " + modules.split("/")[0].replace("{host}", "*") in page
+    assert "Not in it" not in client(tmp_path / "named", '[setup]\nprivate = ["github.com/corp"]\n').get("/setup").text
+
+
 def test_the_section_says_otherwise(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text(f"# Corp Root CA\n{PEM}\n# another\n{PEM}\n")
     more = 'proxy_url = "https://go.example/x"\nprivate = ["corp.example/*"]\nca_file = "ca.pem"\npassword = true\n'
