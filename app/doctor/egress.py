@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+_PORTS = {"https": 443, "http": 80}  # NO_PROXY=host:443 fits https://host
+
 
 def egress_for(url: str, environment: Mapping[str, str]) -> str | None:
     """The web proxy's URL (http:// where no scheme is given), or None: go connects itself. Loopback never goes out."""
@@ -13,7 +15,7 @@ def egress_for(url: str, environment: Mapping[str, str]) -> str | None:
     host = (parts.hostname or "").rstrip(".")
     name = "HTTPS_PROXY" if parts.scheme == "https" else "HTTP_PROXY"
     proxy = environment.get(name) or environment.get(name.lower()) or ""
-    if not proxy or _is_loopback(host) or _exempt(host, parts.port, _no_proxy(environment)):
+    if not proxy or _is_loopback(host) or _exempt(host, parts.port or _PORTS.get(parts.scheme), _no_proxy(environment)):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 

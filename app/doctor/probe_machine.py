@@ -33,7 +33,7 @@ def read_netrc(environment: Mapping[str, str]) -> tuple[Netrc | None, Credential
     except (OSError, UnicodeDecodeError) as error:
         return Netrc(str(path), problem=getattr(error, "strerror", None) or "not text"), {}
     credentials = parse_netrc(text)
-    problem = "" if credentials or not text.strip() else "no complete entry: machine, login and password"
+    problem = "no complete entry: machine, login and password" if not credentials and _names_machine(text) else ""
     return Netrc(str(path), tuple(credentials), mode if os.name == "posix" else None, problem), credentials
 
 
@@ -49,6 +49,12 @@ def parse_netrc(text: str) -> Credentials:
                 found.setdefault(entry["machine"], (entry["login"], entry["password"]))
                 entry = {}
     return found
+
+
+def _names_machine(text: str) -> bool:
+    """Whether anything is meant for a host: a file of comments, or of a default for other programs, is no broken one."""
+    lines = (line.split() for line in _without_macros(text) if not line.lstrip().startswith("#"))
+    return any(words and words[0] != "default" for words in lines)
 
 
 def read_rewrites(environment: Mapping[str, str]) -> tuple[Rewrite, ...]:

@@ -24,6 +24,7 @@ def trusting(environment: Mapping[str, str]) -> tuple[ssl.SSLContext, tuple[CaPr
     """A context that trusts what go trusts, and what SSL_CERT_FILE or SSL_CERT_DIR name in vain."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.hostname_checks_common_name = False  # go looks at the alternative names only
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # what is trusted need not be a root, for go
     if not sys.platform.startswith("linux"):
         context.load_default_certs()  # go asks the system there, and neither variable counts
         return context, ()
@@ -55,9 +56,14 @@ def _directories(environment: Mapping[str, str]) -> tuple[Path, ...]:
 
 def _readable(directory: Path) -> Iterator[Path]:
     try:
-        yield from (path for path in sorted(directory.iterdir()) if path.is_file() and not path.is_symlink())
+        yield from (path for path in sorted(directory.iterdir()) if path.is_file() and not _is_alias(path))
     except OSError:
         return
+
+
+def _is_alias(path: Path) -> bool:
+    """A link to a name beside it, as c_rehash makes them: go leaves those out, and reads links to elsewhere."""
+    return path.is_symlink() and "/" not in str(path.readlink())
 
 
 def _load(context: ssl.SSLContext, path: Path) -> str:

@@ -201,6 +201,39 @@ def test_a_ca_file_that_is_not_there(world: World) -> None:
     assert machine.explained(output) == ["tls-unknown-authority"]
 
 
+def test_a_directory_of_links_is_read_as_go_reads_it(world: World) -> None:
+    """As Kubernetes mounts a ConfigMap: each name links to one in a directory beside it."""
+    authority = Authority(world.root / "ca")
+    port = behind_tls(world, authority.issue("localhost"))
+    (world.root / "mounted/..data").mkdir(parents=True)
+    (world.root / "mounted/..data/ca.crt").write_bytes(authority.ca_file.read_bytes())
+    (world.root / "mounted/ca.crt").symlink_to("..data/ca.crt")
+    machine = world.machine(GOPROXY=f"https://localhost:{port}", SSL_CERT_DIR=str(world.root / "mounted"))
+    assert machine.go("mod", "download", QUERY).returncode == 0
+    assert machine.codes("--module", QUERY) == []
+    (world.root / "mounted/..data/ca.crt").rename(world.root / "mounted/..data/other.crt")
+    (world.root / "mounted/ca.crt").unlink()
+    (world.root / "mounted/ca.crt").symlink_to("..data")  # to a name beside it, and a directory at that
+    machine.download()
+    assert machine.codes("--module", QUERY) == ["tls-unknown-authority"]
+
+
+def test_what_is_trusted_need_not_be_a_root(world: World) -> None:
+    certificate = Authority(world.root / "ca").issue("localhost")
+    port = behind_tls(world, certificate)
+    alone = world.root / "alone.pem"
+    alone.write_text(certificate.read_text()[certificate.read_text().index("-----BEGIN CERTIFICATE") :])
+    machine = world.machine(GOPROXY=f"https://localhost:{port}", SSL_CERT_FILE=str(alone))
+    assert machine.go("mod", "download", QUERY).returncode == 0
+    assert machine.codes("--module", QUERY) == []
+
+
+def behind_tls(world: World, certificate: Path) -> int:
+    """The port at which the healthy proxy answers with this certificate."""
+    backend = world.up.enter_context(LoopbackServer(world.proxy))
+    return world.up.enter_context(Listener(tls_front(certificate, backend.port))).port
+
+
 def write_netrc(machine: Machine, content: str, mode: int = 0o600) -> None:
     path = Path(machine.environment["HOME"]) / ".netrc"
     path.write_text(content)
@@ -213,6 +246,8 @@ def write_netrc(machine: Machine, content: str, mode: int = 0o600) -> None:
         ("machine a.example login dev password secret\n", 0o600, []),
         ("machine a.example login dev password secret\n", 0o644, ["netrc-permissions"]),
         ("machine a.example login dev\n", 0o600, ["netrc-broken"]),
+        ("# machine a.example login dev\n\n", 0o600, []),
+        ("default login anonymous password x\n", 0o600, []),
         ("", 0o644, []),
     ],
 )

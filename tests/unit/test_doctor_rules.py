@@ -37,6 +37,9 @@ PUBLIC = "https://proxy.golang.org"
         ("https://10.1.2.3", {"HTTPS_PROXY": "p:1", "NO_PROXY": "nonsense/8, *"}, None),
         ("https://a.example:8443", {"HTTPS_PROXY": "p:1", "NO_PROXY": "a.example:8443"}, None),
         ("https://a.example", {"HTTPS_PROXY": "p:1", "NO_PROXY": "a.example:8443"}, "http://p:1"),
+        ("https://a.example", {"HTTPS_PROXY": "p:1", "NO_PROXY": "a.example:443"}, None),
+        ("http://a.example", {"HTTP_PROXY": "p:1", "NO_PROXY": "a.example:443"}, "http://p:1"),
+        ("http://a.example", {"HTTP_PROXY": "p:1", "NO_PROXY": "a.example:80"}, None),
     ],
 )
 def test_which_web_proxy_go_takes(url: str, environment: dict[str, str], proxy: str | None) -> None:
