@@ -84,5 +84,5 @@ def _named(environment: Mapping[str, str], problems: list[str]) -> Iterator[CaPr
 
 def _missing_directories(environment: Mapping[str, str]) -> Iterator[CaProblem]:
     for name in filter(None, environment.get("SSL_CERT_DIR", "").split(":")):
-        if not Path(name).is_dir():
+        if name not in _DIRECTORIES and not Path(name).is_dir():  # of those each system has one
             yield CaProblem("SSL_CERT_DIR", name, f"{name}: no such directory")

@@ -46,8 +46,9 @@ def test_what_is_left_out_follows_from_the_proxies_and_rules(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("modules", ["github.com/{org}/{repo}", "{host}/{org}/{repo}"])
 def test_a_rule_for_a_whole_host_switches_no_checksums_off(tmp_path: Path, modules: str) -> None:
-    places = 'clone = "https://git.corp.example/{org}/{repo}"\nmirror = "m/{org}/{repo}"\n'
-    rule = f'[[rules]]\nmodules = "{modules}"\n{places}'
+    names = modules.removeprefix("github.com/")
+    rule = f'[[rules]]\nmodules = "{modules}"\nclone = "https://git.corp.example/{names}"\nmirror = "m/{names}"\n'
+    (tmp_path / "named").mkdir()
     asked = client(tmp_path, rule)
     assert "private=go.corp.example,open.corp.example\n" in asked.get("/setup.sh").text
     page = asked.get("/setup").text
