@@ -85,6 +85,14 @@ def test_every_attempt_keeps_its_own_pipeline_and_where_the_branch_was_left(
     assert not {"intent", "fence"} & {*first, *second}
 
 
+def test_the_way_of_the_branch_is_said(client: FlaskClient, stored: Stored) -> None:
+    claim = mirrored(stored)
+    way = {"name": "ci-sync", "before": None, "after": BRANCH}
+    facts = {**claim.run.facts, "push": {**claim.run.facts["push"], "branch": way}}
+    stored.record(claim, Status.FAILED, error="pipeline_failed", detail={}, facts=facts)
+    assert f"ci-sync: from nothing to {BRANCH}" in words(page(client, f"/runs/{claim.run.id}"))
+
+
 def test_what_a_step_found_is_only_text(client: FlaskClient, stored: Stored) -> None:
     claim = mirrored(stored)
     fails(stored, claim, {"pipeline": pipeline(7, "javascript:alert(1)") | {"status": "<b onclick=x>", "<i>": "y"}})
