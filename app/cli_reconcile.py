@@ -22,6 +22,7 @@ from app.services.explain import parse_release
 from app.services.reconcile import Order, Reconcile
 from app.services.reconcile_values import Report, Repository
 
+_LINES = 20  # of progress, where there is no bar
 _PARALLEL = 4  # the request rate is the limit, not this: it hides slow answers
 
 dry_option = click.option("--dry-run", is_flag=True, help="Compare only: begin no run, adopt nothing, keep no result.")
@@ -61,10 +62,17 @@ def reconcile(
         raise click.UsageError("Name a module, or give --all.")
     container = open_container()
     service, order = upkeep.reconcile(container), Order(dry_run, actor())
-    if module:
-        reports = [service.one(service.repository_of(_parsed(module)), order)]
-    else:
-        reports = list(_all(container, service, order, hours, quiet=as_json))
+    reports: list[Report] = []
+    try:
+        if module:
+            reports.append(service.one(service.repository_of(_parsed(module)), order))
+        else:
+            for report in _all(container, service, order, hours, quiet=as_json):
+                reports.append(report)  # noqa: PERF402 - each counts, also when the next one breaks off
+    except BaseException:
+        if reports:
+            _print(reports, dry_run, as_json)
+        raise
     _print(reports, dry_run, as_json)
     ctx.exit(NO if any(report.needs_a_person for report in reports) else 0)
 
@@ -105,7 +113,10 @@ def _all(container: Container, service: Reconcile, order: Order, hours: float, *
     mirrors = [*store.mirrors(container.clock.now() - timedelta(hours=hours)), *unknown]
     with ThreadPoolExecutor(_PARALLEL) as pool:
         found = pool.map(lambda mirror: _compared(service, unknown.get(mirror), mirror, order), mirrors)
-        yield from _watched(found, len(mirrors), quiet)
+        try:
+            yield from _watched(found, len(mirrors), quiet)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends, nothing else begins
 
 
 def _unknown(container: Container) -> dict[str, Repository]:
@@ -124,13 +135,16 @@ def _compared(service: Reconcile, unknown: Repository | None, mirror: str, order
 
 
 def _watched(reports: Iterable[Report], total: int, quiet: bool) -> Iterator[Report]:
-    """With a bar on a terminal; in a pipe and for JSON there is none."""
+    """With a bar on a terminal; in a pipe and for JSON with a line now and then. Both on standard error."""
     screen = Console(stderr=True)
+    lines, every = quiet or not screen.is_terminal, max(1, total // _LINES)
     columns = (TextColumn("reconcile"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen, disable=quiet or not screen.is_terminal) as progress:
+    with Progress(*columns, console=screen, disable=lines) as progress:
         task = progress.add_task("reconcile", total=total)
-        for report in reports:
+        for done, report in enumerate(reports, 1):
             progress.advance(task)
+            if lines and (done % every == 0 or done == total):
+                click.echo(f"reconcile: {done} of {total} repositories compared", err=True)
             yield report
 
 

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from app import upkeep
 from app.bootstrap import Container
@@ -55,7 +56,10 @@ class _Sweeper:
         self._pruning, self._reconcile = container.pruning, upkeep.schedule(container)
         self._slots, self._names = upkeep.slots(container), upkeep.names(container)
         self._tidied_at = float("-inf")
-        self._share = container.share
+        self._steps: tuple[Callable[[], object], ...] = (
+            self._tidy.once, self._pruning.once, self._names.once, self._reconcile.once, self._pausing.wake_forgotten,
+            self._runs.once, container.share,
+        )  # fmt: skip
 
     def look(self, pause: float) -> float:
         """One look, where the duty is ours; returns the pause until the next one, growing while something is away."""
@@ -82,10 +86,6 @@ class _Sweeper:
     def _tidy_now_and_then(self) -> None:
         if time.monotonic() - self._tidied_at > TIDY_SECONDS:
             self._tidied_at = time.monotonic()
-            self._tidy.once()
-            self._pruning.once()
-            self._names.once()
-            self._reconcile.once()
-            self._pausing.wake_forgotten()
-            self._runs.once()
-            self._share()
+            for step in self._steps:
+                if self._duty.mine():  # one may have taken long
+                    step()

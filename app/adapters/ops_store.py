@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, RowMapping, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, or_, select, update
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
@@ -13,7 +13,7 @@ from app.adapters.push_audit import audit_unanswered
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, next_job, restart, run_of_row, target_json
 from app.adapters.run_names import renamed
-from app.adapters.tables import runs
+from app.adapters.tables import UtcDateTime, runs
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
 from app.domain.run import Lane, Run, Stage, Status, Target
@@ -21,6 +21,12 @@ from app.services.stores import DueRun, Receipt, ReplayOrder
 
 # A replay cannot help these: the version is another commit's, or another run brings the same release.
 _FINAL = frozenset({"version_moved", "superseded", "duplicate_release"})
+
+_GIVE = (
+    update(runs)
+    .where(runs.c.id == bindparam("on"))
+    .values(job=bindparam("given"), job_at=bindparam("at", type_=UtcDateTime()))
+)
 
 
 class SqlSweepStore:
@@ -42,20 +48,19 @@ class SqlSweepStore:
             rows = [row for lane in Lane for row in connection.execute(ordered.where(runs.c.lane == lane)).all()]
         return [DueRun(r.id, r.job, r.job_at, r.lane, r.lease_until is not None, r.delivery) for r in rows]
 
-    def give_job(self, run: DueRun, now: datetime) -> str | None:
-        """See SweepStore."""
-        same = runs.c.job_at.is_(None) if run.job_at is None else runs.c.job_at == run.job_at
+    def give_jobs(self, due: Sequence[DueRun], now: datetime) -> Mapping[str, str]:
+        """See SweepStore: a row that somebody else holds now is at work, or changes: the next look sees it."""
+        if not due:
+            return {}
+        seen = {run.id: run.job_at for run in due}
         idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
-        which = (runs.c.id == run.id) & runs.c.active & idle & same
+        query = select(runs.c.id, runs.c.attempt, runs.c.job_at).where(runs.c.id.in_(seen), runs.c.active, idle)
         with writing(self._engine) as connection:
-            attempt = connection.execute(
-                update(runs).where(which).values(job_at=now).returning(runs.c.attempt)
-            ).scalar_one_or_none()
-            if attempt is None:
-                return None
-            job = next_job(connection, run.id, attempt)
-            connection.execute(update(runs).where(runs.c.id == run.id).values(job=job))
-        return job
+            rows = connection.execute(query.order_by(runs.c.id).with_for_update(skip_locked=True)).all()
+            jobs = {row.id: next_job(connection, row.id, row.attempt) for row in rows if row.job_at == seen[row.id]}
+            if jobs:
+                connection.execute(_GIVE, [{"on": run, "given": job, "at": now} for run, job in jobs.items()])
+        return jobs
 
     def still_queued(self, run_ids: Sequence[str], now: datetime) -> None:
         """See SweepStore."""

@@ -259,8 +259,8 @@ class SweepStore(Protocol):
         """Active runs that are due, not leased, and have no recent job; oldest first, at most `limit` of each lane."""
         ...
 
-    def give_job(self, run: DueRun, now: datetime) -> str | None:
-        """A new job id for the run (compare-and-set on its present job); None when somebody else was faster."""
+    def give_jobs(self, due: Sequence[DueRun], now: datetime) -> Mapping[str, str]:
+        """By run, new job ids (compare-and-set on the present job); a run with which somebody else was faster has none."""
         ...
 
     def still_queued(self, run_ids: Sequence[str], now: datetime) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.domain.run import Lane
 from app.services import log_ids
 from app.services.ports import Clock, JobQueue
 from app.services.stores import DueRun, SweepStore
@@ -15,10 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
-    """`grace_seconds`: how long a job may be under way before Redis is asked for it; `batch`: runs per look."""
+    """`grace_seconds`: how long a job may be under way before Redis is asked for it; `batch`: runs of a lane per look."""
 
     grace_seconds: float = 4.0
-    batch: int = 200
+    batch: int = 500
 
 
 class Sweep:
@@ -38,17 +40,20 @@ class Sweep:
         waiting = self._queue.waiting(suspects)
         alive = [run.id for run in due if run.job_at and run.job in waiting]
         self._store.still_queued(alive, now)
-        return sum(self._give(run) for run in due if run.id not in alive)
+        return self._give([run for run in due if run.id not in set(alive)])
 
-    def _give(self, run: DueRun) -> bool:
-        with log_ids.about(run=run.id, delivery=run.delivery):
-            return self._given(run)
-
-    def _given(self, run: DueRun) -> bool:
-        job = self._store.give_job(run, self._clock.now())
-        if job is None:
-            return False
-        # Redis may hang, half a second each time: the rest of the batch is better off with the next look.
-        self._queue.enqueue(job, run.id, run.lane, first=run.interrupted)
-        log.info("job_given", extra={"run": run.id, "job": job})
-        return True
+    def _give(self, due: Sequence[DueRun]) -> int:
+        """One transaction, then one exchange with Redis for each lane: many lost jobs are soon back, too."""
+        jobs = self._store.give_jobs(due, self._clock.now())
+        given = [run for run in due if run.id in jobs]
+        # Redis may hang, half a second each time: what is left then is found by a later look.
+        for run in reversed([run for run in given if run.interrupted]):
+            self._queue.enqueue(jobs[run.id], run.id, run.lane, first=True)
+        for lane in Lane:
+            others = [(jobs[run.id], run.id) for run in given if run.lane == lane and not run.interrupted]
+            if others:
+                self._queue.enqueue_all(others, lane)
+        for run in given:
+            with log_ids.about(run=run.id, delivery=run.delivery):
+                log.info("job_given", extra={"run": run.id, "job": jobs[run.id]})
+        return len(given)

@@ -178,7 +178,7 @@ def test_jobs_are_numbered_within_their_attempt(stored: Stored) -> None:
         stored.later(60)
         (due,) = stored.sweep.due(stored.now, stored.now, 10)
         assert due.job == jobs[-1], number
-        jobs.append(stored.sweep.give_job(due, stored.now))
+        jobs.append(stored.sweep.give_jobs([due], stored.now).get(due.id))
     stored.fail(run_id, error="tag_missing")
     jobs.append(stored.ops.replay(run_id, from_stage(Stage.MIRROR), None, stored.now).job)
     assert jobs == [f"{run_id}-{place}" for place in ("1-1", "1-2", "1-3", "2-1")]

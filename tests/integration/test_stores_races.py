@@ -140,7 +140,7 @@ def test_two_sweepers_give_one_job(stored: Stored) -> None:
     run_id = stored.release().run_id
     stored.later(5)
     (due,) = stored.sweep.due(stored.now, stored.now, 10)
-    jobs = at_once(*[lambda: stored.sweep.give_job(due, stored.now)] * 4)
+    jobs = at_once(*[lambda: stored.sweep.give_jobs([due], stored.now).get(due.id)] * 4)
     assert jobs.count(None) == 3
     assert stored.attempts(run_id)[0]["jobs"] == 2
 

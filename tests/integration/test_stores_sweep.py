@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.domain.run import Status
+from app.domain.run import Lane, Status
 from app.services.stores import DueRun
-from tests.integration.stored import LEASE, Stored
+from app.services.sweep import Sweep, SweepOptions
+from tests.integration.flow_world import FakeQueue
+from tests.integration.stored import LEASE, Stored, StoredClock
 
 
 def due(stored: Stored, grace: float = 4.0, limit: int = 10) -> list[str]:
@@ -48,8 +50,8 @@ def test_a_job_is_given_once(stored: Stored) -> None:
     stored.later(5)
     (run,) = stored.sweep.due(stored.now, stored.now, 10)
     assert run == DueRun(run_id, f"{run_id}-1-1", stored.row(run_id)["job_at"], delivery=stored.row(run_id)["delivery"])
-    assert stored.sweep.give_job(run, stored.now) == f"{run_id}-1-2"
-    assert stored.sweep.give_job(run, stored.now) is None
+    assert stored.sweep.give_jobs([run], stored.now).get(run.id) == f"{run_id}-1-2"
+    assert stored.sweep.give_jobs([run], stored.now).get(run.id) is None
     row = stored.row(run_id)
     assert (row["job"], row["job_at"]) == (f"{run_id}-1-2", stored.now)
 
@@ -59,7 +61,7 @@ def test_a_run_that_was_claimed_meanwhile_gets_no_job(stored: Stored) -> None:
     stored.later(5)
     (run,) = stored.sweep.due(stored.now, stored.now, 10)
     stored.claim(run_id)
-    assert stored.sweep.give_job(run, stored.now) is None
+    assert stored.sweep.give_jobs([run], stored.now).get(run.id) is None
     assert stored.attempts(run_id)[0]["jobs"] == 1
 
 
@@ -74,3 +76,17 @@ def test_a_job_that_was_seen_waiting_is_left_alone_for_a_while(stored: Stored) -
     assert due(stored) == [first]
     stored.sweep.still_queued([], stored.now)
     assert due(stored) == [first]
+
+
+def test_very_many_lost_jobs_are_given_again_within_ten_seconds(stored: Stored) -> None:
+    """Redis was flushed: three looks of the sweeper, half a second apart, after its four seconds of grace."""
+    for start in range(0, 1500, 100):
+        stored.deliver(*[stored.plan(version=f"v1.{n}.0", lane=Lane.BACKFILL) for n in range(start, start + 100)])
+    stored.later(60)
+    queue = FakeQueue()
+    sweep = Sweep(stored.sweep, queue, StoredClock(stored), SweepOptions())
+    assert [sweep.once() for _ in range(4)] == [500, 500, 500, 0]
+    assert len({run for _, run in queue.jobs}) == len({job for job, _ in queue.jobs}) == 1500
+    assert set(queue.lanes.values()) == {Lane.BACKFILL}
+    stored.later(1)
+    assert sweep.once() == 0
