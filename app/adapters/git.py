@@ -28,12 +28,15 @@ class GitDoor:
 
     @contextmanager
     def source(self, clone_url: str, checkpoint: Checkpoint) -> Iterator[SourceCopy]:
-        """Open the cache of `clone_url` under its host-wide lock; the checkpoint is asked while waiting, too."""
+        """Open the cache of `clone_url` under its host-wide lock; the checkpoint is asked while waiting, too.
+
+        Error: `cache_busy` when others on this host hold it for longer than options.cache_wait_seconds.
+        """
         check_url(clone_url, self._options.protocols, "clone_url_refused")
         watch = self._watch(checkpoint)
         path = git_cache.directory(self._options.cache_dir.absolute(), clone_url)
         check_room(self._options.cache_dir, self._options.min_free_bytes)
-        with git_cache.locked(path, watch) as ended_well:
+        with git_cache.locked(path, watch, self._options.cache_wait_seconds) as ended_well:
             used(path)
             fresh = git_cache.prepare(path, self._options, watch, ended_well=ended_well)
             copy = Copy(Repository(path, self._options, self._credentials, watch), path, clone_url, fresh=fresh)

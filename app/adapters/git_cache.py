@@ -39,17 +39,17 @@ def directory(cache_dir: Path, clone_url: str) -> Path:
 
 
 @contextmanager
-def locked(path: Path, watch: Watch) -> Iterator[bool]:
+def locked(path: Path, watch: Watch, patience: float) -> Iterator[bool]:
     """Hold the host-wide lock of the cache at `path`; the checkpoint is asked while waiting.
 
-    Gives whether the last holder ended well. Raises SyncError `git_timeout` when others hold it for longer than a command
-    may take.
+    Gives whether the last holder ended well. Raises SyncError `cache_busy` when others hold it for longer than `patience`
+    seconds.
     """
     # No soft lock as a substitute: it would outlive a worker that is killed.
     lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _acquire(lock, path, watch)
+        _acquire(lock, path, watch, patience)
     except OSError as error:
         raise from_os(error, f"cache {path.name}") from error
     try:
@@ -59,11 +59,11 @@ def locked(path: Path, watch: Watch) -> Iterator[bool]:
         lock.release()
 
 
-def _acquire(lock: FileLock, path: Path, watch: Watch) -> None:
-    deadline = time.monotonic() + watch.timeout
+def _acquire(lock: FileLock, path: Path, watch: Watch, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while True:
         try:
-            lock.acquire(timeout=watch.beat)
+            lock.acquire(timeout=min(watch.beat, patience))
         except Timeout:
             watch.checkpoint()
             ended = end_silent_holder(Path(lock.lock_file))
@@ -72,7 +72,7 @@ def _acquire(lock: FileLock, path: Path, watch: Watch) -> None:
         else:
             return
         if time.monotonic() > deadline:
-            raise SyncError("git_timeout", f"the cache {path.name} was in use for {watch.timeout:g} s")
+            raise SyncError("cache_busy", f"another run on this host works in the cache {path.name}")
 
 
 def prepare(path: Path, options: GitOptions, watch: Watch, *, ended_well: bool = False) -> bool:

@@ -60,7 +60,9 @@ def _unchanged(_url: str, error: SyncError) -> SyncError:
 
 @dataclass(frozen=True, slots=True)
 class GitOptions:
-    """How git runs on this machine. `timeout_seconds` bounds each command and each wait for a cache's lock.
+    """How git runs on this machine. `timeout_seconds` bounds each command.
+
+    `cache_wait_seconds`: how long a cache's lock is waited for before `cache_busy`; short, for who waits holds a worker.
 
     `refused` hears of each login that a URL's host did not take, and says which error that is.
 
@@ -78,6 +80,7 @@ class GitOptions:
     tagger_email: str = "modsync@localhost"
     beat_seconds: float = 1.0  # how often the checkpoint is asked while git runs
     resolver: Resolver | None = None
+    cache_wait_seconds: float = 0.1
     min_free_bytes: int = 0  # less on the caches' disk, and nothing is fetched
     tally: Tally = field(default_factory=Tally, compare=False)
     refused: Callable[[str, SyncError], SyncError] = field(default=_unchanged, compare=False)

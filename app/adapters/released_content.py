@@ -13,11 +13,11 @@ from app.domain.modules import RuleBroken
 from app.services.checksum import SourceUnreadable, module_sums, write_module_zip
 from app.services.ports import Checkpoint, Git, SourceCopy
 from app.services.registry import Registries
+from app.services.stages import PASSED_ON
 from app.services.stages.publish import Packed
 from app.services.stages.verify import Released, VerifyRequest
 
 log = logging.getLogger(__name__)
-_OURS = ("overtaken", "interrupted")
 
 
 class ReleasedContent:
@@ -29,12 +29,12 @@ class ReleasedContent:
     def __call__(self, request: VerifyRequest, checkpoint: Checkpoint) -> Released | None:
         """The commit's files and tree; None when neither the cache nor the source has it: a verdict must not wait for it.
 
-        Errors: `overtaken`, `interrupted`.
+        Errors: `overtaken`, `interrupted`, `cache_busy`.
         """
         try:
             return self._read(request, checkpoint)
         except (RuleBroken, SourceUnreadable, SyncError) as error:
-            if isinstance(error, SyncError) and error.code in _OURS:
+            if isinstance(error, SyncError) and error.code in PASSED_ON:
                 raise
             log.warning("released_content_unknown", extra={"release": request.name, "error": str(error)})
             return None

@@ -193,6 +193,7 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("queue_unavailable", _B, "Check Redis; the run is recorded and goes on by itself when Redis is back."),
     ErrorKind("overtaken", _N, "Nothing to do: another worker took this run over."),
     ErrorKind("interrupted", _B, "Nothing to do: the worker was stopped, and another one goes on."),
+    ErrorKind("cache_busy", _B, "Nothing to do: it goes on when the run before it on this host has left the cache."),
     ErrorKind(
         "backfill_waits",
         _B,

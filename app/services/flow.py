@@ -121,7 +121,7 @@ class Flow:
             except SyncError as error:
                 if error.code in ("overtaken", "store_unavailable"):
                     raise
-                outcomes = {claim.run.id: (claim, Wait(0) if error.code == "interrupted" else error)}
+                outcomes = {claim.run.id: (claim, Wait.instead_of(error) or error)}
             except Exception:
                 # A defect of ours must not leave the run without a verdict; the log has the trace.
                 log.exception("stage_defect", extra={"run": claim.run.id})

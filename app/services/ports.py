@@ -102,7 +102,10 @@ class Git(Protocol):
     """The only door to git."""
 
     def source(self, clone_url: str, checkpoint: Checkpoint) -> AbstractContextManager[SourceCopy]:
-        """Open the cache of a source repository under its lock (made when it is missing, rebuilt when broken)."""
+        """Open the cache of a source repository under its lock (made when it is missing, rebuilt when broken).
+
+        Error: `cache_busy` at once, or nearly, while somebody else on this host has it open: who waits holds a worker.
+        """
         ...
 
     def remote_refs(

@@ -14,7 +14,7 @@ from app.domain.pause import covering
 from app.domain.run import Claim, Lane, Run, name_without_go_mod
 from app.services.lease import Lease
 from app.services.ports import Clock, MirrorProject
-from app.services.stages import Finished, Outcome, Wait
+from app.services.stages import BUSY_SECONDS, Finished, Outcome, Wait
 from app.services.stages.mirror import Mirrored, MirrorRequest, MirrorResult, MirrorStage, Release
 from app.services.stores import FlowStore, MirrorLease, MirrorStore
 from app.services.tags import Refused, TagResolver
@@ -27,7 +27,7 @@ class TurnOptions:
     branch: str = "ci-sync"
     lease_seconds: float = 10.0
     batch: int = 50
-    busy_seconds: float = 0.5
+    busy_seconds: float = BUSY_SECONDS
 
 
 class MirrorTurn:
@@ -64,7 +64,7 @@ class MirrorTurn:
         except SyncError as error:
             if error.code in ("overtaken", "store_unavailable"):
                 raise
-            again = Wait(0) if error.code == "interrupted" else error
+            again = Wait.instead_of(error) or error
             done = {**refused, **{each.run.id: (each, again) for each in claims}}
             return done | _put_back(siblings, done)
         finally:

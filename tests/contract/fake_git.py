@@ -79,8 +79,12 @@ class FakeGit:
     def source(self, clone_url: str, checkpoint: Checkpoint) -> Iterator[SourceCopy]:
         """See ports.Git.source."""
         self.called("source")
-        with self._locks[clone_url]:
+        if not self._locks[clone_url].acquire(timeout=0.1):
+            raise SyncError("cache_busy", f"another run on this host works in the cache of {clone_url}")
+        try:
             yield FakeCopy(self, clone_url)
+        finally:
+            self._locks[clone_url].release()
 
     def remote_refs(
         self, url: str, refs: Sequence[str], checkpoint: Checkpoint, *, side: Literal["source", "mirror"] = "mirror"

@@ -59,7 +59,7 @@ class OnDisk:
     def __init__(self, root: Path) -> None:
         self._world = World(root)
         self.source, self.mirror = self._world.file_url(SOURCE), self._world.file_url(MIRROR)
-        self.git: Git = self._world.door()
+        self.git: Git = self._world.door(cache_wait_seconds=0.2)
 
     def commit(self, files: Mapping[str, bytes], branch: str = "main") -> str:
         return self._world.repositories.commit(SOURCE, files, "change", branch=branch)

@@ -62,6 +62,16 @@ def test_commits_come_when_asked_for(place: Place) -> None:
         assert again.has_commit(later)  # the cache is kept
 
 
+def test_a_cache_that_is_open_is_told_at_once(place: Place) -> None:
+    with place.git.source(place.source, nothing):
+        with pytest.raises(SyncError, match="cache_busy"), place.git.source(place.source, nothing):
+            pass  # pragma: no cover - it is open
+        with place.git.source(place.mirror, nothing):  # another one is no matter
+            pass
+    with place.git.source(place.source, nothing):
+        pass
+
+
 def test_files_are_read_at_a_commit(place: Place) -> None:
     one = place.commit({"go.mod": b"root", "sub/go.mod": b"nested"})
     two = place.commit({"go.mod": b"changed"})

@@ -81,7 +81,9 @@ class World:
             self.repositories.make_repository(name)
         self.front = Front(root / "served")
         self.server = LoopbackServer(self.front)
-        self.options = GitOptions(root / "cache", timeout_seconds=60, protocols=("file", "http"), beat_seconds=0.05)
+        self.options = GitOptions(
+            root / "cache", timeout_seconds=60, protocols=("file", "http"), beat_seconds=0.05, cache_wait_seconds=60
+        )  # fmt: skip
 
     def url(self, name: str) -> str:
         """Over HTTP."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.flow_store import SqlFlowStore
 from app.adapters.read_store import SqlReadStore
 from app.domain.errors import SyncError
 from app.domain.run import Status
-from tests.integration.flow_world import FlowWorld
+from tests.integration.flow_world import MIRROR, SOURCE, FlowWorld
 
 
 @pytest.fixture
@@ -45,6 +46,32 @@ def test_the_other_sides_wish_is_the_runs_next_time(world: FlowWorld, method: st
     assert len(world.gitlab.calls) == before  # nobody is asked before the time
     world.settle(run)
     assert world.run(run).status is Status.DONE
+
+
+BUSY = SyncError("cache_busy", "another run on this host works in the cache")
+
+
+def test_who_finds_the_cache_in_use_gives_its_worker_back(world: FlowWorld) -> None:
+    """For however long it takes: no try and no patience are spent, and neither the mirror nor the run is held."""
+    run = world.take().run_id
+    for _ in range(100):
+        world.git.fail("source", BUSY)
+        world.advance(run)
+        waiting = world.run(run)
+        assert (waiting.status, waiting.error, waiting.tries, waiting.lease_owner) == (Status.MIRROR, None, 0, None)
+        assert waiting.due_at == world.clock.now() + timedelta(seconds=1)
+        assert SqlFlowStore(world.engine).lease_mirror(MIRROR, f"other-{_}", world.clock.now(), 0.1) is not None
+        world.clock.advance(1)
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_a_mirror_waits_for_the_cache_that_another_mirror_of_the_source_uses(world: FlowWorld) -> None:
+    run, other = world.take().run_id, world.take("v1.0.0", mirror="mirrors/second/thing").run_id
+    with world.git.source(SOURCE, lambda: None):
+        for each in (run, other):
+            world.advance(each)
+            assert (world.run(each).status, world.run(each).lease_owner) == (Status.MIRROR, None)
 
 
 def test_nobody_asks_the_proxy_before_the_tag_is_in_the_mirror(world: FlowWorld) -> None:

@@ -95,7 +95,7 @@ def test_who_waits_for_the_cache_is_asked_and_bounded(world: World) -> None:
     with world.door().source(url, nothing):
         with pytest.raises(SyncError, match="overtaken"), world.door().source(url, lost):
             pass  # pragma: no cover - the cache is in use
-        with pytest.raises(SyncError, match="git_timeout"), world.door(timeout_seconds=0.1).source(url, nothing):
+        with pytest.raises(SyncError, match="cache_busy"), world.door(cache_wait_seconds=0.1).source(url, nothing):
             pass  # pragma: no cover - the cache is in use
     assert asked == ["asked"]
     used(world)

@@ -6,6 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.domain.errors import SyncError
+
+BUSY_SECONDS = 0.5
+
+# No failure of the run: whoever was in the way is gone soon, and neither tries nor patience are spent on it.
+_SOON = {"interrupted": 0.0, "cache_busy": 2 * BUSY_SECONDS}
+
+# Errors that are not about what was looked at: a stage that records errors as findings passes these on.
+PASSED_ON = frozenset({"overtaken", *_SOON})
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -26,6 +36,12 @@ class Wait:
     facts: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     queued: str = ""
+
+    @classmethod
+    def instead_of(cls, error: SyncError) -> Wait | None:
+        """The wait that an error stands for; None: it is a failure."""
+        seconds = _SOON.get(error.code)
+        return None if seconds is None else cls(seconds, note=error.message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from app.domain.source_warnings import SourceWarning, source_warnings
 from app.services.locate import module_directory
 from app.services.ports import Checkpoint, Git, GitLab, SourceCopy
 from app.services.registry import Registries
+from app.services.stages import PASSED_ON
 from app.services.stages.mirror_known import Known
 from app.services.stages.mirror_push import PUSH_OPTIONS, Push
 from app.services.stages.mirror_values import (
@@ -133,7 +134,7 @@ class MirrorStage:
                 return release.known.get(commit)
             return self._proof(cache, other, _go_mod(cache, other)[0])
         except SyncError as error:
-            if error.code in ("overtaken", "interrupted"):
+            if error.code in PASSED_ON:
                 raise
             return None
 
@@ -170,7 +171,7 @@ class MirrorStage:
         try:
             return self._registries.bring(cache, clone_url, tag)
         except SyncError as error:
-            if error.code in ("overtaken", "interrupted"):
+            if error.code in PASSED_ON:
                 raise
             return error
 
