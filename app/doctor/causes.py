@@ -26,6 +26,7 @@ _SETTINGS = {
     "goflags": "A flag in GOFLAGS changes every go command on this machine, also where nobody expects it.",
     "goinsecure": "For these modules go gives up TLS: anyone on the way can change what comes.",
     "goauth-off": "With GOAUTH=off go sends no credentials, so a proxy that asks for them refuses.",
+    "goauth-broken": "go has no credentials from a command that fails, and with a GOAUTH that it cannot read it ends at once.",
     "ca-file-unreadable": "go trusts only the certificates it can read: with this setting it trusts none, or too few.",
 }
 

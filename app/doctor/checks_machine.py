@@ -35,10 +35,17 @@ def _netrc(netrc: Netrc) -> Iterator[Finding]:
 
 
 def _goauth(observed: Observed) -> Iterator[Finding]:
-    """Only where somebody asked for credentials."""
-    refused = any(isinstance(item.outcome, Answer) and item.outcome.status == 401 for item in observed.requests)
-    if refused and observed.settings["GOAUTH"] == "off":
-        yield found("goauth-off", "GOAUTH=off, and a proxy answered 401", observed.settings.unset_command("GOAUTH"))
+    """What go stops at in any case; else only where somebody asked for credentials."""
+    statuses = {item.outcome.status for item in observed.requests if isinstance(item.outcome, Answer)}
+    unset = observed.settings.unset_command("GOAUTH")
+    if 401 in statuses and observed.settings["GOAUTH"] == "off":
+        yield found("goauth-off", "GOAUTH=off, and a proxy answered 401", unset)
+    for each in observed.auth_problems:
+        if each.fatal or statuses & {401, 403, 404}:
+            what = f"command `{each.command}`: " if each.command else ""
+            yield found(
+                "goauth-broken", f"GOAUTH: {what}{each.problem}", f"{unset}   # or mend it; see `go help goauth`"
+            )
 
 
 def _rewrite(rewrite: Rewrite) -> Iterator[Finding]:

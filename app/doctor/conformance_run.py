@@ -28,6 +28,7 @@ from app.doctor.conformance import (
     versions_of,
 )
 from app.doctor.observed import Answer
+from app.doctor.probe_goauth import go_auth
 from app.doctor.probe_http import Client
 from app.doctor.probe_machine import read_netrc
 from app.doctor.probe_settings import read_settings
@@ -46,17 +47,19 @@ def conform(
 ) -> list[Check]:
     """Every check of the proxy at `url` (no final slash), in the table's order; never raises.
 
-    `h1`: what go.sum says of the first sample's zip. Credentials come from netrc, trust from where go has it.
+    `h1`: what go.sum says of the first sample's zip. Credentials come as go has them (GOAUTH), trust from where go has it.
     """
     trust, _ = trusting(environment)
     _, credentials = read_netrc(environment)
-    proxy = _Proxy(url, Client(trust, environment, credentials, timeout))
+    settings = read_settings(environment)
+    auth = go_auth(settings["GOAUTH"], credentials, environment)
+    proxy = _Proxy(url, Client(trust, environment, auth, timeout))
     checks: list[Check] = []
     for at, sample in enumerate(samples):
         checks += _of_module(proxy, sample, h1 if at == 0 else None)
     checks += _across(samples)
     checks += _of_misses(proxy, samples[0])
-    checks.append(_sumdb(proxy, read_settings(environment)["GOSUMDB"]))
+    checks.append(_sumdb(proxy, settings["GOSUMDB"]))
     return checks
 
 

@@ -15,6 +15,7 @@ from app.doctor.checks_settings import check_settings, is_direct, readable_sumdb
 from app.doctor.checks_sumdb import check_sumdb, database, goes_on, passes
 from app.doctor.findings import Finding, unique
 from app.doctor.observed import Answer, Observed, Purpose, Request
+from app.doctor.probe_goauth import go_auth
 from app.doctor.probe_http import Client
 from app.doctor.probe_machine import read_netrc, read_requirements, read_rewrites
 from app.doctor.probe_settings import read_settings
@@ -42,16 +43,18 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
     settings = read_settings(environment, question.private)
     trust, ca_problems = trusting(environment)
     netrc, credentials = read_netrc(environment)
-    usable = {} if settings["GOAUTH"] == "off" else credentials
-    client = Client(trust, environment, usable, question.timeout)
+    auth = go_auth(settings["GOAUTH"], credentials, environment)
+    client = Client(trust, environment, auth, question.timeout)
     modules = _samples(question, directory)
+    requests = tuple(_requests(settings, client, modules))
     return Observed(
         settings=settings,
         now=datetime.now(UTC),
-        requests=tuple(_requests(settings, client, modules)),
+        requests=requests,
         rewrites=read_rewrites(environment),
         netrc=netrc,
         ca_problems=ca_problems,
+        auth_problems=auth.problems(),
         slow_seconds=question.timeout / 2,
         modules=tuple(f"{path}@{version}" if version else path.text for path, version in modules),
     )

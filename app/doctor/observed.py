@@ -104,6 +104,15 @@ class Netrc:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthProblem:
+    """A command of GOAUTH that gave no credentials, or the whole setting where `fatal`: go stops at it."""
+
+    command: str
+    problem: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CaProblem:
     """A variable that names certificates go cannot read."""
 
@@ -122,5 +131,6 @@ class Observed:
     rewrites: tuple[Rewrite, ...] = ()
     netrc: Netrc | None = None
     ca_problems: tuple[CaProblem, ...] = ()
+    auth_problems: tuple[AuthProblem, ...] = ()
     slow_seconds: float = 5.0
     modules: tuple[str, ...] = field(default_factory=tuple)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from urllib.parse import quote, urljoin, urlsplit
 
 from app.doctor.egress import egress_for
+from app.doctor.goauth import GoAuth
 from app.doctor.observed import Answer, Failure, Purpose, Request
 from app.doctor.probe_socket import Unreached, addresses, connect, credential_lines, last_words, read_failure
 from app.doctor.settings import Entry
@@ -24,11 +23,11 @@ BEGINNING = 64 * 1024
 
 @dataclass(frozen=True)
 class Client:
-    """`credentials`: netrc machine to (user, password). `timeout` bounds each step, in seconds."""
+    """`auth`: what go sends unasked, and after a 4xx. `timeout` bounds each step, in seconds."""
 
     trust: ssl.SSLContext
     environment: Mapping[str, str] = field(default_factory=dict)
-    credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    auth: GoAuth = field(default_factory=GoAuth)
     timeout: float = 10.0
 
     def ask(self, purpose: Purpose, url: str, entry: Entry | None = None) -> Request:
@@ -43,7 +42,7 @@ class Client:
             seconds=time.monotonic() - began,
             addresses=() if egress else _resolved(url),
             egress=egress,
-            with_credentials=bool(self._authorization(url)),
+            with_credentials=bool(self._credentials(url)),
             entry=entry,
         )
 
@@ -53,6 +52,8 @@ class Client:
         while True:
             try:
                 answer = self._get(url, limit)
+                if not _own(url) and self.auth.again(url, answer):
+                    answer = self._get(url, limit)
             except Unreached as unreached:
                 return replace(unreached.failure, hops=hops)
             target = answer.headers.get("location", "")
@@ -86,24 +87,18 @@ class Client:
             "Host": urlsplit(url).netloc.rpartition("@")[2],
             "Connection": "close",
         }
-        if authorization := self._authorization(url):
-            headers["Authorization"] = authorization
+        headers |= self._credentials(url)
         if egress and urlsplit(url).scheme == "http":
             headers |= dict(line.split(": ", 1) for line in credential_lines(egress, "Proxy-Authorization"))
         return headers
 
-    def _authorization(self, url: str) -> str:
-        """The URL's own credentials, else netrc's; go sends the latter over TLS only.
+    def _credentials(self, url: str) -> Mapping[str, str]:
+        """The URL's own, else what GOAUTH's commands give for it."""
+        return _own(url) or self.auth.headers(url)
 
-        A netrc machine is a prefix of host, port and path (cmd/go/internal/auth): `machine h` is not `https://h:8443`.
-        """
-        if lines := credential_lines(url, "Authorization"):
-            return lines[0].partition(": ")[2]
-        parts = urlsplit(url)
-        prefixes = accumulate(f"{parts.netloc}{parts.path}".rstrip("/").split("/"), "{}/{}".format)
-        known = [self.credentials[prefix] for prefix in prefixes if prefix in self.credentials]
-        pair = known[-1] if known and parts.scheme == "https" else None
-        return "Basic " + base64.b64encode(":".join(pair).encode()).decode() if pair else ""
+
+def _own(url: str) -> Mapping[str, str]:
+    return dict(line.split(": ", 1) for line in credential_lines(url, "Authorization"))
 
 
 def _target(url: str, egress: str | None) -> str:

@@ -140,6 +140,16 @@ def test_the_clock(answers: list[Answer], codes: list[str]) -> None:
     assert [finding.code for finding in check_clock(seen)] == codes
 
 
+def test_of_one_server_the_clock_may_be_the_wrong_one() -> None:
+    late = answer(200, date=date(timedelta(hours=2)))
+    (one,) = check_clock(observed(asked(late), asked(late)))
+    assert "may be the wrong one" in one.seen
+    assert one.fix.startswith("date -u ")
+    (two,) = check_clock(observed(asked(late), asked(replace(late, url="https://other.example/"))))
+    assert two.seen.startswith("2 servers:")
+    assert two.fix.startswith("sudo timedatectl")
+
+
 def supported(status: int, **more: object) -> Request:
     return asked(answer(status), purpose="sumdb-supported", **more)
 
