@@ -21,12 +21,19 @@ class AccessAudit:
         """One line. A full disk must not stop builds: the line then goes to the log."""
         line = json.dumps(fields, ensure_ascii=True) + "\n"
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                written = os.write(descriptor, line.encode())  # one write: lines of several processes do not mix
+                whole = _ending(descriptor) + line
+                written = os.write(descriptor, whole.encode())  # one write: lines of several processes do not mix
             finally:
                 os.close(descriptor)
-            if written < len(line):  # it is all ASCII
+            if written < len(whole):  # it is all ASCII
                 raise OSError(errno.ENOSPC, "only a part of the line was written")
         except OSError as error:
             log.error("access_audit_not_written", extra={"detail": str(error), "line": line.strip()})
+
+
+def _ending(descriptor: int) -> str:
+    """The end of the line that a full disk or a crash cut off, so that it does not spoil ours."""
+    size = os.fstat(descriptor).st_size
+    return "" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else "\n"

@@ -230,3 +230,8 @@ def test_a_line_that_is_written_in_part_goes_to_the_log(
     monkeypatch.undo()
     found = [record for record in caplog.records if record.message == "access_audit_not_written"]
     assert '"example.com/public"' in str(vars(found[0])["line"])
+    # And what comes after it is a line of its own, which readers of JSON lines find.
+    assert [hook.ask("example.com/next"), hook.ask("example.com/last")] == [200, 200]
+    half, *lines = (hook.settings.data_dir / "access-audit.jsonl").read_text().splitlines()
+    assert len(half) == 10
+    assert [json.loads(line)["module"] for line in lines] == ["example.com/next", "example.com/last"]

@@ -63,6 +63,7 @@ def here(text: str, root: Path) -> str:
 
 def certificates(directory: Path) -> None:
     directory.mkdir(parents=True)
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", directory / "ca-bundle.crt")
     for name in ("goproxy", "modsync"):
         key, certificate = directory / f"{name}.key", directory / f"{name}.crt"
         subprocess.run(

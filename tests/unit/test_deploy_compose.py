@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import tomllib
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,22 @@ def test_what_a_service_mounts_is_there_and_only_named_volumes_are_written(name:
         assert source.startswith(MADE_BY_WHOEVER_INSTALLS) or (DEPLOY / source).exists(), volume
 
 
+def test_everybody_who_asks_others_trusts_the_same_bundle() -> None:
+    """A company's CA has one place: modsync, Athens' go and git, and nginx have it from there."""
+    for name in ("web", "worker", "backfill", "sweeper", "athens"):
+        (mounted,) = (each for each in SERVICES[name]["volumes"] if each.startswith("./tls/ca-bundle.crt:"))
+        inside = mounted.split(":")[1]
+        if name == "athens":
+            said = SERVICES[name]["environment"]
+            assert (said["SSL_CERT_FILE"], said["GIT_SSL_CAINFO"]) == (inside, inside)
+        else:
+            settings = tomllib.loads((DEPLOY / "compose/modsync.toml").read_text())
+            assert settings["outgoing"]["ca_file"] == inside
+    upstreams = (DEPLOY / "compose/upstreams.conf").read_text()
+    assert "proxy_ssl_trusted_certificate /etc/nginx/tls/ca-bundle.crt;" in upstreams
+    assert "> tls/ca-bundle.crt" in (ROOT / "docs/deployment.md").read_text()
+
+
 def test_no_secret_is_in_a_file() -> None:
     assert all(secret["file"].startswith("./secrets/") for secret in COMPOSE["secrets"].values())
     for service in SERVICES.values():
@@ -116,7 +133,11 @@ def configuration(tmp_path: Path) -> Settings:
         assert name in SERVICES["web"]["secrets"]
         (tmp_path / name).write_text("a-secret-for-the-tests-of-compose")
         (tmp_path / name).chmod(0o600)
-    (tmp_path / "modsync.toml").write_text(raw.replace("/run/secrets", str(tmp_path)))
+    (tmp_path / "ca-bundle.crt").write_text("")
+    here = raw.replace("/run/secrets", str(tmp_path)).replace(
+        "/etc/modsync/ca-bundle.crt", str(tmp_path / "ca-bundle.crt")
+    )
+    (tmp_path / "modsync.toml").write_text(here)
     return load_settings(tmp_path / "modsync.toml", {})
 
 
