@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +14,6 @@ from app.domain.modules import ModulePath, RuleBroken, Version, parse_go_mod
 Result = Literal["pass", "fail", "skip"]
 Outcome = Answer | Failure
 
-_LONGEST_LIST = 3600
-_LONGEST_MISS = 300
 _NOT_FOUND = (404, 410)
 _REFUSED = (400, 404, 410)
 _SHOWN = 120
@@ -137,20 +134,6 @@ def check_types(name: str, answers: Sequence[tuple[str, Outcome]]) -> Check:
     wrong = [kind for kind, of in types.items() if "html" in of or (kind == "zip" and of.startswith("text/"))]
     seen = ", ".join(f"{kind} {of or 'none'}" for kind, of in types.items())
     return judged(f"content types {name}", bool(types) and not wrong, seen, "no HTML anywhere, no text for zip")
-
-
-def check_caching(name: str, kind: str, outcome: Outcome) -> Check:
-    """Fixed versions may be kept; lists and misses must not be kept for long."""
-    title = f"caching {name}"
-    if isinstance(outcome, Failure):
-        return judged(title, False, said(outcome), "an answer")
-    control = outcome.headers.get("cache-control", "")
-    if kind == "fixed":
-        return judged(title, "no-store" not in control, control or "no Cache-Control", "not no-store: it never changes")
-    limit = _LONGEST_LIST if kind == "list" else _LONGEST_MISS
-    age = re.search(r"(?:s-maxage|max-age)=(\d+)", control)
-    fine = "immutable" not in control and (age is None or int(age[1]) <= limit)
-    return judged(title, fine, control or "no Cache-Control", f"max-age of {limit} at most: new versions must show")
 
 
 def check_repeat(name: str, digests: Sequence[str]) -> Check:

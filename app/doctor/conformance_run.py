@@ -7,11 +7,11 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from app.doctor.caching import check_caching
 from app.doctor.conformance import (
     Check,
     Outcome,
     Sample,
-    check_caching,
     check_info,
     check_latest,
     check_list,
@@ -77,9 +77,10 @@ def _of_module(proxy: _Proxy, sample: Sample, h1: str | None) -> Iterator[Check]
     module = sample.path
     listed = proxy.get(f"{module.escaped}/@v/list")
     yield check_list(module, listed)
-    yield check_caching(f"list {module}", "list", listed)
     yield from _escaping(proxy, module)
-    yield check_latest(module, proxy.get(f"{module.escaped}/@latest"))
+    latest = proxy.get(f"{module.escaped}/@latest")
+    yield check_latest(module, latest)
+    yield check_caching(f"caching list, latest {module}", "moving", (listed, latest))
     version = sample.version or next(iter(reversed(versions_of(listed))), None)
     if version is None:
         yield skipped(f"info, mod, zip {module}", "the list names no version; give one: --module PATH@VERSION")
@@ -94,7 +95,7 @@ def _of_version(proxy: _Proxy, module: ModulePath, version: Version, h1: str | N
     yield check_mod(name, module, mod)
     yield from _zip(name, module, version, (mod, archive), h1)
     yield check_types(name, (("info", info), ("mod", mod), ("zip", archive)))
-    yield check_caching(f"zip {name}", "fixed", archive)
+    yield check_caching(f"caching info, mod, zip {name}", "fixed", (info, mod, archive))
     for kind, first in (("mod", mod), ("zip", archive)):
         yield check_repeat(f"{kind} {name}", (_digest(first), _digest(proxy.get(f"{base}.{kind}", MAX_ZIP + 1))))
 
@@ -136,14 +137,15 @@ def _across(samples: Sequence[Sample]) -> Iterator[Check]:
 def _of_misses(proxy: _Proxy, sample: Sample) -> Iterator[Check]:
     module = sample.path
     absent = f"{module.escaped}/@v/v{module.major_suffix.strip('/.v') or 0}.0.0-modsync-doctor"
-    first = proxy.get(f"{absent}.info")
-    yield check_miss("a version that is not there (info)", first)
-    yield check_miss("the same (mod)", proxy.get(f"{absent}.mod"))
-    yield check_miss("the same (zip)", proxy.get(f"{absent}.zip"))
+    misses = [proxy.get(f"{absent}.{kind}") for kind in ("info", "mod", "zip")]
+    for name, miss in zip(
+        ("a version that is not there (info)", "the same (mod)", "the same (zip)"), misses, strict=True
+    ):
+        yield check_miss(name, miss)
     yield check_miss("a module that is not there", proxy.get(f"{_NO_MODULE}/@v/v1.0.0.info"))
     if not module.text.startswith("gopkg.in/"):
         yield check_miss("a major version that is not there", proxy.get(f"{module.prefix}/v987654/@v/v987654.0.0.info"))
-    yield check_caching("of a miss", "miss", first)
+    yield check_caching("caching of a miss", "miss", misses)
     yield check_refusal("unknown kind of file is refused", proxy.get(f"{absent}.tar"))
 
 

@@ -149,7 +149,7 @@ WRONG: list[tuple[str, dict[str, Page], list[str]]] = [
     (
         "list kept for a day",
         {f"{BASE}/list": text("v1.0.0\n", Cache_Control="max-age=86400")},
-        [f"caching list {MODULE}"],
+        [f"caching list, latest {MODULE}"],
     ),
     ("latest broken", {f"/{MODULE}/@latest": text("{}")}, [f"latest {MODULE}"]),
     ("info of another version", {f"{BASE}/v1.0.0.info": text('{"Version":"v1.0.1"}')}, [f"info {QUERY}"]),
@@ -167,7 +167,7 @@ WRONG: list[tuple[str, dict[str, Page], list[str]]] = [
     (
         "zip never kept",
         {ZIP: (200, {"Cache-Control": "no-store"}, module_pages(MODULE, "v1.0.0")[ZIP][2])},
-        [f"caching zip {QUERY}"],
+        [f"caching info, mod, zip {QUERY}"],
     ),
     ("sumdb claimed, not passed", {"/sumdb/sum.golang.org/supported": text("")}, ["sumdb sum.golang.org"]),
     ("sumdb question refused", {"/sumdb/sum.golang.org/supported": text("", status=403)}, ["sumdb sum.golang.org"]),

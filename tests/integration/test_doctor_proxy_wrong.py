@@ -76,6 +76,7 @@ def typed(kind: str) -> Page:
 
 
 INFO = text('{"Version":"v0.0.0-modsync-doctor","Time":"2026-01-02T15:04:05Z"}')
+LATEST = text('{"Version":"v1.0.0","Time":"2026-01-02T15:04:05Z"}', Cache_Control="max-age=60, s-maxage=86400")
 ONE: list[tuple[str, Callable[[], Application], tuple[str, ...], list[str]]] = [
     ("zip as text", with_pages({ZIP: typed("text/plain")}), (QUERY,), [f"content types {QUERY}"]),
     ("mod as a page's type", with_pages({f"{BASE}/v1.0.0.mod": LOGIN}), (QUERY,),
@@ -83,7 +84,14 @@ ONE: list[tuple[str, Callable[[], Application], tuple[str, ...], list[str]]] = [
     ("mod missing", with_pages({f"{BASE}/v1.0.0.mod": text("", status=404)}), (QUERY,),
      [f"mod {QUERY}", f"go.mod {QUERY}", f"repeat mod {QUERY}"]),
     ("list immutable", with_pages({f"{BASE}/list": text("v1.0.0\n", Cache_Control="immutable")}), (QUERY,),
-     [f"caching list {MODULE}"]),
+     [f"caching list, latest {MODULE}"]),
+    ("latest kept", with_pages({f"/{MODULE}/@latest": LATEST}), (QUERY,), [f"caching list, latest {MODULE}"]),
+    ("list kept by a date", with_pages({f"{BASE}/list": text("v1.0.0\n", Expires="Fri, 01 Jan 2100 00:00:00 GMT")}), (QUERY,),
+     [f"caching list, latest {MODULE}"]),
+    ("mod never kept", with_pages({f"{BASE}/v1.0.0.mod": text(f"module {MODULE}\n", Cache_Control="No-Store")}), (QUERY,),
+     [f"caching info, mod, zip {QUERY}"]),
+    ("a missing zip kept", with_pages({f"{ABSENT}.zip": text("", 404, Cache_Control="public, max-age=86400")}), (QUERY,),
+     ["caching of a miss"]),
     ("latest a page", with_pages({f"/{MODULE}/@latest": LOGIN}), (QUERY,), [f"latest {MODULE}"]),
     ("latest broken", with_pages({f"/{MODULE}/@latest": text("", status=500)}), (QUERY,), [f"latest {MODULE}"]),
     ("bytes of mod change", another_go_mod_each_time, (QUERY,), [f"go.mod {QUERY}", f"repeat mod {QUERY}"]),
