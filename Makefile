@@ -28,11 +28,12 @@ install: $(STAMP) ## set up .venv/ with modsync, its tools and the lock file's e
 # --- quality --------------------------------------------------------------------------------------------------------
 
 .PHONY: lint
-lint: $(STAMP) ## ruff, mypy strict, import-linter
+lint: $(STAMP) ## ruff, mypy strict, import-linter, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint deploy/Dockerfile
 
 .PHONY: format
 format: $(STAMP) ## let ruff format the code and mend what it can

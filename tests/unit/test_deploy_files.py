@@ -1,8 +1,7 @@
-"""deploy/Dockerfile by the rules of a small lint, and deploy/systemd by systemd's own check where it is installed."""
+"""deploy/Dockerfile by rules that hadolint (`make lint`) lacks, and deploy/systemd by systemd's own check where it is installed."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -28,29 +27,12 @@ def faults(text: str) -> Iterator[str]:
 
 
 def _step(name: str, value: str) -> Iterator[str]:
-    if name == "FROM" and not re.match(r"\S+:[0-9]\S*", value):
-        yield f"no version: {value}"
-    if name == "ADD":
-        yield "ADD unpacks and downloads: use COPY"
-    if name in ("CMD", "ENTRYPOINT") and not isinstance(_json(value), list):
-        yield f"{name} by a shell does not pass signals on"
     if name in ("ENV", "ARG") and re.search(r"(?i)(token|secret|password)\w*=", value):
         yield f"a secret in {name}"
-    if "apt-get install" in value and not (
-        "--no-install-recommends" in value and "rm -rf /var/lib/apt/lists/*" in value
-    ):
-        yield "apt-get install leaves more than was asked for"
     if "pip install" in value and "--require-hashes" not in value and "--no-deps" not in value:
         yield "pip installs what is not locked"
     if name == "COPY" and "--from" not in value:
         yield from (f"not there: {each}" for each in value.split()[:-1] if not (ROOT / each).exists())
-
-
-def _json(value: str) -> object:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return None
 
 
 def test_nothing_is_wrong_with_the_dockerfile() -> None:
@@ -62,11 +44,7 @@ def test_nothing_is_wrong_with_the_dockerfile() -> None:
     [
         ("FROM python:3.13\nRUN true", "user is root"),
         ("FROM python:3.13\nUSER 0:0", "user is root"),
-        ("FROM python:latest\nUSER 1", "no version"),
-        ("FROM python:3\nADD x /\nUSER 1", "ADD"),
-        ("FROM python:3\nUSER 1\nCMD modsync web", "signals"),
         ("FROM python:3\nENV GITLAB_TOKEN=x\nUSER 1", "a secret"),
-        ("FROM python:3\nRUN apt-get update && \\\n  apt-get install git\nUSER 1", "leaves more"),
         ("FROM python:3\nRUN pip install flask\nUSER 1", "not locked"),
         ("FROM python:3\nCOPY nowhere ./\nUSER 1", "not there: nowhere"),
     ],
