@@ -1,4 +1,4 @@
-"""deploy/Dockerfile by rules that hadolint (`make lint`) lacks, and deploy/systemd by systemd's own check where it is installed."""
+"""deploy/Dockerfile by rules that hadolint (`make lint`) lacks, and deploy/systemd by systemd's own check where there is one."""
 
 from __future__ import annotations
 
