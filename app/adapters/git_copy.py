@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -15,7 +15,7 @@ from app.adapters.git_commit import make_commit
 from app.adapters.git_errors import from_os
 from app.adapters.git_fetch import fetch_commits, fetch_tags
 from app.adapters.git_files import CacheFiles
-from app.adapters.git_objects import ObjectReader
+from app.adapters.git_objects import BLOBS, REGULAR, ObjectReader
 from app.adapters.git_push import push
 from app.adapters.git_push_ahead import Ahead, can_begin
 from app.adapters.git_repository import Repository, check_ref, check_sha
@@ -65,10 +65,17 @@ class Copy:
 
     def read_file(self, commit: str, path: str) -> bytes | None:
         """See SourceCopy.read_file. Raises SyncError `not_a_module` for a file above 16 MiB."""
+        return self._read(commit, path, REGULAR)
+
+    def read_blob(self, commit: str, path: str) -> bytes | None:
+        """See SourceCopy.read_blob. Errors as read_file."""
+        return self._read(commit, path, BLOBS)
+
+    def _read(self, commit: str, path: str, modes: Container[bytes]) -> bytes | None:
         check_sha(commit)
         if not path.isprintable() or any(part in ("", ".", "..") for part in path.split("/")):
             return None
-        return self._healed(lambda: self._objects.regular_file(commit, path))
+        return self._healed(lambda: self._objects.file(commit, path, modes))
 
     def make_tag(self, name: str, commit: str) -> TagAt:
         """See SourceCopy.make_tag. The tag's date is the commit's; it is an object without a ref here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,8 @@ from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 
 _READ_LIMIT = 16 << 20  # Go's own limit for go.mod and LICENSE
-_REGULAR = {b"100644", b"100755"}
+REGULAR = frozenset({b"100644", b"100755"})
+BLOBS = REGULAR | {b"120000"}
 _PIPE_BYTES = 1 << 18  # what git may be ahead of us
 
 TreeEntry = tuple[bytes, bytes, str]
@@ -74,11 +75,11 @@ class ObjectReader:
         found = self.info(sha)
         return found is not None and found.type == "commit" and self.contents(sha) is not None
 
-    def regular_file(self, commit: str, path: str) -> bytes | None:
-        """The blob at `path` in `commit`; None for what is not there, or is a link, a directory or a submodule."""
+    def file(self, commit: str, path: str, modes: Container[bytes]) -> bytes | None:
+        """The blob at `path` in `commit`; None for what is not there, or has none of the modes."""
         folder, _, name = path.rpartition("/")
         entries = self._listed(f"{commit}:{folder}" if folder else f"{commit}^{{tree}}")
-        blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in _REGULAR), None)
+        blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in modes), None)
         return self._blob(blob) if blob else None
 
     def _listed(self, folder: str) -> list[TreeEntry]:

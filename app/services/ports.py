@@ -56,6 +56,10 @@ class SourceCopy(Protocol):
         """The blob at `path` in `commit` (None: not there, or not a regular file)."""
         ...
 
+    def read_blob(self, commit: str, path: str) -> bytes | None:
+        """As read_file, but a symbolic link's text counts as its content: so `go` reads a go.mod (`git cat-file blob`)."""
+        ...
+
     def make_tag(self, name: str, commit: str) -> TagAt:
         """Make a deterministic annotated tag on `commit` (same name and commit: same object) and return it."""
         ...

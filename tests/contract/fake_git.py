@@ -145,6 +145,10 @@ class FakeCopy:
         """See ports.SourceCopy.read_file."""
         return self._cache.commits.get(commit, ({}, None))[0].get(path)
 
+    def read_blob(self, commit: str, path: str) -> bytes | None:
+        """See ports.SourceCopy.read_blob; there are no links here."""
+        return self.read_file(commit, path)
+
     def make_tag(self, name: str, commit: str) -> TagAt:
         """See ports.SourceCopy.make_tag."""
         if commit not in self._cache.commits:

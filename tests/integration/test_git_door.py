@@ -126,9 +126,11 @@ def test_read_file_gives_regular_files_alone(world: World) -> None:
             "empty",
         ]
         found = {path: copy.read_file(commit, path) for path in wanted}
+        blobs = {path: copy.read_blob(commit, path) for path in wanted}
         assert copy.read_file("1" * 40, "go.mod") is None
     expected = {"go.mod": b"root\n", "run.sh": b"run\n", "a/b/go.mod": b"nested\n", "empty": b""}
     assert found == dict.fromkeys(wanted) | expected
+    assert blobs == found | {"link": b"go.mod"}  # as go reads a go.mod
 
 
 def test_a_file_larger_than_go_allows_is_not_read(world: World) -> None:

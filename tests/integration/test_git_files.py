@@ -12,6 +12,7 @@ import pytest
 from app.adapters.git_archive import GitArchive
 from app.adapters.git_copy import Copy
 from app.adapters.git_files import CacheFiles
+from app.adapters.git_objects import REGULAR
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
 from app.services.checksum import CommitFiles, SourceUnreadable
@@ -108,8 +109,8 @@ def test_modes_of_old_histories_mean_what_git_takes_them_for(world: World) -> No
             found = listed(plain, commit, subdir)
             assert found == listed(archive, commit, subdir)
             assert len(found) == entries
-        assert plain._reader.regular_file(commit, "sub/a.go") == b"package x\n"
-        assert plain._reader.regular_file(commit, "sub/link") is None
+        assert plain._reader.file(commit, "sub/a.go", REGULAR) == b"package x\n"
+        assert plain._reader.file(commit, "sub/link", REGULAR) is None
 
 
 def _raw_tree(world: World, *entries: tuple[bytes, bytes, bytes]) -> str:

@@ -150,6 +150,20 @@ PLAIN = "module {path}\n\ngo 1.23\n"
         Repo({b"go.mod": Blob(b"sub/go.mod", SYMLINK)}),
     ]
 )
+@example(
+    [  # go reads a link's text as a go.mod, and says that it is missing its module path
+        Repo(
+            {
+                b"a.go": Blob(b""),
+                b"sub/go.mod": Blob(b"module {path}\n"),
+                b"sub/v2/go.mod": Blob(b"a.go", SYMLINK),
+            },
+            "sub",
+            "/v2",
+            "v2.0.0",
+        )
+    ]
+)
 @example([Repo({b"go.mod": Blob(PLAIN.encode()), b"v2/go.mod": Blob(PLAIN.encode())}, suffix="/v2", version="v2.0.0")])
 def test_generated_repositories(bench: Bench, repos: list[Repo]) -> None:
     bench.compare(repos)

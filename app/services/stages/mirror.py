@@ -214,7 +214,7 @@ def _made_tag(cache: SourceCopy, release: Release) -> TagAt:
 
 def _go_mod(cache: SourceCopy, release: Release) -> tuple[str, bytes]:
     """The module's directory and its go.mod, as `go` would find it; the synthesised one where there is none."""
-    files = {each: cache.read_file(release.commit, f"{each}/go.mod".lstrip("/")) for each in release.directories}
+    files = {each: cache.read_blob(release.commit, f"{each}/go.mod".lstrip("/")) for each in release.directories}
     scanned = {each: None if data is None else scan_module_path(data) for each, data in files.items()}
     try:
         directory = module_directory(release.module, scanned, release.commit)
