@@ -22,7 +22,7 @@ from app.adapters.tables import UtcDateTime, mirrors, releases, runs, steps
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
-from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, semantic_key
+from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, is_failure, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
 
 
@@ -242,7 +242,7 @@ def _start_again(connection: Connection, claim: Claim, other: RowMapping, now: d
     """
     fenced(connection, claim, {"updated_at": now})
     run = claim.run
-    if other["status"] != Status.FAILED or not other["commit"]:
+    if not is_failure(Status(other["status"]), other["error"]) or not other["commit"]:
         return
     if claim_release(connection, other["module"], other["version"], other["id"], other["commit"], now):
         return

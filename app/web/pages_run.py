@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.adapters.ops_store import SqlReplayStore
 from app.domain.ids import parse_job_id
-from app.domain.run import ACTIVE, Stage, Status
+from app.domain.run import ACTIVE, Stage, Status, is_failure
 from app.services.moves import MoveOrder
 from app.services.stores import ReplayOrder
 from app.services.timeline import spans
@@ -79,6 +79,7 @@ def _values(found: RunDetail) -> dict[str, Any]:
         "run": found, "active": active, "spans": spans(found, container().clock.now()), "again": 2 if active else 0,
         "stages": _reached(found), "longest_reason": LONGEST_REASON,
         "replayable": not active and not _is_final(found), "done": found.status is Status.DONE,
+        "failure": is_failure(found.status, found.error.code if found.error else None),
         "moved": found.status is Status.REJECTED and found.error is not None and found.error.code == "version_moved",
     }  # fmt: skip
 

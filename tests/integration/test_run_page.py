@@ -51,8 +51,10 @@ def mirrored(stored: Stored) -> Claim:
     return replace(claim, run=replace(claim.run, status=Status.PIPELINE, stage=Stage.PIPELINE, facts=dict(PUSHED)))
 
 
-def fails(stored: Stored, claim: Claim, facts: Mapping[str, Any], error: str = "pipeline_failed") -> None:
-    stored.record(claim, Status.FAILED, error=error, detail=facts, facts={**claim.run.facts, **facts})
+def fails(
+    stored: Stored, claim: Claim, facts: Mapping[str, Any], error: str = "pipeline_failed", end: Status = Status.FAILED
+) -> None:
+    stored.record(claim, end, error=error, detail=facts, facts={**claim.run.facts, **facts})
 
 
 def shown(text: str, section: str) -> dict[str, str]:
@@ -108,7 +110,7 @@ def test_other_content_shows_both_hashes_and_that_they_differ(client: FlaskClien
     claim = replace(claim, run=replace(claim.run, stage=Stage.VERIFY))
     names = [f"file{number}.go" for number in range(12)]
     verify = {"verdict": "served_other_content", "h1_served": SERVED, "h1_released": RELEASED, "differ": names}
-    fails(stored, claim, {"verify": verify, "proof": {"h1": RELEASED}}, "served_other_content")
+    fails(stored, claim, {"verify": verify, "proof": {"h1": RELEASED}}, "served_other_content", Status.REJECTED)
     text = page(client, f"/runs/{claim.run.id}")
     proof = shown(text, "run-facts")
     assert proof["h1 of the source's content"] == RELEASED
