@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.run import Status
-from tests.integration.flow_world import GO_MOD
+from tests.integration.flow_world import GO_MOD, MODULE, SOURCE
 from tests.integration.moves_world import VERSION, Moving, h1
 
 
@@ -20,7 +20,8 @@ def test_a_move_is_caught_at_intake_with_both_commits_and_the_known_h1(moving: M
     run = moving.run(refused.run_id)
     assert (refused.status, run.error) == (Status.REJECTED, "version_moved")
     assert run.error_message is not None
-    for part in (f"{moving.old} ({h1(moving.old)})", f"{moving.new} (h1 not known)"):
+    never = f"h1 not known: it was never fetched; `modsync checksum {MODULE}@{VERSION} --repo {SOURCE}` prints it"
+    for part in (f"{moving.old} ({h1(moving.old)})", f"{moving.new} ({never})"):
         assert part in run.error_message
     assert run.facts["conflict"] == {
         "old_commit": moving.old, "old_h1": h1(moving.old), "new_commit": moving.new, "new_h1": None,
@@ -35,6 +36,7 @@ def test_a_move_that_an_event_without_commit_tells_is_caught_with_the_same(movin
     moving.world.settle(refused)
     run = moving.run(refused)
     assert (run.status, run.error) == (Status.REJECTED, "version_moved")
+    assert f"`modsync checksum {MODULE}@{VERSION} --repo {SOURCE}`" in (run.error_message or "")
     assert run.facts["conflict"] == {
         "old_commit": moving.old, "old_h1": h1(moving.old), "new_commit": moving.new, "new_h1": None,
     }  # fmt: skip
