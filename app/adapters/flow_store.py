@@ -131,7 +131,9 @@ class SqlFlowStore:
                 fenced(connection, claim, {**name, "semantic": semantic})
         return refusal
 
-    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> SyncError | None:
+    def take_version(
+        self, claim: Claim, version: Version, commit: str, now: datetime, h1: str | None = None
+    ) -> SyncError | None:
         """See FlowStore."""
         run, text = claim.run, version.text
         semantic = semantic_key(run.module, text, run.ref, commit)
@@ -142,7 +144,7 @@ class SqlFlowStore:
                 _start_again(connection, claim, other, now)
                 said = f"run {other['id']} brings {run.module}@{version} from this commit"
                 return SyncError("duplicate_release", said)
-            refusal = claim_release(connection, run.module, text, run.id, commit, now)
+            refusal = claim_release(connection, run.module, text, run.id, commit, now, h1)
             if refusal is None:
                 fenced(connection, claim, {"version": text, "commit": commit, "semantic": semantic})
         return refusal

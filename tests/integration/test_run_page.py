@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.bootstrap import Container
 from app.domain.access import Role
+from app.domain.modules import Version
 from app.domain.run import Claim, Stage, Status
 from tests.integration.pages_world import application, audited, page, post, token
 from tests.integration.stored import MODULE, ORDER, PIPELINE, PUSHED, VERIFIED, A, B, Stored
@@ -144,6 +145,25 @@ def moved(stored: Stored) -> tuple[str, str]:
     rejected = stored.release(B).run_id
     assert stored.run(rejected).error == "version_moved"
     return done, rejected
+
+
+def test_a_move_whose_commit_only_a_worker_found_is_accepted_from_the_page(client: FlaskClient, stored: Stored) -> None:
+    """The event named no commit, as a registry's never does: what the rejection names is what the order takes."""
+    stored.finish(stored.release(A).run_id)
+    run = stored.release("").run_id
+    claim, h1 = stored.claim(run), "h1:" + "N" * 43 + "="
+    refusal = stored.flow.take_version(claim, Version.parse("v1.0.0"), B, stored.now, h1)
+    assert refusal is not None
+    assert f"now asked for at {B} ({h1})" in refusal.message
+    stored.record(claim, Status.REJECTED, error="version_moved", facts=refusal.facts)
+    text = page(client, f"/runs/{run}")
+    change = shown(text, "run-facts")
+    assert [change[name] for name in ("released commit", "commit asked for now", "that one's h1")] == [A, B, h1]
+    assert f"would become commit <code>{B}</code>" in text
+    answer = post(client, f"/runs/{run}/accept-move", reason="the registry was rebuilt")
+    assert answer.status_code == 303
+    moved = stored.run(str(answer.location).removeprefix("/runs/"))
+    assert (moved.commit, moved.facts["moved"]["old_commit"], moved.status) == (B, A, Status.QUEUED)
 
 
 def test_a_move_is_accepted_from_the_page(client: FlaskClient, container: Container, stored: Stored) -> None:
