@@ -17,7 +17,7 @@ Examples:
     --commit 4f2a... --reason "the tag was on the wrong branch; INC-4711" """,
 )
 @click.argument("release", metavar="MODULE@VERSION")
-@click.option("--commit", required=True, metavar="SHA", help="The full commit that the source's tag is at now.")
+@click.option("--commit", required=True, metavar="SHA", help="The full commit to move to, as the rejection names it.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the decision.")
 @json_option
 def accept_move(release: str, commit: str, reason: str, as_json: bool) -> None:

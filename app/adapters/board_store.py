@@ -14,6 +14,7 @@ from app.adapters.level_query import level_rows
 from app.adapters.names_store import contains, marked, matching
 from app.adapters.read_rows import summary
 from app.adapters.read_store import SqlReadStore
+from app.adapters.rows import FAILURE
 from app.adapters.run_search import LISTED, NEWEST
 from app.adapters.tables import mirrors, releases, runs, steps
 from app.adapters.texts import texts
@@ -50,7 +51,7 @@ class SqlBoardStore:
         overdue = runs.c.due_at.is_(None) | (runs.c.due_at <= moment - _OVERDUE)
         waits = (runs.c.status == Status.QUEUED) | overdue
         well = idle & runs.c.error.is_(None)
-        failed = (runs.c.status == Status.FAILED) & (runs.c.ended_at >= moment - _FAILED_FOR)
+        failed = FAILURE & (runs.c.ended_at >= moment - _FAILED_FOR)
         counts = SqlReadStore(self._engine, self._clock).counts()
         with reading(self._engine) as connection:
             return Now(
@@ -125,7 +126,7 @@ def _worked_on(moment: datetime) -> tuple[ColumnElement[bool], ColumnElement[boo
 
 
 def _ended_failed(since: datetime) -> list[ColumnElement[bool]]:
-    return [runs.c.status == Status.FAILED, runs.c.ended_at >= since]
+    return [FAILURE, runs.c.ended_at >= since]
 
 
 def _summaries(connection: Connection, which: ColumnElement[bool], order: Any, limit: int) -> tuple[RunSummary, ...]:

@@ -22,7 +22,7 @@ from app.adapters.tables import UtcDateTime, mirrors, releases, runs, steps
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
-from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, semantic_key
+from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, is_failure, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
 
 
@@ -131,7 +131,9 @@ class SqlFlowStore:
                 fenced(connection, claim, {**name, "semantic": semantic})
         return refusal
 
-    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> SyncError | None:
+    def take_version(
+        self, claim: Claim, version: Version, commit: str, now: datetime, h1: str | None = None
+    ) -> SyncError | None:
         """See FlowStore."""
         run, text = claim.run, version.text
         semantic = semantic_key(run.module, text, run.ref, commit)
@@ -142,7 +144,7 @@ class SqlFlowStore:
                 _start_again(connection, claim, other, now)
                 said = f"run {other['id']} brings {run.module}@{version} from this commit"
                 return SyncError("duplicate_release", said)
-            refusal = claim_release(connection, run.module, text, run.id, commit, now)
+            refusal = claim_release(connection, run.module, text, run.id, commit, now, h1)
             if refusal is None:
                 fenced(connection, claim, {"version": text, "commit": commit, "semantic": semantic})
         return refusal
@@ -242,7 +244,7 @@ def _start_again(connection: Connection, claim: Claim, other: RowMapping, now: d
     """
     fenced(connection, claim, {"updated_at": now})
     run = claim.run
-    if other["status"] != Status.FAILED or not other["commit"]:
+    if not is_failure(Status(other["status"]), other["error"]) or not other["commit"]:
         return
     if claim_release(connection, other["module"], other["version"], other["id"], other["commit"], now):
         return

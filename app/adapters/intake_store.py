@@ -21,12 +21,12 @@ from app.adapters.rows import (
     target_json,
 )
 from app.adapters.tables import deliveries, delivery_runs, releases, runs
-from app.domain.errors import SyncError
+from app.domain.errors import SERVED_OTHER, SyncError
 from app.domain.run import Claim, Lane, Stage, Status
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
-_LOOK_AGAIN = frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused"})
+_LOOK_AGAIN = frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused"}) | SERVED_OTHER
 
 
 class SqlIntakeStore:

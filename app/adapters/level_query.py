@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, case, cast, func, select
+from sqlalchemy import Connection, Integer, case, cast, func, or_, select
 
+from app.adapters.rows import FAILURE
 from app.adapters.tables import attempts, runs
 from app.domain.run import Status
 from app.services.level import GOAL_SECONDS, QUICK_SECONDS, Kind, LevelRow
@@ -20,7 +21,7 @@ def level_rows(
     done = select(func.min(attempts.c.ended_at)).where(
         attempts.c.run_id == runs.c.id, attempts.c.outcome == Status.DONE
     )
-    wanted = [runs.c.created_at >= since, runs.c.status != Status.REJECTED]
+    wanted = [runs.c.created_at >= since, or_(runs.c.status != Status.REJECTED, FAILURE)]
     if until:
         wanted.append(runs.c.created_at < until)
     released = select(runs.c.created_at, runs.c.active, done.scalar_subquery().label("at")).where(*wanted).subquery()

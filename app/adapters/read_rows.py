@@ -87,7 +87,8 @@ def _facts(row: RowMapping) -> Facts:
     verify = facts.get("verify", {})
     project, push, proof = (facts.get(name, {}) for name in ("project", "push", "proof"))
     warned, signature = tuple(facts.get("warnings", ())), facts.get("signature", {})
-    return Facts(project, push, proof, pipeline, verify, _go_sum(row, verify), warned, signature)
+    sums, conflict = _go_sum(row, verify), facts.get("conflict", {})
+    return Facts(project, push, proof, pipeline, verify, sums, warned, signature, conflict)
 
 
 def _go_sum(row: RowMapping, verify: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,20 +13,23 @@ from sqlalchemy import Connection, RowMapping, select, update
 from app.adapters.rows import is_active, lock_release
 from app.adapters.tables import releases, runs
 from app.domain.errors import SyncError
-from app.domain.moved import Content, version_moved
+from app.domain.moved import Content, never_fetched, version_moved
 from app.domain.run import Status, known_h1
 
 
 def claim_release(
-    connection: Connection, module: str, version: str, run_id: str, commit: str, now: datetime
+    connection: Connection, module: str, version: str, run_id: str, commit: str, now: datetime, h1: str | None = None
 ) -> SyncError | None:
-    """Let `run_id` hold (module, version) at `commit`; `version_moved` when another commit has it already."""
+    """Let `run_id` hold (module, version) at `commit`; `version_moved` when another commit has it already.
+
+    `h1`: the commit's, where whoever asks knows it.
+    """
     release, new = lock_release(connection, module, version, run_id, commit)
     if new or release["run_id"] == run_id:
         return None
     holder = connection.execute(select(runs).where(runs.c.id == release["run_id"])).mappings().one_or_none()
     if release["commit"] != commit:
-        refusal = _refusal(connection, release, holder, run_id, commit)
+        refusal = _refusal(connection, release, holder, run_id, commit, h1)
         if refusal:
             return refusal
         if holder is not None:
@@ -37,7 +40,7 @@ def claim_release(
 
 
 def _refusal(
-    connection: Connection, release: RowMapping, holder: RowMapping | None, run_id: str, commit: str
+    connection: Connection, release: RowMapping, holder: RowMapping | None, run_id: str, commit: str, h1: str | None
 ) -> SyncError | None:
     """`holder` None: the version was adopted, or its run is not kept any more."""
     if release["pushed_at"] is not None:
@@ -46,13 +49,14 @@ def _refusal(
         state = "is in flight"
     else:
         return None
-    mine = connection.execute(select(runs.c.facts).where(runs.c.id == run_id)).scalar_one_or_none() or {}
+    name = f"{release['module']}@{release['version']}"
+    mine = connection.execute(select(runs.c.facts, runs.c.target).where(runs.c.id == run_id)).one_or_none()
+    facts, url = (mine.facts, mine.target["clone_url"]) if mine else ({}, "")
+    new = Content(commit, h1 or known_h1(facts, commit), never_fetched(name, url))
     old = Content(release["commit"], known_h1(holder["facts"] if holder else {}, release["commit"]))
     by = f"run {holder['id']}" if holder else "no run that is kept"
     said = f"{state} at {{old}}, by {by}; now asked for at {{new}}"
-    return version_moved(
-        f"{release['module']}@{release['version']}", said, old, Content(commit, known_h1(mine, commit))
-    )
+    return version_moved(name, said, old, new)
 
 
 def _supersede(connection: Connection, holder: RowMapping, by: str, now: datetime) -> None:

@@ -11,6 +11,7 @@ from app.adapters.database import reading
 from app.adapters.tables import credentials, duties, pauses, repositories, runs
 from app.adapters.tables_notify import notices, outcomes
 from app.domain.access import Kind
+from app.domain.errors import SERVED_OTHER
 from app.domain.run import ACTIVE, ENDED, Lane, Status
 from app.services.duty import HOLD_SECONDS
 from app.services.ports import Clock
@@ -33,7 +34,7 @@ class SqlStandingStore:
         with reading(self._engine) as connection:
             return Standing(
                 in_flight={each: _scalar(connection, in_flight(each)) for each in Status if each in ACTIVE},
-                ended={each: _scalar(connection, ended(each, now - _DAY)) for each in Status if each in ENDED},
+                ended=_ended(connection, now - _DAY),
                 lanes={each: _lane(connection, each, now) for each in Lane},
                 sweeper_seconds=_sweeper(connection, now),
                 reconciled=_reconciled(connection, now),
@@ -52,6 +53,14 @@ def ended(status: Status, since: datetime) -> Select[Any]:
     """How many runs ended so since then, of the newest MOST."""
     newest = select(runs.c.ended_at).where(runs.c.status == status).order_by(runs.c.created_at.desc()).limit(MOST)
     found = newest.subquery()
+    return select(func.count()).select_from(found).where(found.c.ended_at >= since)
+
+
+def unserved(code: str, since: datetime) -> Select[Any]:
+    """How many runs were rejected with this one of SERVED_OTHER since then, of the newest MOST."""
+    rejected = runs.c.status.concat("") == Status.REJECTED  # not by the index of states, where many others are
+    newest = select(runs.c.ended_at).where(runs.c.error == code, rejected).order_by(runs.c.created_at.desc())
+    found = newest.limit(MOST).subquery()
     return select(func.count()).select_from(found).where(found.c.ended_at >= since)
 
 
@@ -77,6 +86,14 @@ def undelivered() -> Select[int, Any]:
     """How many notices wait, and when the first is due."""
     waiting = select(notices.c.due_at).where(notices.c.state.in_(("gathering", "waiting"))).limit(MOST).subquery()
     return select(func.count(), func.min(waiting.c.due_at)).select_from(waiting)
+
+
+def _ended(connection: Connection, since: datetime) -> dict[Status, int]:
+    """By state; what was rejected for what the proxy serves is counted as what failed (is_failure)."""
+    found = {each: _scalar(connection, ended(each, since)) for each in Status if each in ENDED}
+    wrong = sum(_scalar(connection, unserved(code, since)) for code in sorted(SERVED_OTHER))
+    failed, rejected = found[Status.FAILED] + wrong, max(found[Status.REJECTED] - wrong, 0)
+    return {**found, Status.FAILED: failed, Status.REJECTED: rejected}
 
 
 def _lane(connection: Connection, which: Lane, now: datetime) -> LaneStanding:

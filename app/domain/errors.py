@@ -134,8 +134,18 @@ CATALOG: dict[str, ErrorKind] = _kinds(
         "proxy_not_goproxy", _N, "The answer is not the GOPROXY protocol's: check proxy.url (login page, path?)."
     ),
     ErrorKind("served_other_version", _N, "The proxy answers with another version: purge it there, then replay."),
-    ErrorKind("served_other_commit", _N, "The proxy holds another commit: purge the version there, then replay."),
-    ErrorKind("served_other_content", _N, "The proxy serves other bytes than released: purge it there, then replay."),
+    ErrorKind(
+        "served_other_commit",
+        _N,
+        "The proxy holds another commit: find out why, purge the version there, then replay the run.",
+        True,
+    ),
+    ErrorKind(
+        "served_other_content",
+        _N,
+        "The proxy serves other bytes than released: find out why, purge it there, then replay the run.",
+        True,
+    ),
     ErrorKind("zip_not_a_module", _N, "The proxy's zip breaks the rules of module zips: check the proxy's storage."),
     ErrorKind(
         "proxy_rules_differ",
@@ -207,6 +217,10 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("receiver_gone", _N, "The receiver wants no more messages: remove its [[notify]] table."),
     ErrorKind("internal", _B, "A defect in modsync: report the message with the run's id."),
 )
+
+# Rejections of what a proxy serves. The release itself is right and wanted: whoever counts, lists, tells or replays what
+# failed has these among it.
+SERVED_OTHER = frozenset({"served_other_commit", "served_other_content"})
 
 
 class SyncError(Exception):

@@ -9,13 +9,21 @@ from app.domain.errors import SyncError
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A commit, and the h1 of its zip where that is known."""
+    """A commit, and the h1 of its zip where that is known; `unknown` is said in its place."""
 
     commit: str
     h1: str | None
+    unknown: str = "h1 not known"
 
     def __str__(self) -> str:
-        return f"{self.commit} ({self.h1 or 'h1 not known'})"
+        return f"{self.commit} ({self.h1 or self.unknown})"
+
+
+def never_fetched(name: str, clone_url: str) -> str:
+    """In place of the h1 of a commit that was only told of: intake reads no source, and so it says how to learn it."""
+    if not clone_url:
+        return "h1 not known: it was never fetched"
+    return f"h1 not known: it was never fetched; `modsync checksum {name} --repo {clone_url}` prints it"
 
 
 def version_moved(name: str, said: str, old: Content, new: Content) -> SyncError:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from app.domain.admission import covers
-from app.domain.run import Status
+from app.domain.run import Status, is_failure
 
 NAMED = 10
 """So many releases a message names; of the others it says how many they are."""
@@ -92,8 +92,11 @@ class OpenFailure:
         return self.version is not None and (self.module, self.version) == (outcome.module, outcome.version)
 
     def mended_by(self, done: Outcome) -> bool:
-        """A failed release is mended by whichever run brings it; a rejected one by itself only: it asked for other content."""
-        return self.run_id == done.run_id or (self.status is Status.FAILED and self.same_release(done))
+        """A failed release is mended by whichever run brings it; a rejected one by itself only: it asked for other content.
+
+        But for one that was rejected for what the proxy serves.
+        """
+        return self.run_id == done.run_id or (is_failure(self.status, self.code) and self.same_release(done))
 
 
 @dataclass(frozen=True, slots=True)

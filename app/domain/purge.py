@@ -15,7 +15,8 @@ _STEPS: Mapping[str, str] = {
     "artifactory": "delete {files} from the remote repository's cache in Artifactory (DELETE <repo>-cache/<path>)",
     "goproxy": "delete {files} from goproxy's cache",
     "gitlab": "GitLab's own proxy reads the tag each time: look for a cache between GitLab and modsync",
-    "static": "replay the run from stage pipeline: modsync writes the files anew",
+    "static": "delete {files} below the static proxy's directory and replay the run from stage pipeline: modsync writes"
+    " them anew",
 }
 _ANY = "delete {files} from the proxy's storage"
 _AFTER = (

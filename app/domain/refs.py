@@ -7,15 +7,19 @@ Facts behind it (measured, see docs/decisions): a lease is always an explicit va
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class TagAt:
-    """A tag as observed: the object that the ref names, and the commit it peels to (None: a tree or a blob)."""
+    """A tag as observed: the object that the ref names, and the commit it peels to (None: a tree or a blob).
+
+    `h1`: the content's, where that was seen, too: a registry's.
+    """
 
     object: str
     commit: str | None
+    h1: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain.errors import SERVED_OTHER
 from app.domain.modules import ModulePath, Version
 
 
@@ -43,6 +44,11 @@ class Status(StrEnum):
 ENDED = frozenset({Status.DONE, Status.FAILED, Status.REJECTED})
 ACTIVE = frozenset(Status) - ENDED
 _NEXT = {Stage.MIRROR: Stage.PIPELINE, Stage.PIPELINE: Stage.VERIFY, Stage.VERIFY: None}
+
+
+def is_failure(status: Status, error: str | None) -> bool:
+    """True where a release that is wanted did not come through: it failed, or was rejected for what the proxy serves."""
+    return status is Status.FAILED or (status is Status.REJECTED and error in SERVED_OTHER)
 
 
 def next_stage(stage: Stage) -> Stage | None:

@@ -14,7 +14,7 @@ from typing import Any
 from app.domain.errors import SyncError
 from app.domain.pause import Pause, covering
 from app.domain.retry import RetryPolicy, TryAgain, decide
-from app.domain.run import ACTIVE, Claim, Lane, Run, Stage, Status, next_stage
+from app.domain.run import ACTIVE, Claim, Lane, Run, Stage, Status, is_failure, next_stage
 from app.services import log_ids, measuring
 from app.services.branches import BranchResolver
 from app.services.lease import Lease
@@ -36,7 +36,7 @@ PARKED = timedelta(hours=1)
 
 
 class RunFailedError(Exception):
-    """The run ended failed: raised after it was recorded, so that RQ's dashboard shows the job as failed, too.
+    """The run ended as a failure: raised after it was recorded, so that RQ's dashboard shows the job as failed, too.
 
     Carries ids and the code only: RQ keeps the text in Redis and shows it unescaped.
     """
@@ -85,7 +85,7 @@ class Flow:
     def advance(self, run_id: str) -> None:
         """Claim the run and drive it until it ends or waits; nothing to do is no error.
 
-        Errors: RunFailedError when it ended failed; `store_unavailable` (the sweeper brings the run back).
+        Errors: RunFailedError when it ended failed (is_failure); `store_unavailable` (the sweeper brings the run back).
         """
         claim = self._store.claim(run_id, self._options.owner, self._clock.now(), self._options.lease_seconds)
         if claim is None:
@@ -100,8 +100,8 @@ class Flow:
                 raise
             log.info("run_overtaken", extra={"run": run_id})
             return
-        if run.status is Status.FAILED:
-            raise RunFailedError(f"run {run.id} failed: {run.error}")
+        if is_failure(run.status, run.error):
+            raise RunFailedError(f"run {run.id} {run.status}: {run.error}")
 
     def give_up(self) -> None:
         """From another thread, right before the process ends: let go of what is in hand. Error: store_unavailable."""

@@ -19,7 +19,7 @@ class Kind(StrEnum):
     IN_TIME = "in_time"  # within GOAL_SECONDS
     LATE = "late"
     OPEN = "open"  # in flight
-    FAILED = "failed"  # rejected ones do not count: nobody is to download them
+    FAILED = "failed"  # of rejected ones only those that the proxy serves wrongly: nobody is to download the others
 
 
 # Bottom to top in the drawing.

@@ -13,7 +13,7 @@ from typing import Protocol
 from app.domain.errors import SyncError
 from app.domain.measures import CALLS, DOWNLOADABLE, ENDED, FAILURES, RETRIES, STAGES, Measure
 from app.domain.run import ENDED as ENDS
-from app.domain.run import Run, Status
+from app.domain.run import Run, Status, is_failure
 from app.services.stores import Change, StepRecord
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ def outcome(tally: Tally, run: Run, step: StepRecord | None, change: Change, now
     if change.error and step:
         tally.count(FAILURES if ended else RETRIES, change.error)
     if ended:
-        tally.count(ENDED, change.status.value, str(run.lane))
+        # What the proxy serves wrongly was to be downloaded: the service level counts it as it counts what failed.
+        status = Status.FAILED if is_failure(change.status, change.error) else change.status
+        tally.count(ENDED, status.value, str(run.lane))
     if change.status is Status.DONE and FIRST_DONE not in run.facts:
         tally.time(DOWNLOADABLE, (now - run.created_at).total_seconds(), str(run.lane))

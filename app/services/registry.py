@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import BinaryIO
@@ -72,7 +73,7 @@ class Registries:
         with _as_source():
             commit, served, mod = self._made(cache, self._registries[base], module, version)
         self._check(cache, Release("", module, version, commit, ""), served, mod)
-        return cache.make_tag(tag, commit)
+        return replace(cache.make_tag(tag, commit), h1=served.h1_zip)
 
     def _base(self, clone_url: str) -> str | None:
         return max((base for base in self._registries if clone_url.startswith(f"{base}/")), key=len, default=None)

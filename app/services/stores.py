@@ -214,8 +214,10 @@ class FlowStore(Protocol):
         """
         ...
 
-    def take_version(self, claim: Claim, version: Version, commit: str, now: datetime) -> SyncError | None:
-        """Give a run the version or the commit that it was recorded without, under the same rules as at intake.
+    def take_version(
+        self, claim: Claim, version: Version, commit: str, now: datetime, h1: str | None = None
+    ) -> SyncError | None:
+        """Give a run the version or the commit (`h1`: its content's, if known) that it was recorded without, as at intake.
 
         Not raised but given back when it may not have it: `duplicate_release` when another run brings exactly this release (one
         that failed is started again), `version_moved` when the version is another commit's.

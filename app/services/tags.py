@@ -53,7 +53,7 @@ class TagResolver:
             raise SyncError("tag_missing", f"the source has no tag {tag}, and the event named no commit")
         if at.commit is None:
             raise SyncError("tag_not_a_commit", f"tag {tag} names {at.object}, which is not a commit")
-        refusal = self._store.take_version(claim, run.released, at.commit, self._clock.now())
+        refusal = self._store.take_version(claim, run.released, at.commit, self._clock.now(), at.h1)
         if refusal:
             raise refusal
         return replace(claim, run=replace(run, commit=at.commit))

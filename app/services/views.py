@@ -140,7 +140,8 @@ class Facts(View):
 
     `proof` is what the source's content hashes to, `verify` what the proxy served. `warnings`: `{"code", "message"}` of
     what modules and mirrors handle in their own way (submodules, Git LFS). `signature`: the tag's, where the source's
-    policy looks at it (see app.domain.signature.Signature).
+    policy looks at it (see app.domain.signature.Signature). `conflict`: of a version that would change `old_commit`, `old_h1`,
+    `new_commit`, `new_h1` (None where it is not known).
     """
 
     project: Mapping[str, Any]
@@ -151,6 +152,7 @@ class Facts(View):
     go_sum: tuple[str, ...]
     warnings: tuple[Mapping[str, str], ...] = ()
     signature: Mapping[str, Any] = field(default_factory=dict)
+    conflict: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

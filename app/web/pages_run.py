@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.adapters.ops_store import SqlReplayStore
 from app.domain.ids import parse_job_id
-from app.domain.run import ACTIVE, Stage, Status
+from app.domain.run import ACTIVE, Stage, Status, is_failure
 from app.services.moves import MoveOrder
 from app.services.stores import ReplayOrder
 from app.services.timeline import spans
@@ -66,10 +66,12 @@ def cancel(identifier: str) -> AnyResponse:
 
 @blueprint.post("/runs/<identifier>/accept-move")
 def accept_move(identifier: str) -> AnyResponse:
-    """Let the version move to this run's commit, and on to the run that brings it. Errors: see AcceptMove.accept."""
+    """Let the version move to the commit that this run found, and on to the run that brings it. Errors: see AcceptMove.accept."""
     found, who = queries().run(identifier), principal().actor
     reason = reason_of(request.form.get("reason"))
-    receipt = container().moves.accept(MoveOrder.parse(found.module, found.version or "", found.commit, who, reason))
+    receipt = container().moves.accept(
+        MoveOrder.parse(found.module, found.version or "", _moves_to(found), who, reason)
+    )
     return redirect(f"/runs/{receipt.run_id}", 303)
 
 
@@ -79,8 +81,15 @@ def _values(found: RunDetail) -> dict[str, Any]:
         "run": found, "active": active, "spans": spans(found, container().clock.now()), "again": 2 if active else 0,
         "stages": _reached(found), "longest_reason": LONGEST_REASON,
         "replayable": not active and not _is_final(found), "done": found.status is Status.DONE,
+        "failure": is_failure(found.status, found.error.code if found.error else None),
+        "moves_to": _moves_to(found),
         "moved": found.status is Status.REJECTED and found.error is not None and found.error.code == "version_moved",
     }  # fmt: skip
+
+
+def _moves_to(found: RunDetail) -> str:
+    """Of an event that named no commit the run has none: a worker found it, at the source or by making it of a registry's zip."""
+    return str(found.commit or found.facts.conflict.get("new_commit", ""))
 
 
 def _is_final(found: RunDetail) -> bool:

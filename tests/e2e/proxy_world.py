@@ -2,6 +2,7 @@
 
 import html
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.conftest import NOT_TO_BE_HAD
 from tests.sandbox.athens import Athens
 from tests.sandbox.discovery import Discovery, by_root
 from tests.sandbox.goproxy import GoProxy
+from tests.sandbox.goproxy_paths import escape
 from tests.sandbox.modules import HOST, Release
 from tests.sandbox.platform import basic
 from tests.sandbox.serve import LoopbackServer
@@ -88,6 +90,16 @@ class ProxyWorld(World):
     def hide(self, repository: str) -> None:
         """The proxy cannot find this repository, as if somebody had forgotten its discovery."""
         self.overrides[f"{HOST}/{repository}"] = _NOWHERE
+
+    def purge(self, module: str, version: str) -> None:
+        """What an operator does by hand: the version's files go from the proxy's disk, as the run's message says."""
+        if self._backend == "athens":
+            shutil.rmtree(self.root / "athens/storage" / module / version)
+            return
+        files = list((self.root / "private/store" / escape(module) / "@v").glob(f"{escape(version)}.*"))
+        assert files
+        for file in files:
+            file.unlink()
 
     def project(self, repository: str, **variables: str) -> str:
         """The repository's mirror, made beforehand with CI/CD variables of its own; its path."""

@@ -1,9 +1,17 @@
 """The main job through real processes: what the demo's story does not tell."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import redis
 import requests
 
 from app.adapters.embedded_redis import socket_url
+from app.adapters.git_archive import GitArchive
+from app.domain.modules import ModulePath, Version
+from app.services.checksum import module_sums
 from tests.sandbox.modules import HOST, make_plain
 from tests.sandbox.service import Service
 from tests.sandbox.webhook import Delivered
@@ -172,3 +180,29 @@ def test_after_an_accepted_move_a_proxy_that_keeps_the_old_content_is_named(worl
     for part in (old.commit, commit, first["facts"]["proof"]["h1"], run["facts"]["proof"]["h1"], "@v/v1.0.0.{info,mod"):
         assert part in run["error"]["message"]
     assert world.gitlab.refs(f"{MIRRORS}/{repository}")["refs/tags/v1.0.0"] == commit
+
+
+def test_a_moved_tag_is_rejected_and_the_command_that_it_names_prints_the_new_h1(
+    world: World, service: Service
+) -> None:
+    """Intake fetches nothing: the rejection says that the new h1 is not known, and how a person learns it."""
+    module = make_plain(world.platform, world.mirrored("moved/told"), "v1.0.0")
+    first = service.wait_for(_run(_send(world, module.releases["v1.0.0"])), "done", "failed")
+    assert first["status"] == "done", first["error"]
+    world.platform.delete_tag("moved/told", "v1.0.0")
+    moved = module.release("v1.0.0", {"more.go": "package told\n"})
+    rejected = service.run(_run(_send(world, moved)))
+    assert (rejected["status"], rejected["error"]["code"]) == ("rejected", "version_moved")
+    assert rejected["facts"]["conflict"]["new_h1"] is None
+    named = re.search(r"never fetched; `modsync (checksum \S+ --repo \S+)` prints it", rejected["error"]["message"])
+    assert named is not None, rejected["error"]["message"]
+    world.platform.token = None  # whoever asks has a login of their own
+    try:
+        command = [str(Path(sys.executable).with_name("modsync")), *named[1].split()]
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    finally:
+        world.platform.token = world.clone_token
+    archive = GitArchive(world.platform.path("moved/told"))
+    h1 = module_sums(archive, moved.commit, ModulePath.parse(module.path), Version.parse("v1.0.0"), "").h1_zip
+    assert printed.splitlines()[0] == f"{module.path} v1.0.0 {h1}"
+    assert h1 != first["facts"]["proof"]["h1"]

@@ -116,7 +116,7 @@ def verify_fails(stored: Stored, run: str) -> None:
     stored.record(claim, Status.PIPELINE, stage=Stage.PIPELINE, facts=PUSHED, pushed=True, detail=STEP)
     facts = {**PUSHED, "verify": VERIFY}
     stored.record(
-        claim, Status.FAILED, stage=Stage.VERIFY, error="served_other_content", facts=facts, detail={"verify": VERIFY}
+        claim, Status.REJECTED, stage=Stage.VERIFY, error="served_other_content", facts=facts, detail={"verify": VERIFY}
     )  # fmt: skip
 
 

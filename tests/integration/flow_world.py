@@ -19,7 +19,7 @@ from app.adapters.static_proxy import StaticProxy
 from app.domain.modules import ModulePath, Version
 from app.domain.modzip import hash_go_mod
 from app.domain.retry import RetryPolicy
-from app.domain.run import Lane, Run, Status, Target, semantic_key
+from app.domain.run import Lane, Run, Status, Target, is_failure, semantic_key
 from app.services.branches import BranchResolver
 from app.services.checksum import ModuleSums, zip_sums
 from app.services.flow import Flow, FlowOptions, RunFailedError
@@ -210,7 +210,7 @@ class FlowWorld:
         try:
             self.flow(fuse).advance(run_id)
         except RunFailedError:
-            assert self.run(run_id).status is Status.FAILED
+            assert is_failure(self.run(run_id).status, self.run(run_id).error)
 
     def world_goes_on(self) -> None:
         """Pushed refs are visible to pipelines, pipelines succeed and make the proxy cache what is in the mirror."""

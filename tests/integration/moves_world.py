@@ -19,11 +19,11 @@ def h1(commit: str) -> str:
 
 
 class Moving:
-    """A world whose v1.0.0 was released at `old` and whose source tag was then moved to `new`."""
+    """A world whose v1.0.0 was released at `old` and whose source tag was then moved to `new`; `begun` False: nothing yet."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, begun: bool = True) -> None:
         self.world = FlowWorld(directory)
-        self.old, self.first = self.world.commit, self.world.take().run_id
+        self.old, self.first = self.world.commit, self.world.take().run_id if begun else ""
         self.store = SqlMoveStore(self.world.engine)
         self.moves = AcceptMove(
             self.store, self.world.queue, self.world.clock, lambda run: Placed(run.path, run.target), self._new_id

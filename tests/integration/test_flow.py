@@ -206,7 +206,7 @@ def test_what_the_proxy_serves_is_compared(world: FlowWorld) -> None:
     ((name, held),) = world.proxy.held.items()
     world.proxy.hold(name[0], held.info, held.mod, b"something else")
     world.settle(run)
-    assert (world.run(run).status, world.run(run).error) == (Status.FAILED, "served_other_content")
+    assert (world.run(run).status, world.run(run).error) == (Status.REJECTED, "served_other_content")
 
 
 def test_a_defect_of_ours_ends_the_run_with_a_verdict(world: FlowWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.bootstrap import Container
 from app.domain.access import Role
+from app.domain.modules import Version
 from app.domain.run import Claim, Stage, Status
 from tests.integration.pages_world import application, audited, page, post, token
 from tests.integration.stored import MODULE, ORDER, PIPELINE, PUSHED, VERIFIED, A, B, Stored
@@ -51,8 +52,10 @@ def mirrored(stored: Stored) -> Claim:
     return replace(claim, run=replace(claim.run, status=Status.PIPELINE, stage=Stage.PIPELINE, facts=dict(PUSHED)))
 
 
-def fails(stored: Stored, claim: Claim, facts: Mapping[str, Any], error: str = "pipeline_failed") -> None:
-    stored.record(claim, Status.FAILED, error=error, detail=facts, facts={**claim.run.facts, **facts})
+def fails(
+    stored: Stored, claim: Claim, facts: Mapping[str, Any], error: str = "pipeline_failed", end: Status = Status.FAILED
+) -> None:
+    stored.record(claim, end, error=error, detail=facts, facts={**claim.run.facts, **facts})
 
 
 def shown(text: str, section: str) -> dict[str, str]:
@@ -108,7 +111,7 @@ def test_other_content_shows_both_hashes_and_that_they_differ(client: FlaskClien
     claim = replace(claim, run=replace(claim.run, stage=Stage.VERIFY))
     names = [f"file{number}.go" for number in range(12)]
     verify = {"verdict": "served_other_content", "h1_served": SERVED, "h1_released": RELEASED, "differ": names}
-    fails(stored, claim, {"verify": verify, "proof": {"h1": RELEASED}}, "served_other_content")
+    fails(stored, claim, {"verify": verify, "proof": {"h1": RELEASED}}, "served_other_content", Status.REJECTED)
     text = page(client, f"/runs/{claim.run.id}")
     proof = shown(text, "run-facts")
     assert proof["h1 of the source's content"] == RELEASED
@@ -142,6 +145,25 @@ def moved(stored: Stored) -> tuple[str, str]:
     rejected = stored.release(B).run_id
     assert stored.run(rejected).error == "version_moved"
     return done, rejected
+
+
+def test_a_move_whose_commit_only_a_worker_found_is_accepted_from_the_page(client: FlaskClient, stored: Stored) -> None:
+    """The event named no commit, as a registry's never does: what the rejection names is what the order takes."""
+    stored.finish(stored.release(A).run_id)
+    run = stored.release("").run_id
+    claim, h1 = stored.claim(run), "h1:" + "N" * 43 + "="
+    refusal = stored.flow.take_version(claim, Version.parse("v1.0.0"), B, stored.now, h1)
+    assert refusal is not None
+    assert f"now asked for at {B} ({h1})" in refusal.message
+    stored.record(claim, Status.REJECTED, error="version_moved", facts=refusal.facts)
+    text = page(client, f"/runs/{run}")
+    change = shown(text, "run-facts")
+    assert [change[name] for name in ("released commit", "commit asked for now", "that one's h1")] == [A, B, h1]
+    assert f"would become commit <code>{B}</code>" in text
+    answer = post(client, f"/runs/{run}/accept-move", reason="the registry was rebuilt")
+    assert answer.status_code == 303
+    moved = stored.run(str(answer.location).removeprefix("/runs/"))
+    assert (moved.commit, moved.facts["moved"]["old_commit"], moved.status) == (B, A, Status.QUEUED)
 
 
 def test_a_move_is_accepted_from_the_page(client: FlaskClient, container: Container, stored: Stored) -> None:

@@ -1,9 +1,5 @@
 """Signed tags with real keys: ssh-keygen and gpg make them, git verifies them through the door, the policy decides."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,53 +13,9 @@ from app.services.stages.mirror import Mirrored, MirrorRequest, MirrorStage, Rel
 from tests.contract.fake_gitlab import FakeGitLab
 from tests.integration.flow_world import NO_REGISTRIES
 from tests.integration.git_world import SOURCE, World, nothing
+from tests.integration.signing_keys import Keys
 
 MODULE = ModulePath.parse("corp.example/lib")
-
-
-class Keys:
-    """An ssh key and an OpenPGP key of the release manager's, and another ssh key that nobody knows."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        # gpg-agent's socket has to fit into 108 bytes.
-        self.gnupg = Path(tempfile.mkdtemp(prefix="g-"))
-        for name in ("release", "stranger"):
-            self._run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(root / name))
-        self.signers = root / "allowed_signers"
-        self.signers.write_text(f'release@corp.example namespaces="git" {self._public("release")}')
-        self._gpg("--passphrase", "", "--quick-gen-key", "Release Manager <r@corp.example>", "ed25519", "sign", "never")
-        self.gpg_keys = root / "keys.asc"
-        self.gpg_keys.write_bytes(self._gpg("--armor", "--export"))
-        listed = self._gpg("--list-keys", "--with-colons").decode().splitlines()
-        self.fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr"))
-
-    @property
-    def trust(self) -> TrustedKeys:
-        return TrustedKeys(str(self.signers), str(self.gpg_keys))
-
-    def sign(self, world: World, tag: str, commit: str, with_: str) -> None:
-        """Tag at the source: with `gpg`, or the ssh key of this name."""
-        gpg = ["-c", f"user.signingkey={self.fingerprint}"]
-        ssh = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={self.root / with_}"]
-        self._run(
-            "git", "--git-dir", str(world.repositories.path(SOURCE)), "-c", "user.name=R", "-c", "user.email=r@x.y",
-            *(gpg if with_ == "gpg" else ssh), "tag", "-s", "-m", f"Release {tag}", tag, commit,
-        )  # fmt: skip
-
-    def close(self) -> None:
-        self._run("gpgconf", "--homedir", str(self.gnupg), "--kill", "all")
-        shutil.rmtree(self.gnupg)
-
-    def _public(self, name: str) -> str:
-        return (self.root / f"{name}.pub").read_text()
-
-    def _gpg(self, *words: str) -> bytes:
-        return self._run("gpg", "--homedir", str(self.gnupg), "--batch", "--quiet", *words)
-
-    def _run(self, *words: str) -> bytes:
-        environment = {"PATH": os.environ["PATH"], "GNUPGHOME": str(self.gnupg), "HOME": str(self.root)}
-        return subprocess.run(words, env=environment, capture_output=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +63,7 @@ def refused(outcome: Mirrored | SyncError) -> tuple[str, str]:
 
 def test_a_tag_that_a_known_ssh_key_signed(world: World, keys: Keys) -> None:
     commit = commit_of(world)
-    keys.sign(world, "v1.0.0", commit, "release")
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, "release")
     found = signature(mirrored(world, keys.trust, commit))
     assert (found.state, found.kind, found.signer) == ("good", "ssh", "release@corp.example")
     assert found.key.startswith("SHA256:")
@@ -120,7 +72,7 @@ def test_a_tag_that_a_known_ssh_key_signed(world: World, keys: Keys) -> None:
 
 def test_a_tag_that_a_known_gpg_key_signed(world: World, keys: Keys) -> None:
     commit = commit_of(world)
-    keys.sign(world, "v1.0.0", commit, "gpg")
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, "gpg")
     found = signature(mirrored(world, keys.trust, commit))
     assert found == Signature("good", "gpg", "Release Manager <r@corp.example>", keys.fingerprint)
 
@@ -142,7 +94,7 @@ def test_a_key_that_is_not_configured_is_no_good(world: World, keys: Keys, with_
         "none": TrustedKeys(),
     }
     commit = commit_of(world)
-    keys.sign(world, "v1.0.0", commit, with_)
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, with_)
     code, message = refused(mirrored(world, known[trust], commit))
     assert (code, why in message) == ("signature_bad", True)
     assert world.refs("mirrors/lib") == {}
@@ -152,7 +104,7 @@ def test_a_key_that_is_not_configured_is_no_good(world: World, keys: Keys, with_
 def test_a_signed_tag_of_another_version_put_at_this_one(world: World, keys: Keys, with_: str) -> None:
     """It verifies wherever it is."""
     commit = commit_of(world)
-    keys.sign(world, "v1.0.0", commit, with_)
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, with_)
     world.git(SOURCE, "update-ref", "refs/tags/v1.9.9", world.git(SOURCE, "rev-parse", "refs/tags/v1.0.0"))
     code, message = refused(mirrored(world, keys.trust, commit, "v1.9.9"))
     assert (code, "calls itself 'v1.0.0', not 'v1.9.9'" in message) == ("signature_bad", True)
@@ -161,7 +113,7 @@ def test_a_signed_tag_of_another_version_put_at_this_one(world: World, keys: Key
 def test_a_signed_tag_of_a_tag_is_not_of_the_commit(world: World, keys: Keys) -> None:
     commit = commit_of(world)
     inner = world.repositories.tag(SOURCE, "v0.9.0", commit, annotated=True)
-    keys.sign(world, "v1.0.0", inner, "release")
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", inner, "release")
     code, message = refused(mirrored(world, keys.trust, commit))
     assert (code, "is of tag" in message) == ("signature_bad", True)
 
@@ -169,7 +121,7 @@ def test_a_signed_tag_of_a_tag_is_not_of_the_commit(world: World, keys: Keys) ->
 @pytest.mark.parametrize("with_", ["release", "gpg"])
 def test_a_changed_tag_object(world: World, keys: Keys, with_: str) -> None:
     commit, other = commit_of(world), commit_of(world, "2")
-    keys.sign(world, "v1.0.0", commit, with_)
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, with_)
     raw = world.git(SOURCE, "cat-file", "tag", "v1.0.0") + "\n"
     forged = world.git(SOURCE, "hash-object", "-t", "tag", "-w", "--stdin", stdin=raw.replace(commit, other).encode())
     world.git(SOURCE, "update-ref", "refs/tags/v1.0.0", forged)
@@ -190,7 +142,7 @@ def test_tags_without_a_signature(world: World, keys: Keys, kind: str) -> None:
 def test_warn_looks_and_lets_through(world: World, keys: Keys, with_: str, state: str) -> None:
     commit = commit_of(world)
     if with_:
-        keys.sign(world, "v1.0.0", commit, with_)
+        keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, with_)
     else:
         world.repositories.tag(SOURCE, "v1.0.0", commit)
     found = signature(mirrored(world, keys.trust, commit, policy="warn"))
@@ -200,7 +152,7 @@ def test_warn_looks_and_lets_through(world: World, keys: Keys, with_: str, state
 
 def test_off_does_not_look(world: World, keys: Keys) -> None:
     commit = commit_of(world)
-    keys.sign(world, "v1.0.0", commit, "stranger")
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, "stranger")
     outcome = mirrored(world, keys.trust, commit, policy="off")
     assert isinstance(outcome, Mirrored)
     assert outcome.signature is None

@@ -53,6 +53,9 @@ def test_a_changed_file_is_named_and_both_hashes_are_kept(world: VerifyWorld) ->
     assert told["h1_served"].startswith("h1:")
     assert told["h1_served"] != told["h1_released"]
     assert told["differ"] == ["lib.go", "new.go"]
+    served, released = (f"commit {world.commit} ({told[key]})" for key in ("h1_served", "h1_released"))
+    assert f". Served is {served}, released is {released}. To purge it: Athens never fetches" in error.message
+    assert error.kind.rejects
     assert told["commit_served"] == told["commit_released"] == world.commit
 
 
@@ -68,7 +71,10 @@ def test_a_proxy_that_packs_raw_blobs_follows_other_rules(world: VerifyWorld) ->
     assert raw["dos.txt"] != unpacked(world.zip)["dos.txt"]
     world.serve(packed(raw))
     error = verdict(world)
-    assert error.code == "proxy_rules_differ"
+    assert (error.code, error.kind.rejects) == (
+        "proxy_rules_differ",
+        False,
+    )  # no release is safe from it: mend the proxy
     assert "changed: dos.txt; only in the proxy's: link, vendor/dep.example/d/d.go; only in the release: LICENSE" in (
         error.message
     )
@@ -91,8 +97,10 @@ def test_another_commit_is_named(world: VerifyWorld) -> None:
     world.serve(commit="f" * 40)
     error = verdict(world)
     assert error.code == "served_other_commit"
-    for part in (world.commit, "f" * 40, f"its zip is {world.sums.h1_zip}, released is {world.sums.h1_zip}"):
-        assert part in error.message
+    assert error.kind.rejects
+    h1, kept = world.sums.h1_zip, f"the directory {MODULE}/{VERSION}"
+    assert f". Served is commit {'f' * 40} ({h1}), released is commit {world.commit} ({h1}). To purge" in error.message
+    assert kept in error.message
     assert error.facts["verify"] == {
         "verdict": "served_other_commit", "h1_released": world.sums.h1_zip, "h1_served": world.sums.h1_zip,
         "commit_released": world.commit, "commit_served": "f" * 40, "differ": [],
@@ -104,7 +112,20 @@ def test_another_commit_whose_zip_is_not_to_be_had_is_the_same_verdict(world: Ve
     world.proxy.fail("zip", SyncError("proxy_unreachable", "gone"))
     error = verdict(world)
     assert (error.code, error.facts["verify"]["h1_served"]) == ("served_other_commit", None)
-    assert "its zip is not to be had" in error.message
+    assert f"Served is commit {'f' * 40} (its zip is not to be had), released is commit {world.commit}" in error.message
+
+
+def test_a_proxy_that_tells_no_commit_has_an_unknown_one(world: VerifyWorld) -> None:
+    """As Artifactory; both sides are named all the same."""
+    world.serve(world.zipped({"lib.go": b"package other\n"}))
+    world.proxy.held[MODULE.text, VERSION.text].info = ProxyInfo(VERSION.text, None, None)
+    error = verdict(world)
+    told = error.facts["verify"]
+    assert (error.code, told["commit_served"]) == ("served_other_content", None)
+    assert (
+        f"Served is commit unknown ({told['h1_served']}), released is commit {world.commit} ({world.sums.h1_zip})"
+        in (error.message)
+    )
 
 
 def test_another_version_is_named(world: VerifyWorld) -> None:

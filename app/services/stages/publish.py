@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
+from app.domain.purge import purge_steps
 from app.services.checksum import ModuleSums
 from app.services.ports import Checkpoint, StaticFiles
 from app.services.stages import Finished
@@ -76,7 +77,9 @@ class PublishStage:
         replaced = any(commit == each.commit or there == each.h1 for each in request.earlier)
         if there in (None, request.h1) or replaced:
             return
-        said = f"the static proxy has {commit} ({there}) already, released is {request.commit} ({request.h1})"
+        said = f"the static proxy has this version already. Served is commit {commit or 'unknown'} ({there}), "
+        said += f"released is commit {request.commit} ({request.h1}). Nothing was overwritten. To purge it: "
+        said += purge_steps("static", request.module, request.version)
         facts: dict[str, object] = {
             "verdict": "served_other_content", "h1_released": request.h1, "h1_served": there,
             "commit_released": request.commit, "commit_served": commit, "differ": [],

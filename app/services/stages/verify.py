@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from app.domain.errors import SyncError
+from app.domain.errors import SERVED_OTHER, SyncError
 from app.domain.gomod import same_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.modzip import FileHash, hash1, zip_prefix
@@ -29,7 +29,7 @@ from app.services.log_ids import carried
 from app.services.ports import Checkpoint, GoProxy, ProxyInfo
 from app.services.stages import Finished
 
-_OTHER = frozenset({"served_other_commit", "served_other_content", "proxy_rules_differ"})
+_OTHER = SERVED_OTHER | {"proxy_rules_differ"}
 _KEPT = 100  # names of differing files that are kept with the run
 
 
@@ -139,8 +139,8 @@ class VerifyStage:
     ) -> SyncError:
         released = self._look_up(request, checkpoint)
         found = difference(released.files, served.files) if released else None
-        said = f"the proxy's zip is {served.h1_zip}, released is {request.h1}"
-        said += f"; {found}" if found else "; which files differ is not known: the source could not be read"
+        unread = "which files differ is not known: the source could not be read"
+        said = f"the proxy's zip has other content: {found or unread}"
         rules = bool(released and found and _packed_otherwise(file, found, released, request))
         code = "proxy_rules_differ" if rules else "served_other_content"
         return _other(request, code, said, h1=served.h1_zip, differ=found)
@@ -156,13 +156,14 @@ class VerifyStage:
         commit = told["commit_served"] = told["commit_served"] or commit
         held = self._of_before(request, commit, h1, checkpoint)
         if held is None:
-            said = f"; its zip is {h1 or 'not to be had'}, released is {request.h1 or 'h1 not known'}"
-            message = error.message + ("" if h1 and h1 in error.message else said)
-            return SyncError(error.code, message, facts={"verify": told})
-        steps = purge_steps(self._kinds.get(request.proxy, "any"), request.module, request.version)
+            advice = f". To purge it: {self._purge(request)}" if error.code in SERVED_OTHER else ""
+            return SyncError(error.code, error.message + _both(request, commit, h1) + advice, facts={"verify": told})
         said = f"the proxy still serves {held} ({h1 or 'h1 not known'}) of before the accepted move to "
-        said += f"{request.commit} ({request.h1}). Now: {steps}"
+        said += f"{request.commit} ({request.h1}). Now: {self._purge(request)}"
         return _other(request, "proxy_holds_old", said, h1=h1, commit=held)
+
+    def _purge(self, request: VerifyRequest) -> str:
+        return purge_steps(self._kinds.get(request.proxy, "any"), request.module, request.version)
 
     def _of_before(
         self, request: VerifyRequest, commit: str | None, h1: str | None, checkpoint: Checkpoint
@@ -195,8 +196,7 @@ def _check_info(proxy: GoProxy, request: VerifyRequest) -> str | None:
     if info.version != request.version.text:
         raise _other(request, "served_other_version", f"the proxy's .info names version {info.version!r}")
     if info.commit is not None and info.commit != request.commit:
-        said = f"the proxy has commit {info.commit}, released is {request.commit}"
-        raise _other(request, "served_other_commit", said, commit=info.commit)
+        raise _other(request, "served_other_commit", "the proxy has another commit", commit=info.commit)
     return info.commit
 
 
@@ -207,6 +207,12 @@ def _check_mod(proxy: GoProxy, request: VerifyRequest) -> bytes:
         said = f"the proxy's .mod (sha256 {digest}) is not the released go.mod ({request.go_mod_sha256})"
         raise _other(request, "served_other_content", said)
     return mod
+
+
+def _both(request: VerifyRequest, commit: str | None, h1: str | None) -> str:
+    """Both sides, for the message's end; a proxy need not tell a commit (Artifactory does not)."""
+    served = f"commit {commit or 'unknown'} ({h1 or 'its zip is not to be had'})"
+    return f". Served is {served}, released is commit {request.commit} ({request.h1 or 'h1 not known'})"
 
 
 @contextmanager
