@@ -15,7 +15,7 @@ from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 
 _READ_LIMIT = 16 << 20  # Go's own limit for go.mod and LICENSE
-_REGULAR = {b"100644", b"100755"}
+REGULAR = {b"100644", b"100755"}
 _PIPE_BYTES = 1 << 18  # what git may be ahead of us
 
 TreeEntry = tuple[bytes, bytes, str]
@@ -78,7 +78,7 @@ class ObjectReader:
         """The blob at `path` in `commit`; None for what is not there, or is a link, a directory or a submodule."""
         folder, _, name = path.rpartition("/")
         entries = self._listed(f"{commit}:{folder}" if folder else f"{commit}^{{tree}}")
-        blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in _REGULAR), None)
+        blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in REGULAR), None)
         return self._blob(blob) if blob else None
 
     def _listed(self, folder: str) -> list[TreeEntry]:

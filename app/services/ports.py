@@ -56,6 +56,10 @@ class SourceCopy(Protocol):
         """The blob at `path` in `commit` (None: not there, or not a regular file)."""
         ...
 
+    def attributes(self, commit: str, directory: str) -> Mapping[str, bytes]:
+        """directory ("": the root) -> its .gitattributes, of all that count for a module in `directory`: above it and below."""
+        ...
+
     def make_tag(self, name: str, commit: str) -> TagAt:
         """Make a deterministic annotated tag on `commit` (same name and commit: same object) and return it."""
         ...
