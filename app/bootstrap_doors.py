@@ -28,6 +28,7 @@ from app.domain.signature import TrustedKeys
 from app.domain.urls import whose
 from app.services.checksum import ModuleSums, SourceUnreadable, module_sums, zip_sums
 from app.services.gitlab_login import TokenWatch
+from app.services.host_limits import HostLimits
 from app.services.measuring import Tally, share
 from app.services.ports import GoProxy, SourceCopy
 from app.services.registry import Registries
@@ -38,6 +39,7 @@ from app.telemetry import secret_values
 if TYPE_CHECKING:
     from app.adapters.git import Credential, GitDoor
     from app.adapters.gitlab import GitLabApi, GitLabOptions
+    from app.adapters.gitlab_client import Guard
     from app.adapters.go_proxy import GoProxyClient
     from app.adapters.job_queue import RqJobQueue
     from app.adapters.shared_sums import RedisSums
@@ -118,6 +120,7 @@ class Doors:
             min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
             resolver=None if settings.sandbox.enabled else SystemResolver(), refused=self._refused,
+            limited=self._limited, held=lambda url, code: self.limits.check("git", urlsplit(url).netloc, code),
         )  # fmt: skip
         return GitDoor(options, self.credential)
 
@@ -140,6 +143,25 @@ class Doors:
             return error
         return self.gitlab_login.refused(SyncError("token_expired", error.message))
 
+    def _limited(self, url: str, error: SyncError) -> SyncError:
+        """The host wants fewer of git's requests, whoever sends them."""
+        return self.limits.met("git", urlsplit(url).netloc, error)
+
+    @cached_property
+    def limits(self) -> HostLimits:
+        """Which hosts are left alone because they told somebody to ask less often."""
+        from app.adapters.job_queue import redis_for_enqueue
+        from app.adapters.shared_holds import SharedHolds
+
+        return HostLimits(SharedHolds(redis_for_enqueue(self.redis_url)))
+
+    @cached_property
+    def gitlab_guard(self) -> Guard:
+        """What is asked before each request to GitLab's API."""
+        from app.adapters.gitlab_guard import ApiGuard
+
+        return ApiGuard(self.gitlab_login, self.limits, urlsplit(self.settings.gitlab.url).netloc)
+
     @cached_property
     def gitlab_login(self) -> GitLabLogin:
         """What is known of modsync's login at GitLab, shared by all processes."""
@@ -157,7 +179,7 @@ class Doors:
         """The door to GitLab's API."""
         from app.adapters.gitlab import GitLabApi
 
-        return GitLabApi(self._gitlab_options(), self.gitlab_login, self.tally)
+        return GitLabApi(self._gitlab_options(), self.gitlab_guard, self.tally)
 
     @cached_property
     def gitlab_unguarded(self) -> GitLabApi:

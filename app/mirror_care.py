@@ -22,7 +22,7 @@ def hurried_mirror_care(container: Container) -> MirrorCare:
 
     options = container._gitlab_options()
     hurried = replace(options, timeout_seconds=min(PAGE_SECONDS, options.timeout_seconds))
-    return _care(container, GitLabApi(hurried, container.gitlab_login).inspector)
+    return _care(container, GitLabApi(hurried, container.gitlab_guard).inspector)
 
 
 def _care(container: Container, inspector: Inspector) -> MirrorCare:

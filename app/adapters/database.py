@@ -20,6 +20,11 @@ from app.domain.errors import SyncError
 BUSY_SECONDS = 5.0
 # A host that vanished without a word is noticed within 20 s, not after the hours that TCP allows.
 _NOTICE_SILENCE = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+# What is stricter or laxer about standby servers stays as it was chosen; only "off" is no answer to a platform.
+_PINNED = """
+SELECT set_config('synchronous_commit', CASE current WHEN 'off' THEN 'on' ELSE current END, false)
+FROM current_setting('synchronous_commit') AS current
+"""
 _LOOK_MS = 8  # SQLite sleeps 1, 2 and 5 ms between its first looks
 
 
@@ -41,6 +46,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
             **_NOTICE_SILENCE,
         },
     )
+    event.listen(engine, "connect", _postgres_settings)
     event.listen(engine, "begin", _postgres_begin)
     return engine
 
@@ -81,6 +87,13 @@ def _sqlite_begin(connection: Connection) -> None:
         execute(f"PRAGMA synchronous={wanted}")
         connection.info["synchronous"] = wanted
     _begin_writing(execute)
+
+
+def _postgres_settings(connection: Any, _record: Any) -> None:
+    """Commits wait for the disk, whatever is the default of server, database or role, now or later."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PINNED)
+    connection.commit()
 
 
 def _postgres_begin(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from app.adapters import git_cache
+from app.adapters.git_attribute_files import attribute_files
 from app.adapters.git_clone import clone
 from app.adapters.git_commit import make_commit
 from app.adapters.git_errors import from_os
@@ -76,6 +77,10 @@ class Copy:
         if not path.isprintable() or any(part in ("", ".", "..") for part in path.split("/")):
             return None
         return self._healed(lambda: self._objects.file(commit, path, modes))
+
+    def attributes(self, commit: str, directory: str) -> Mapping[str, bytes]:
+        """See SourceCopy.attributes. A hundred at most, and none above 1 MiB."""
+        return self._healed(lambda: attribute_files(self._objects, check_sha(commit), directory))
 
     def make_tag(self, name: str, commit: str) -> TagAt:
         """See SourceCopy.make_tag. The tag's date is the commit's; it is an object without a ref here."""

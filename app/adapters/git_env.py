@@ -58,13 +58,18 @@ def _unchanged(_url: str, error: SyncError) -> SyncError:
     return error
 
 
+def _free(_url: str, _code: str) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class GitOptions:
     """How git runs on this machine. `timeout_seconds` bounds each command.
 
     `cache_wait_seconds`: how long a cache's lock is waited for before `cache_busy`; short, for who waits holds a worker.
 
-    `refused` hears of each login that a URL's host did not take, and says which error that is.
+    `refused` hears of each login that a URL's host did not take, and says which error that is; `limited` the same of
+    "too many requests". `held` is asked before each request, and raises the code it is given while a host is left alone.
 
     `resolver`: looks sources' names up and pins them; None: git does it (sandbox).
     """
@@ -84,6 +89,8 @@ class GitOptions:
     min_free_bytes: int = 0  # less on the caches' disk, and nothing is fetched
     tally: Tally = field(default_factory=Tally, compare=False)
     refused: Callable[[str, SyncError], SyncError] = field(default=_unchanged, compare=False)
+    limited: Callable[[str, SyncError], SyncError] = field(default=_unchanged, compare=False)
+    held: Callable[[str, str], None] = field(default=_free, compare=False)
 
     def pinned(self, url: str) -> Pin | None:
         """The pin of a source's URL; errors as git_resolve.pin says.

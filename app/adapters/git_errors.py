@@ -168,6 +168,11 @@ _MIRROR: tuple[Rule, ...] = (
 
 _LOGIN_REFUSED: tuple[Rule, ...] = (_rule("token_expired", *_DENIED),)
 
+_LIMITED: tuple[Rule, ...] = (_rule("rate_limited", r"returned error: 429"),)
+
+# Of a host that is left alone for a while.
+LIMITED: dict[Side, str] = {"source": "source_unreachable", "mirror": "rate_limited"}
+
 _RULES: dict[Side, tuple[Rule, ...]] = {"source": _SOURCE, "mirror": _MIRROR}
 
 
@@ -186,6 +191,11 @@ def classify(side: Side, code: int, text: str, *, where: str = "", secrets: Coll
 def is_login_refused(text: str) -> bool:
     """Whether git's output says that the other side did not take who we are (401), whatever it says of what we may."""
     return _first(_LOGIN_REFUSED, text) is not None
+
+
+def is_rate_limited(text: str) -> bool:
+    """Whether git's output says that the other side wants fewer requests (429)."""
+    return _first(_LIMITED, text) is not None
 
 
 def from_os(error: OSError, where: str) -> SyncError:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.adapters.cache_budget import check_room
 from app.adapters.git_env import Credentials, GitOptions, check_url, environment
-from app.adapters.git_errors import Side, classify, from_os, is_login_refused
+from app.adapters.git_errors import LIMITED, Side, classify, from_os, is_login_refused, is_rate_limited
 from app.adapters.git_ls_refs import ls_refs
 from app.adapters.git_process import GitProcess, Result, Watch, run
 from app.adapters.git_resolve import Pin
@@ -65,7 +65,7 @@ class Repository:
 
         Raises SyncError for a URL that git may not be given, and for timeouts.
         """
-        check_url(url, self.options.protocols, _REFUSED[side])
+        self._check(side, url)
         pinned = self.options.pinned(url) if side == "source" else None
         began, outcome = time.perf_counter(), "failed"
         try:
@@ -80,7 +80,7 @@ class Repository:
 
     def started(self, url: str, args: Sequence[str]) -> GitProcess:
         """A git on the repository that talks to the mirror at `url`, for whoever goes on with it. Raises SyncError."""
-        check_url(url, self.options.protocols, _REFUSED["mirror"])
+        self._check("mirror", url)
         env = environment(self.options, git_dir=self.path, url=url, credential=self._credentials(url))
         try:
             return GitProcess(args, env, self.path or self.options.cache_dir)
@@ -91,6 +91,8 @@ class Repository:
         """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""
         secrets, text = self._secrets(url), f"{result.err}\n{more}"
         error = classify(side, result.code, text, where=redact(url, secrets), secrets=secrets)
+        if error.code == "rate_limited" or is_rate_limited(text):
+            return self.options.limited(url, error)
         return self.options.refused(url, error) if is_login_refused(text) else error
 
     def remote_refs(self, side: Side, url: str, patterns: Sequence[str] = ()) -> dict[str, TagAt]:
@@ -113,7 +115,7 @@ class Repository:
         prefixes = _prefixes(patterns)
         if options.http_proxy or not prefixes or not url.startswith("http"):
             return None
-        check_url(url, options.protocols, _REFUSED[side])
+        self._check(side, url)
         pinned = options.pinned(url) if side == "source" else None
         self.watch.checkpoint()
         began = time.perf_counter()
@@ -165,6 +167,11 @@ class Repository:
             check_room(options.cache_dir, options.min_free_bytes)
 
         return replace(watch, checkpoint=checkpoint)
+
+    def _check(self, side: Side, url: str) -> None:
+        """Errors: a URL that git may not be given; a host that is left alone for now."""
+        check_url(url, self.options.protocols, _REFUSED[side])
+        self.options.held(url, LIMITED[side])
 
     def _secrets(self, url: str) -> list[str]:
         credential = self._credentials(url)

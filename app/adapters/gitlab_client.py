@@ -60,14 +60,14 @@ class Client(gitlab.Gitlab):
 
 
 class Guard(Protocol):
-    """Keeps requests with a token that GitLab refuses from being sent again and again; see gitlab_login.GitLabLogin."""
+    """Keeps requests that GitLab refuses from being sent again and again; see gitlab_guard.ApiGuard."""
 
     def check(self) -> None:
-        """Before a request. Error: token_expired while GitLab is to be left alone."""
+        """Before a request. Errors: token_expired, rate_limited while GitLab is to be left alone."""
         ...
 
     def refused(self, error: SyncError) -> SyncError:
-        """After a 401; the error to raise."""
+        """After a 401 or 429; the error to raise."""
         ...
 
     def worked(self) -> None:
@@ -134,8 +134,8 @@ class Door:
         answer = self._sent(call, act)
         if not isinstance(answer, Failure):
             self._guard.worked()
-        elif answer.status == 401:
-            return Failure(401, self._guard.refused(answer.error))
+        elif answer.status in (401, 429):
+            return Failure(answer.status, self._guard.refused(answer.error))
         return answer
 
     def _sent(self, call: Call, act: Callable[[Client], T]) -> T | Failure:

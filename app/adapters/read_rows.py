@@ -25,7 +25,7 @@ from app.services.views import (
 )
 
 # What the pipeline stage keeps for itself: how it finds its own pipeline again.
-_INTERNAL = frozenset({"intent", "fence"})
+_INTERNAL = frozenset({"intent", "fence", "missed", "refused"})
 
 
 def summary(row: RowMapping) -> RunSummary:

@@ -33,9 +33,14 @@ def parse_event(body: Mapping[str, Any]) -> PipelineEnded | None:
         return None
     run, status = _run(attributes), attributes.get("status")
     numbers = project.get("id"), attributes.get("id")
-    if run is None or status not in ENDED or not all(type(each) is int for each in numbers):
+    if run is None or not isinstance(status, str) or status not in ENDED or not all(map(_is_id, numbers)):
         return None
-    return PipelineEnded(run, int(project["id"]), int(attributes["id"]), str(status))
+    return PipelineEnded(run, int(project["id"]), int(attributes["id"]), status)
+
+
+def _is_id(number: object) -> bool:
+    """A number that a database can have given."""
+    return type(number) is int and 0 < number < 2**63
 
 
 def _run(attributes: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ gitmodules(5), gitattributes(5) (only patterns whose attributes say `filter=lfs`
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _SUBMODULE = re.compile(r'^\s*\[submodule\s+"([^"\n]{1,200})"\]', re.MULTILINE)
@@ -22,19 +22,24 @@ class SourceWarning:
     message: str
 
 
-def source_warnings(gitmodules: bytes | None, gitattributes: Sequence[bytes | None]) -> tuple[SourceWarning, ...]:
-    """From the root's .gitmodules and the .gitattributes of the root and of the module's directory (None: no such file)."""
+def source_warnings(gitmodules: bytes | None, gitattributes: Mapping[str, bytes]) -> tuple[SourceWarning, ...]:
+    """From the root's .gitmodules (None: no such file) and every .gitattributes that counts, by directory ("": the root)."""
     found: list[SourceWarning] = []
     if gitmodules is not None:
         names = _SUBMODULE.findall(gitmodules.decode("utf-8", "replace"))
         found.append(
             SourceWarning("submodules", f"submodules are no part of the module nor of the mirror: {_shown(names)}")
         )
-    patterns = [each for data in gitattributes if data for each in _LFS.findall(data.decode("utf-8", "replace"))]
+    patterns = [each for place, data in gitattributes.items() for each in _patterns(place, data)]
     if patterns:
         said = "files in Git LFS are mirrored as pointers; a proxy with git-lfs serves other bytes than one without"
         found.append(SourceWarning("lfs", f"{said}: {_shown(patterns)}"))
     return tuple(found)
+
+
+def _patterns(place: str, attributes: bytes) -> list[str]:
+    found = _LFS.findall(attributes.decode("utf-8", "replace"))
+    return [f"{place}/{each.lstrip('/')}" if place else each for each in found]
 
 
 def _shown(names: Sequence[str]) -> str:

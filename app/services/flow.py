@@ -224,7 +224,7 @@ class Flow:
             return self._after_error(run, outcome, since, started, now)
         base = Change(Status(run.stage.value), run.stage, {**run.facts, **outcome.facts}, run.tries, since)
         if isinstance(outcome, Wait):
-            base = _healed(base) if run.stage is Stage.PIPELINE else base
+            base = _healed(base) if run.stage is Stage.PIPELINE and outcome.heals else base
             base = replace(base, due_at=now + timedelta(seconds=outcome.seconds))
             return _queued(base, outcome) if outcome.queued else base
         if isinstance(outcome, Note):

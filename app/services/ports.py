@@ -60,6 +60,10 @@ class SourceCopy(Protocol):
         """As read_file, but a symbolic link's text counts as its content: so `go` reads a go.mod (`git cat-file blob`)."""
         ...
 
+    def attributes(self, commit: str, directory: str) -> Mapping[str, bytes]:
+        """directory ("": the root) -> its .gitattributes, of all that count for a module in `directory`: above it and below."""
+        ...
+
     def make_tag(self, name: str, commit: str) -> TagAt:
         """Make a deterministic annotated tag on `commit` (same name and commit: same object) and return it."""
         ...

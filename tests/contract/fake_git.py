@@ -149,6 +149,23 @@ class FakeCopy:
         """See ports.SourceCopy.read_blob; there are no links here."""
         return self.read_file(commit, path)
 
+    def attributes(self, commit: str, directory: str) -> dict[str, bytes]:
+        """See ports.SourceCopy.attributes."""
+        files = self._cache.commits[commit][0]
+        places = {
+            path.rpartition("/")[0]: data for path, data in files.items() if path.split("/")[-1] == ".gitattributes"
+        }
+        own = "" if not directory else f"{directory}/"
+        modules = [
+            path[:-6] for path in files if path.endswith("/go.mod") and path.startswith(own) and path[:-6] != own
+        ]
+
+        def counts(place: str) -> bool:
+            above = f"{place}/" in ("/", own) or own.startswith(f"{place}/")
+            return above or (f"{place}/".startswith(own) and not any(f"{place}/".startswith(each) for each in modules))
+
+        return {place: data for place, data in places.items() if counts(place)}
+
     def make_tag(self, name: str, commit: str) -> TagAt:
         """See ports.SourceCopy.make_tag."""
         if commit not in self._cache.commits:

@@ -31,7 +31,8 @@ class FakeGitLab:
     """ports.GitLab over dictionaries. `groups` are full paths; pipelines are named `modsync <MODSYNC_RUN>`.
 
     Tests push() refs, move pipelines with finish(), make the next calls of a method fail with fail(), and lose the
-    answer of a creation that took place with cut_next_creation(). `calls` lists the methods called; `on_remove` is told
+    answer of a creation that took place with cut_next_creation(), or takes place only when finish_creations() is called, with
+    cut_next_creation(late=True); `late` are those under way. `calls` lists the methods called; `on_remove` is told
     the project and the ref of a tag that is removed.
     """
 
@@ -43,16 +44,22 @@ class FakeGitLab:
     calls: list[str] = field(default_factory=list)
     on_remove: Callable[[int, str], object] | None = None
     _failures: dict[str, deque[SyncError]] = field(default_factory=lambda: defaultdict(deque))
-    _cuts: int = 0
+    _cuts: deque[bool] = field(default_factory=deque)
+    late: list[Callable[[], object]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def fail(self, method: str, *errors: SyncError) -> None:
         """The next calls of `method` raise these, one each."""
         self._failures[method].extend(errors)
 
-    def cut_next_creation(self) -> None:
-        """The next pipeline is made, but its answer is lost."""
-        self._cuts += 1
+    def cut_next_creation(self, *, late: bool = False) -> None:
+        """The next pipeline is made, but its answer is lost; `late`: it is made by finish_creations()."""
+        self._cuts.append(late)
+
+    def finish_creations(self) -> None:
+        """GitLab comes to the end of what it was asked to create and did not answer."""
+        while self.late:
+            self.late.pop(0)()
 
     def push(self, project: int, ref: str, sha: str) -> None:
         """Put a full ref at a commit."""
@@ -96,13 +103,19 @@ class FakeGitLab:
         self._enter("create_pipeline")
         self._project(project)
         sha = self._sha(project, ref)
+        if not self._cuts:
+            return self._create(project, ref, sha, variables)
+        if self._cuts.popleft():
+            self.late.append(lambda: self._create(project, ref, sha, variables))
+        else:
+            self._create(project, ref, sha, variables)
+        raise SyncError("gitlab_unreachable", "GitLab, create pipeline: the answer was cut off")
+
+    def _create(self, project: int, ref: str, sha: str, variables: Mapping[str, str]) -> Pipeline:
         number = len(self.pipelines) + 1
         page = f"{self.url}/-/pipelines/{number}"
         made = Pipeline(number, "created", sha, page, f"modsync {variables.get('MODSYNC_RUN', '')}".strip())
         self.pipelines[number] = MadePipeline(project, ref, dict(variables), made)
-        if self._cuts:
-            self._cuts -= 1
-            raise SyncError("gitlab_unreachable", "GitLab, create pipeline: the answer was cut off")
         return made
 
     def find_pipeline(self, project: int, name: str) -> Pipeline | None:

@@ -85,6 +85,23 @@ def test_files_are_read_at_a_commit(place: Place) -> None:
         assert copy.read_file("1" * 40, "go.mod") is None
 
 
+def test_the_attributes_that_count_for_a_module(place: Place) -> None:
+    files = {
+        "go.mod": b"root", ".gitattributes": b"root", "a/b/.gitattributes": b"deep",
+        "sub/go.mod": b"nested", "sub/.gitattributes": b"sub", "sub/data/x/.gitattributes": b"below",
+        "sub/other/go.mod": b"another", "sub/other/.gitattributes": b"another's", "sub/other/y/.gitattributes": b"its",
+        "subway/.gitattributes": b"beside",
+    }  # fmt: skip
+    commit = place.commit(files)
+    place.tag("v1.0.0", commit)
+    with place.git.source(place.source, nothing) as copy:
+        copy.fetch(["v1.0.0"], [])
+        assert copy.attributes(commit, "") == {"": b"root", "a/b": b"deep", "subway": b"beside"}
+        assert copy.attributes(commit, "sub") == {"": b"root", "sub": b"sub", "sub/data/x": b"below"}
+        assert copy.attributes(commit, "a/b") == {"": b"root", "a/b": b"deep"}
+        assert copy.attributes(commit, "a") == {"": b"root", "a/b": b"deep"}
+
+
 def test_a_made_tag_is_deterministic(place: Place) -> None:
     commit = place.commit({"a": b"1"})
     with place.git.source(place.source, nothing) as copy:

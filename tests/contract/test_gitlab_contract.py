@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,9 @@ from app.domain.errors import SyncError
 from app.services import ports
 from app.services.ports import MirrorProject
 from tests.contract.fake_gitlab import FakeGitLab
+from tests.integration.web_world import until
 from tests.sandbox.gitlab import GitLab
-from tests.sandbox.gitlab.faults import accept_then_cut
+from tests.sandbox.gitlab.faults import accept_then_cut, cut_then_accept
 from tests.sandbox.processes import git_environment, run
 
 _CI = """
@@ -41,7 +43,11 @@ class World(Protocol):
 
     def finish(self, pipeline: int, status: str, log: str, *, by_runner: bool = False) -> None: ...
 
-    def cut_next_creation(self) -> None: ...
+    def cut_next_creation(self, *, late: bool = False) -> None: ...
+
+    def finish_creations(self) -> None:
+        """What was cut off `late` takes place."""
+        ...
 
     def count(self, project: MirrorProject) -> int:
         """How many pipelines there are."""
@@ -64,8 +70,11 @@ class InMemory:
     def finish(self, pipeline: int, status: str, log: str, *, by_runner: bool = False) -> None:
         self.fake.finish(pipeline, status, log, by_runner=by_runner)
 
-    def cut_next_creation(self) -> None:
-        self.fake.cut_next_creation()
+    def cut_next_creation(self, *, late: bool = False) -> None:
+        self.fake.cut_next_creation(late=late)
+
+    def finish_creations(self) -> None:
+        self.fake.finish_creations()
 
     def count(self, project: MirrorProject) -> int:
         return sum(made.project == project.id for made in self.fake.pipelines.values())
@@ -76,7 +85,7 @@ class OverHttp:
         ci_file.write_text(_CI)
         gitlab.settings.ci_file = ci_file
         gitlab.create_group("mirrors")
-        self._gitlab = gitlab
+        self._gitlab, self._go = gitlab, threading.Event()
         self._api = GitLabApi(GitLabOptions(gitlab.url, SecretStr(gitlab.create_token(scopes=["api"]))))
 
     @property
@@ -97,8 +106,11 @@ class OverHttp:
         self._gitlab.jobs.append(job.job_id, log.encode())
         self._gitlab.jobs.finish(job.job_id, status, "runner_system_failure" if by_runner else "script_failure")
 
-    def cut_next_creation(self) -> None:
-        self._gitlab.faults.add("POST .*/pipeline$", accept_then_cut())
+    def cut_next_creation(self, *, late: bool = False) -> None:
+        self._gitlab.faults.add("POST .*/pipeline$", cut_then_accept(self._go) if late else accept_then_cut())
+
+    def finish_creations(self) -> None:
+        self._go.set()
 
     def count(self, project: MirrorProject) -> int:
         return len(self._gitlab.pipelines(project.path))
@@ -180,6 +192,20 @@ def test_a_creation_whose_answer_is_lost_is_found_and_was_sent_once(world: World
         world.api.create_pipeline(project.id, "ci-sync", {"MODSYNC_RUN": "cut"})
     assert caught.value.code == "gitlab_unreachable"
     assert world.api.find_pipeline(project.id, "modsync cut") is not None
+    assert world.count(project) == 1
+
+
+def test_a_creation_that_ends_after_the_connection_is_found_when_it_has_ended(
+    world: World, project: MirrorProject
+) -> None:
+    world.push(project, "refs/heads/ci-sync")
+    world.cut_next_creation(late=True)
+    with pytest.raises(SyncError) as caught:
+        world.api.create_pipeline(project.id, "ci-sync", {"MODSYNC_RUN": "late"})
+    assert caught.value.code == "gitlab_unreachable"
+    assert world.api.find_pipeline(project.id, "modsync late") is None
+    world.finish_creations()
+    until(lambda: world.api.find_pipeline(project.id, "modsync late") is not None)
     assert world.count(project) == 1
 
 

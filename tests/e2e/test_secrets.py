@@ -1,11 +1,11 @@
-"""A run full of failures with known secret values: none of them is in a log, a row, a page, an argument or a git config.
+"""Runs full of failures with known secret values: none of them is in a log, a row, a page, an argument or a git config.
 
 The same goes for the person whom a careless server names in what it refuses.
 """
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import psutil
 import pytest
 import requests
 
+from tests.e2e import secret_places
+from tests.e2e.secret_places import Place
 from tests.sandbox.gitlab import faults
-from tests.sandbox.modules import make_plain
+from tests.sandbox.modules import HOST, make_plain
 from tests.sandbox.platform import basic
 from tests.sandbox.service import Service
 from tests.sandbox.webhook import Delivered
 from tests.sandbox.world import MIRRORS, World
+from tests.unit.test_web_routes import ROUTES
 
 PERSON = ("Jane Doe", "jane.doe@corp.example")
 LFS = {
@@ -45,6 +48,8 @@ class SecretWorld(World):
 
     def start(self) -> None:
         super().start()
+        self.proxy.token = self.more["MODSYNC_PROXY"]
+        self.gitlab.set_variable("MODSYNC_PROXY_TOKEN", self.proxy.token, masked=True)
         text = self.config.read_text(encoding="utf-8")
         text = text.replace("[[proxies]]\n", '[[proxies]]\ntoken_env = "MODSYNC_PROXY"\n')
         text = text.replace("[gitlab]\n", '[gitlab]\nhook_secrets = [{ id = "one", env = "MODSYNC_HOOK" }]\n')
@@ -121,6 +126,7 @@ def fail_in_every_way(world: SecretWorld, service: Service) -> list[str]:
     world.gitlab.faults.add("git-receive-pack", faults.status(500, echo(world)), times=99)
     ends.append(code(service, send(world, "bad/push")))
     world.gitlab.faults.clear()
+    ends += fail_at_the_end(world, service)
     world.platform.token = "another"
     ends.append(code(service, send(world, "bad/source")))
     world.platform.token = world.clone_token
@@ -130,41 +136,99 @@ def fail_in_every_way(world: SecretWorld, service: Service) -> list[str]:
     return [*ends, str(service.run(waiting)["error"]["code"])]
 
 
-def test_no_secret_is_anywhere_after_a_run_full_of_failures(world: SecretWorld, service: Service) -> None:
+def fail_at_the_end(world: SecretWorld, service: Service) -> list[str]:
+    """In stage verify, with the proxy's token: taken, and then said back by a careless proxy."""
+    ends = [code(service, send(world, "good/one"))]
+    said = f"{PERSON[0]} <{PERSON[1]}>: {{authorization}}"
+    for status, body in ((403, said), (500, said), (418, said), (200, f'{{"Sent": "{said}"}}'), (200, said)):
+        world.proxy.answer_agent("modsync/", status, body)
+        ends.append(code(service, send(world, f"bad/answer-{len(ends)}")))
+    world.proxy.answer_agent("modsync/", None)
+    world.proxy.serve_other_content(f"{HOST}/bad/other", "v1.0.0", b"PK: no zip " + world.proxy.token.encode())
+    return [*ends, code(service, send(world, "bad/other"))]
+
+
+def test_no_secret_is_anywhere_after_runs_full_of_failures(world: SecretWorld, service: Service) -> None:
     with Arguments(world.secrets) as arguments:
         assert send(world, "bad/forged", forge=True).status == 401
         ask(world, "/hooks/gitlab", "post", {"X-Gitlab-Token": world.more["MODSYNC_HOOK"] + "x"})
         ask(world, "/bad/lfs?go-get=1", "get", {"Authorization": f"Bearer {world.more['MODSYNC_DISCOVERY']}"})
         ends = fail_in_every_way(world, service)
+        in_pages(world, service)
     assert ends == [
-        "lfs_missing", "pipeline_failed", "pipeline_refused", "gitlab_unavailable", "source_denied", "token_expired",
+        "lfs_missing", "pipeline_failed", "pipeline_refused", "gitlab_unavailable",
+        "done", "proxy_denied", "proxy_unreachable", "proxy_not_goproxy", "proxy_not_goproxy", "proxy_not_goproxy",
+        "zip_not_a_module", "source_denied", "token_expired",
     ]  # fmt: skip
     assert arguments.looks > 20
     assert arguments.found == set()
-    in_files(world)
-    in_answers(world, service)
+    in_files(world, service)
+    in_rows(world)
+    in_redis(world)
     assert not world.gitlab.refs(f"{MIRRORS}/bad/lfs")
 
 
-def in_files(world: SecretWorld) -> None:
-    """Logs, the database, Redis' files, caches, git's configurations."""
-    paths = [path for name in ("data", "logs") for path in (world.root / name).rglob("*") if path.is_file()]
-    assert any(path.name == "config" for path in paths), "no git configuration was looked at"
-    assert any(path.suffix == ".db" for path in paths)
-    for path in paths:
-        content = path.read_bytes()
-        found = [secret for secret in world.secrets if secret.encode() in content]
-        assert not found, f"a secret is in {path.relative_to(world.root)}"
+def nothing_in(world: SecretWorld, places: Iterable[Place]) -> list[Place]:
+    """The places again; none of them may hold a secret."""
+    wanted = [secret.encode() for secret in world.secrets]
+    looked = list(places)
+    assert [name for name, content in looked if any(secret in content for secret in wanted)] == []
+    return looked
 
 
-def in_answers(world: SecretWorld, service: Service) -> None:
-    """Pages, the API, the metrics."""
-    runs = requests.get(f"{world.url}/api/runs", headers=service.authorization, timeout=10).json()["runs"]
-    places = ["/", "/metrics", "/api/runs", "/api/gitlab", *(f"/api/runs/{run['id']}" for run in runs)]
-    places += [f"/runs/{run['id']}" for run in runs]
-    for place in places:
-        text = ask(world, place, "get", {**service.authorization, "Accept": "text/html"})
-        assert not [secret for secret in world.secrets if secret in text], place
+def in_files(world: SecretWorld, service: Service) -> None:
+    """All logs, the database, Redis' files, caches, git's configurations."""
+    names = [name for name, _ in nothing_in(world, secret_places.files(world.root, "data", "logs"))]
+    assert any(name.endswith("/config") for name in names), "no git configuration was looked at"
+    assert any(name.endswith(".db") for name in names)
+    assert {f"logs/{role}.log" for role in service.processes} <= set(names)
+
+
+def in_rows(world: SecretWorld) -> None:
+    """Every value of the database."""
+    (database,) = (world.root / "data").glob("*.db")
+    tables = {name for name, _ in nothing_in(world, secret_places.rows(database))}
+    assert {"table runs", "table attempts", "table steps", "table deliveries", "table releases"} <= tables
+
+
+def in_redis(world: SecretWorld) -> None:
+    """Jobs, and the exceptions of those that failed."""
+    looked = nothing_in(world, secret_places.redis_values(world.root / "data"))
+    raised = [content for _, content in looked if b"Traceback" in content and b"RunFailedError" in content]
+    assert len(raised) >= 10
+
+
+def in_pages(world: SecretWorld, service: Service) -> None:
+    """Every page, the API, the metrics, RQ's dashboard: for each run, delivery, job and module that there is."""
+    answered = set[str]()
+    nothing_in(world, secret_places.pages(world.url, service.authorization, values(world, service), answered))
+    rules = {rule for rule, methods in ROUTES.items() if "GET" in methods}
+    assert rules - answered == {"/rq/requeue/<queue_name>"}, "nothing was shown by these"
+
+
+def values(world: SecretWorld, service: Service) -> dict[str, list[str]]:
+    """What the routes' parts can be here."""
+    runs = listed(world, service, "runs")
+    jobs = [str(run["job"]) for run in runs if run["job"]]
+    names = [
+        f"{place}/{repository}" for place in (HOST, MIRRORS) for repository in ("good/one", "bad/other", "bad/push")
+    ]
+    fixed = {
+        "source": "platform", "instance_number": "0", "queue_name": "live", "per_page": "50", "order": "asc", "page": "1",
+    }  # fmt: skip
+    return {
+        **{name: [value] for name, value in fixed.items()},
+        "identifier": [str(each["id"]) for each in (*runs, *listed(world, service, "deliveries"))],
+        "job_id": jobs, "name": names, "filename": ["style.css", "css/main.css"],
+        "registry_name": ["queued", "failed", "finished", "started"],
+    }  # fmt: skip
+
+
+def listed(world: SecretWorld, service: Service, what: str) -> list[dict[str, Any]]:
+    answer = requests.get(f"{world.url}/api/{what}?limit=100", headers=service.authorization, timeout=10)
+    found: list[dict[str, Any]] = answer.json()[what]
+    assert found
+    return found
 
 
 def ask(world: World, path: str, method: str, headers: dict[str, str]) -> str:

@@ -88,6 +88,16 @@ def test_nobody_asks_the_proxy_before_the_tag_is_in_the_mirror(world: FlowWorld)
     assert world.proxy.calls[0] == ("info", world.run(run).module, "v1.1.0")
 
 
+def test_lfs_deep_below_the_module_is_named_on_the_run(world: FlowWorld) -> None:
+    files = {"go.mod": b"module go.example/team/thing\n", "assets/film/.gitattributes": b"*.mp4 filter=lfs\n"}
+    commit = world.source.commit(files)
+    world.source.tag("v1.1.0", commit)
+    run = world.take("v1.1.0", commit).run_id
+    world.settle(run)
+    (warning,) = world.run(run).facts["warnings"]
+    assert (warning["code"], warning["message"].endswith(": assets/film/*.mp4")) == ("lfs", True)
+
+
 def test_submodules_and_lfs_are_named_on_the_run(world: FlowWorld) -> None:
     files = {
         "go.mod": b"module go.example/team/thing\n", ".gitmodules": b'[submodule "x"]\n',

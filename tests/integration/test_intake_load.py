@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from app.adapters.embedded_redis import socket_path
 from app.bootstrap import Container
 from app.cli import COMMANDS
 from tests.integration.databases import PostgresServer
@@ -129,13 +130,49 @@ def test_a_flood_of_one_source_leaves_the_others_their_share(world: WebWorld) ->
     assert flooded[429] > 10 * flooded[202]
 
 
-@contextmanager
-def black_hole() -> Iterator[int]:
-    """A server that takes connections and never answers; its port."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(512)
-        yield int(server.getsockname()[1])
+class Gate:
+    """A way to the world's Redis by TCP: takes connections and never answers, until it is opened."""
+
+    def __init__(self, there: Path) -> None:
+        self._there, self._open = there, threading.Event()
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = int(self._server.getsockname()[1])
+
+    def open(self) -> None:
+        """From now on what came, and what comes, is passed on."""
+        self._open.set()
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _pass_on(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._server.accept()
+                there = socket.socket(socket.AF_UNIX)
+                there.connect(str(self._there))
+                for one, other in ((here, there), (there, here)):
+                    threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+
+
+def _copy(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while data := one.recv(65536):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment that names the database."""
+    if request.param == "sqlite":
+        return {}
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return {"DATABASE_URL": server.fresh()}
 
 
 @contextmanager
@@ -154,24 +191,28 @@ def timed(world: WebWorld, version: str) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("kind", ["down", "silent"])
-def test_redis_away_costs_no_request_anything(tmp_path: Path, kind: str) -> None:
-    with black_hole() as port:
-        outside = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"} if kind == "silent" else {}
-        with served(tmp_path, **outside) as world:
+def test_redis_away_costs_no_request_anything_and_all_is_enqueued_when_it_is_back(
+    tmp_path: Path, database: dict[str, str], kind: str
+) -> None:
+    with Gate(socket_path(tmp_path / "var")) as gate:
+        outside = {"REDIS_URL": f"redis://127.0.0.1:{gate.port}/0"} if kind == "silent" else {}
+        with served(tmp_path, **database, **outside) as world:
             timed(world, "v1.0.0")  # the first one pays for imports and connections
             answers = [timed(world, f"v1.0.{number}") for number in range(1, 11)]
             assert {status for status, _ in answers} == {202}
             assert max(seconds for _, seconds in answers) < 1
-            assert world.rows("SELECT count(*) FROM runs WHERE status = 'queued'") == [(11,)]
+            runs = {run for (run,) in world.rows("SELECT id FROM runs WHERE status = 'queued'")}
+            assert len(runs) == 11
+            world.start_redis()
+            gate.open()
+            assert until(lambda: enqueued(world) == runs)
 
 
-def test_what_was_recorded_without_redis_is_enqueued_when_it_is_back(tmp_path: Path) -> None:
-    with served(tmp_path) as world:
-        runs = {world.deliver(release(version=f"v1.0.{number}")).json["runs"][0]["id"] for number in range(5)}
-        world.start_redis()
-        sweep = Container(world.settings).sweep
-        queue = Queue("live", connection=Redis.from_url(redis_url(world)), serializer=JSONSerializer)
-        until(lambda: sweep.once() >= 0 and {job.partition("-")[0] for job in queue.get_job_ids()} == runs)
+def enqueued(world: WebWorld) -> set[str]:
+    """The runs that have a job, after a look of the sweeper's."""
+    Container(world.settings).sweep.once()
+    redis = Redis.from_url(redis_url(world))
+    return {job.partition("-")[0] for job in Queue("live", connection=redis, serializer=JSONSerializer).get_job_ids()}
 
 
 def test_a_locked_database_is_503_and_nothing_is_half_done(tmp_path: Path) -> None:

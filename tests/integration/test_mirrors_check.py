@@ -26,7 +26,8 @@ from app.web.mirror_turns import turn
 from tests.integration.gitlab_helpers import PATH, connect
 from tests.integration.test_gitlab_check import Place
 from tests.sandbox.gitlab import GitLab
-from tests.sandbox.gitlab.model import Level, Project, ProtectedTag
+from tests.sandbox.gitlab.model import Level, Project, ProtectedBranch, ProtectedTag
+from tests.sandbox.gitlab.protection import can_push
 
 OPTIONS = {"ci_config_path": "precache.yml@platform/ci"}
 Change = Callable[[Project], object]
@@ -106,6 +107,67 @@ def test_somebodys_own_wider_rule_is_named_and_left_alone(gitlab: GitLab) -> Non
         found = check(gitlab, fix=fix)
         assert [(each.what, each.mendable) for each in found.drift] == [("protected tags *", False)]
     assert "*" in gitlab.project(PATH).protected_tags
+
+
+@pytest.mark.parametrize("name", ["*", "ci-*", "*-sync", "c*c"])
+def test_a_wider_rule_of_the_branch_is_named_and_left_alone(gitlab: GitLab, name: str) -> None:
+    rules = gitlab.project(PATH).protected_branches
+    rules[name] = ProtectedBranch(99, name, Level.DEVELOPER, Level.MAINTAINER, allow_force_push=False)
+    rules["main"] = ProtectedBranch(98, "main", Level.DEVELOPER, Level.DEVELOPER, allow_force_push=True)
+    for fix in (False, True):
+        drift = check(gitlab, fix=fix).drift
+        assert [(each.what, each.found, each.mendable) for each in drift] == [
+            (f"protected branch {name}", "push by developers, also to ci-sync", False)
+        ]
+    assert rules.keys() == {"ci-sync", name, "main"}
+
+
+def test_a_rule_that_lets_developers_merge_into_the_branch(gitlab: GitLab) -> None:
+    rule = ProtectedBranch(99, "ci-*", Level.NONE, Level.DEVELOPER, allow_force_push=False)
+    gitlab.project(PATH).protected_branches["ci-*"] = rule
+    assert [each.found for each in check(gitlab).drift] == ["merge by developers, also to ci-sync"]
+    rule.merge = Level.MAINTAINER  # a narrower rule beside ours takes nothing from us, and lets nobody in
+    assert check(gitlab).good
+
+
+def test_the_stand_in_lets_developers_in_by_the_wider_rule(gitlab: GitLab) -> None:
+    """Why it is named: of several rules that match, the most permissive one decides."""
+    project = gitlab.project(PATH)
+    assert not can_push(project, "ci-sync", Level.DEVELOPER)
+    project.protected_branches["ci-*"] = ProtectedBranch(
+        99, "ci-*", Level.DEVELOPER, Level.NONE, allow_force_push=False
+    )
+    assert can_push(project, "ci-sync", Level.DEVELOPER)
+
+
+@pytest.mark.parametrize(("name", "matters"), [("v1*", True), ("sdk/*", True), ("*-rc*", True), ("nightly", False)])
+def test_a_rule_of_tags_matters_where_it_can_match_a_version(gitlab: GitLab, name: str, matters: bool) -> None:
+    gitlab.project(PATH).protected_tags[name] = ProtectedTag(name, Level.DEVELOPER)
+    assert [each.what for each in check(gitlab).drift] == ([f"protected tags {name}"] if matters else [])
+
+
+def test_a_rule_behind_many_others_is_seen(gitlab: GitLab) -> None:
+    tags = gitlab.project(PATH).protected_tags
+    tags.update({f"x{number}": ProtectedTag(f"x{number}", Level.MAINTAINER) for number in range(120)})
+    tags["v2*"] = ProtectedTag("v2*", Level.DEVELOPER)
+    assert [each.what for each in check(gitlab).drift] == ["protected tags v2*"]
+
+
+def test_what_more_people_can_see_than_shall_is_hidden_again(gitlab: GitLab) -> None:
+    gitlab.project(PATH).visibility = "public"
+    assert [(each.what, each.found, each.wanted) for each in check(gitlab).drift] == [
+        ("visibility", "public", "private")
+    ]
+    assert check(gitlab, fix=True).good
+    assert gitlab.project(PATH).visibility == "private"
+
+
+def test_what_fewer_people_can_see_than_may_is_left_to_a_person(gitlab: GitLab) -> None:
+    inspector = connect(gitlab, visibility="internal", **OPTIONS).inspector
+    for fix in (False, True):
+        found = check_mirror(inspector, PATH, fix=fix)
+        assert [(each.what, each.found, each.mendable) for each in found.drift] == [("visibility", "private", False)]
+    assert gitlab.project(PATH).visibility == "private"
 
 
 def test_a_mirror_that_is_gone_is_an_error_and_is_not_made(gitlab: GitLab) -> None:

@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from tests.sandbox.discovery import CloneUrls
 from tests.sandbox.gofetch import Fetched, Fetcher, FetchFailedError
 from tests.sandbox.goproxy_paths import Asked, BadPathError, Kind, escape, is_pseudo, order, parse
-from tests.sandbox.recording import Recorder
+from tests.sandbox.recording import Recorder, same_secret
 from tests.sandbox.serve import LoopbackServer
 
 Answer = tuple[int, str, bytes]
@@ -20,7 +20,7 @@ Answer = tuple[int, str, bytes]
 _KINDS: tuple[Kind, ...] = ("info", "mod", "zip")
 _TEXT = "text/plain; charset=utf-8"
 _TYPES: Mapping[str, str] = {"info": "application/json", "latest": "application/json", "zip": "application/zip"}
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
 _WORKERS = 4
 
 
@@ -59,8 +59,9 @@ class GoProxy:
 
     `credentials`: URL prefix to Authorization header, for git. Can be set at any time: `mode` ("async" answers 404 and
     fetches behind the scenes), `delay_seconds` before each answer, `upstream_list` (whether `list` and `@latest` ask
-    the mirror too), `fail_next`, `serve_other_content`. `requests` lists what was asked, `fetches` each run of
-    `go mod download` by its query, `failures` what `go` said about the failed ones.
+    the mirror too), `fail_next`, `serve_other_content`, `answer_agent`, `token` (then nobody is answered without this
+    Bearer token). `requests` lists what was asked, `fetches` each run of `go mod download` by its query, `failures` what
+    `go` said about the failed ones.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class GoProxy:
         self.mode: Literal["sync", "async"] = "sync"
         self.delay_seconds = 0.0
         self.upstream_list = True
+        self.token = ""
         self.fetches: list[str] = []
         self.failures: dict[str, str] = {}
         self._store = Store(root / "store")
@@ -78,6 +80,7 @@ class GoProxy:
         self._under_way: dict[tuple[str, str], Future[Fetched | None]] = {}
         self._faults: list[int] = []
         self._others: dict[tuple[str, str, Kind], bytes] = {}
+        self._agents: dict[str, tuple[int, str]] = {}
         self._stopping = threading.Event()
         recorder = Recorder(self)
         self.requests = recorder.requests
@@ -123,16 +126,36 @@ class GoProxy:
             if content is not None:
                 self._others[module, version, kind] = content
 
+    def answer_agent(self, agent: str, status: int | None, body: str = "") -> None:
+        """Answer whoever names itself so (its User-Agent's beginning) in this way only; None ends it.
+
+        `{authorization}` in `body` becomes the header that was sent: what a careless server says back.
+        """
+        with self._lock:
+            self._agents.pop(agent, None)
+            if status is not None:
+                self._agents[agent] = (status, body)
+
     def _abandon(self) -> None:
         """End what requests wait for; the clients are cut off already, so none of them sees an answer."""
         self._stopping.set()
         self._fetcher.stop()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        status, content_type, body = self._answer(str(environ["REQUEST_METHOD"]), str(environ["PATH_INFO"]))
+        status, content_type, body = self._turned_away(environ) or self._answer(
+            str(environ["REQUEST_METHOD"]), str(environ["PATH_INFO"])
+        )
         headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
         start_response(f"{status} {_REASONS.get(status, 'Error')}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _turned_away(self, environ: WSGIEnvironment) -> Answer | None:
+        sent, agent = str(environ.get("HTTP_AUTHORIZATION", "")), str(environ.get("HTTP_USER_AGENT", ""))
+        if self.token and not same_secret(sent, f"Bearer {self.token}"):
+            return _text(401, "who are you?")
+        with self._lock:
+            found = next((said for name, said in self._agents.items() if agent.startswith(name)), None)
+        return _text(found[0], found[1].replace("{authorization}", sent)) if found else None
 
     def _answer(self, method: str, path: str) -> Answer:
         self._stopping.wait(self.delay_seconds)

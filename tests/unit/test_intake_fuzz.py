@@ -180,3 +180,42 @@ fields = st.fixed_dictionaries(
 @given(fields, policies)
 def test_parse_likely_releases(body: dict[str, Any], policy: Policy) -> None:
     tried("article", {}, body, policy)
+
+
+def release_lists(item: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Bodies with several releases; what an item leaves out stands beside the list."""
+    listed = st.one_of(st.lists(item, max_size=5), json_values, st.integers(99, 102).flatmap(lambda n: _times(item, n)))
+    return st.builds(lambda shared, found: {**shared, "releases": found}, st.one_of(st.just({}), fields), listed)
+
+
+def _times(item: st.SearchStrategy[Any], count: int) -> st.SearchStrategy[list[Any]]:
+    return item.map(lambda one: [one] * count)
+
+
+partial_fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "ref": likely_texts, "commit_id": st.one_of(st.just("ab" * 20), json_values), "module_path": likely_texts,
+        "version": likely_texts, "subdir": likely_texts, "releases": json_values, "delivery_id": anything,
+    },
+)  # fmt: skip
+
+
+@settings(quick, max_examples=400)
+@given(release_lists(st.one_of(fields, partial_fields, json_values)), policies)
+def test_parse_lists_of_releases(body: dict[str, Any], policy: Policy) -> None:
+    """Of the article's form, and as the data of Standard Webhooks."""
+    tried("article", {}, body, policy)
+    tried("standard-webhooks", {}, {"type": "release", "timestamp": "2026-01-01T00:00:00Z", "data": body}, policy)
+
+
+@quick
+@given(st.lists(fields, min_size=1, max_size=4), policies)
+def test_a_list_of_legal_releases_is_them_all_each_once(items: list[dict[str, Any]], policy: Policy) -> None:
+    try:
+        alone = [parse("article", {}, item, policy) for item in items]
+    except SyncError:
+        return
+    together = parse("article", {}, {"releases": items}, policy)
+    found = [event for each in alone if not isinstance(each, Ignored) for event in each]
+    assert (() if isinstance(together, Ignored) else together) == tuple(dict.fromkeys(found))

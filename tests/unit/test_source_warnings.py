@@ -11,7 +11,8 @@ LFS = b"# big things\n*.bin filter=lfs diff=lfs merge=lfs -text\ndata/** filter=
 
 
 def codes(gitmodules: bytes | None, *gitattributes: bytes | None) -> list[str]:
-    return [each.code for each in source_warnings(gitmodules, gitattributes)]
+    places = dict(zip(["", *"abc"], gitattributes, strict=False))
+    return [each.code for each in source_warnings(gitmodules, {place: data for place, data in places.items() if data})]
 
 
 def test_a_plain_tree_has_none() -> None:
@@ -20,18 +21,18 @@ def test_a_plain_tree_has_none() -> None:
 
 def test_submodules_are_named() -> None:
     assert codes(MODULES) == ["submodules"]
-    assert "third/party" in source_warnings(MODULES, [])[0].message
+    assert "third/party" in source_warnings(MODULES, {})[0].message
 
 
-def test_lfs_patterns_are_named_once() -> None:
-    found = source_warnings(None, [LFS, LFS, None])
+def test_lfs_patterns_are_named_with_their_places() -> None:
+    found = source_warnings(None, {"": LFS, "assets/deep": b"/*.iso filter=lfs\n*.iso filter=lfs\n"})
     assert [each.code for each in found] == ["lfs"]
-    assert found[0].message.endswith(": *.bin, data/**")
+    assert found[0].message.endswith(": *.bin, data/**, assets/deep/*.iso")
 
 
 def test_many_and_hostile_names_stay_short_and_printable() -> None:
     many = b"".join(b'[submodule "\x1b[31m%03d%s"]\n' % (n, b"x" * 100) for n in range(50))
-    message = source_warnings(many, [])[0].message
+    message = source_warnings(many, {})[0].message
     assert len(message) < 600
     assert message.isprintable()
     assert "and 45 more" in message

@@ -29,13 +29,15 @@ class Finished:
 class Wait:
     """Nothing to do for `seconds`; the run holds no worker meanwhile.
 
-    `queued`: the code that says for whom it waits; that time is not held against its stage.
+    `queued`: the code that says for whom it waits; that time is not held against its stage. `heals` False: nothing went
+    well yet, so the failures before still count.
     """
 
     seconds: float
     facts: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     queued: str = ""
+    heals: bool = True
 
     @classmethod
     def instead_of(cls, error: SyncError) -> Wait | None:

@@ -199,8 +199,7 @@ def _prepare(cache: SourceCopy, release: Release, at: TagAt | SyncError | None, 
 
 
 def _warnings(cache: SourceCopy, release: Release, directory: str) -> tuple[SourceWarning, ...]:
-    places = dict.fromkeys([".gitattributes", f"{directory}/.gitattributes".lstrip("/")])
-    attributes = [cache.read_file(release.commit, place) for place in places]
+    attributes = cache.attributes(release.commit, directory)
     return source_warnings(cache.read_file(release.commit, ".gitmodules"), attributes)
 
 

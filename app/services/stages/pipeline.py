@@ -25,15 +25,23 @@ _BEGUN = ("created", "waiting_for_resource", "preparing", "pending")
 # How often a pipeline whose runner broke is retried within an attempt; a replay makes a pipeline of its own.
 _RETRIES = 1
 
+# Errors of a POST after which nobody knows whether a pipeline is being made; all others are GitLab's own no.
+_UNKNOWN = frozenset({"gitlab_unreachable", "gitlab_unavailable", "read_only"})
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """How pipelines are made and awaited. `ref` is a branch, or "tag" for the version's tag; times in seconds."""
+    """How pipelines are made and awaited. `ref` is a branch, or "tag" for the version's tag; times in seconds.
+
+    `look_again`: how far apart the two looks are that must both miss a pipeline whose `POST` was never answered, before
+    another is made: GitLab may still be at work on it when the connection is long gone.
+    """
 
     ref: str = "ci-sync"
     timeout: float = 3600.0
     poll_first: float = 1.0
     poll_longest: float = 30.0
+    look_again: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,10 @@ class PipelineStage:
     def run(self, request: PipelineRequest, extra: Mapping[str, str]) -> Outcome:
         """One look: note the intent, create, or poll. `extra` are variables about the proxy (no secrets)."""
         state = request.state
-        if "intent" not in state:
+        if "intent" not in state or "refused" in state:
             return Note(request.intent)
         if "id" not in state:
-            return self._begun(state, self._made(request, extra))
+            return self._made(request, extra) if state.get("fence") == request.fence else self._looked_for(request)
         seen = self._gitlab.pipeline(request.project, int(state["id"]))
         return self._judged(request, {**state, **_facts(seen)}, seen)
 
@@ -99,14 +107,29 @@ class PipelineStage:
             return Wait(self._options.poll_first, {"pipeline": {**known, "polls": 1}}, note=note)
         return Note({"pipeline": {**known, "polls": 0}}, lasting=False)
 
-    def _made(self, request: PipelineRequest, extra: Mapping[str, str]) -> Pipeline:
-        # Another claim noted the intent: its POST may have gone through before it died. Look before making a second.
-        if request.state.get("fence") != request.fence:
-            found = self._gitlab.find_pipeline(request.project, request.name)
-            if found:
-                return found
+    def _made(self, request: PipelineRequest, extra: Mapping[str, str]) -> Outcome:
         ref = f"refs/tags/{request.tag}" if self._options.ref == "tag" else self._options.ref
-        return self._gitlab.create_pipeline(request.project, ref, {**request.variables, **extra})
+        try:
+            made = self._gitlab.create_pipeline(request.project, ref, {**request.variables, **extra})
+        except SyncError as error:
+            if error.code in _UNKNOWN:
+                raise
+            facts = {"pipeline": {**request.state, "refused": error.code}}
+            raise SyncError(error.code, error.message, retry_after=error.retry_after, facts=facts) from None
+        return self._begun(request.state, made)
+
+    def _looked_for(self, request: PipelineRequest) -> Outcome:
+        """Another claim noted the intent: its POST may have gone through before it died, or may still be at work."""
+        state = request.state
+        found = self._gitlab.find_pipeline(request.project, request.name)
+        if found:
+            return self._begun({name: state[name] for name in ("intent", "fence")}, found)
+        first = datetime.fromisoformat(state["missed"]) if "missed" in state else request.now
+        left = self._options.look_again - (request.now - first).total_seconds()
+        if left <= 0:
+            return Note(request.intent)  # missed for long enough: this claim makes it
+        missed = {"pipeline": {**state, "missed": first.isoformat()}}
+        return Wait(left, missed, note=f"no pipeline {request.name} yet; looking again", heals=False)
 
     def _judged(self, request: PipelineRequest, state: dict[str, Any], seen: Pipeline) -> Outcome:
         if seen.status == "success":

@@ -184,6 +184,20 @@ def accept_then_cut() -> Action:
     return act
 
 
+def cut_then_accept(go: threading.Event) -> Action:
+    """Reset the connection, and do what was asked when `go` is set: a slow GitLab, in front of which somebody gave up."""
+
+    def act(call: Call) -> Iterable[bytes]:
+        length = int(call.environ.get("CONTENT_LENGTH") or 0)
+        later = Call(call.inner, {**call.environ, "wsgi.input": io.BytesIO(call.environ["wsgi.input"].read(length))},
+                     call.start_response, call.stopped)  # fmt: skip
+        threading.Thread(target=lambda: go.wait() and later.perform(), daemon=True).start()
+        call.cut = True
+        raise ConnectionResetError("reset on purpose")
+
+    return act
+
+
 def cut_in_the_middle() -> Action:
     """Let the application see half of the request's body, as when the sender's line breaks, and reset the connection."""
 

@@ -1,0 +1,42 @@
+"""A host that answered "too many requests" is left alone by everybody for a while, not only by the run that heard it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from app.domain.errors import SyncError
+
+UNKNOWN_SECONDS = 15.0  # git does not say what Retry-After was
+LONGEST_SECONDS = 600.0  # whatever a host says: one wrong header must not stop all runs for a day
+
+
+class Holds(Protocol):
+    """Where processes share whom they leave alone; never fails itself."""
+
+    def wait(self, name: str) -> float:
+        """For how many seconds more; 0 when it may be asked."""
+        ...
+
+    def hold(self, name: str, seconds: float) -> None:
+        """Leave it alone for so long, or for as long as was said before where that is longer."""
+        ...
+
+
+class HostLimits:
+    """What is limited is counted by the host for its API and for git apart, so it is held apart, too."""
+
+    def __init__(self, holds: Holds) -> None:
+        self._holds = holds
+
+    def check(self, what: str, host: str, code: str) -> None:
+        """Before a request for `what` ("api", "git"). Error: `code`, with the time to come back."""
+        left = self._holds.wait(f"{what}:{host}")
+        if left > 0:
+            said = f"{host} asked for fewer requests ({what}) and is left alone for {left:.0f} s more"
+            raise SyncError(code, said, retry_after=left)
+
+    def met(self, what: str, host: str, error: SyncError) -> SyncError:
+        """After such an answer: everybody waits; the error with the time to come back."""
+        seconds = min(error.retry_after or UNKNOWN_SECONDS, LONGEST_SECONDS)
+        self._holds.hold(f"{what}:{host}", seconds)
+        return SyncError(error.code, error.message, retry_after=error.retry_after or seconds, facts=error.facts)

@@ -1,0 +1,166 @@
+"""One answer of "too many requests" holds all processes off the host: the real git door and API, a real Redis between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from app.adapters import migrate
+from app.adapters.git import GitDoor
+from app.adapters.gitlab import GitLabApi, GitLabOptions
+from app.adapters.gitlab_client import NoGuard
+from app.adapters.gitlab_guard import ApiGuard
+from app.adapters.job_queue import redis_for_enqueue
+from app.adapters.shared_holds import SharedHolds
+from app.bootstrap import Container
+from app.domain.errors import SyncError
+from app.services.host_limits import LONGEST_SECONDS, UNKNOWN_SECONDS, HostLimits
+from tests.integration.embedded import embedded_redis
+from tests.integration.git_world import MIRROR, SOURCE, World, nothing, status
+from tests.integration.gitlab_helpers import PATH, refusal
+from tests.integration.web_world import write_settings
+from tests.sandbox.gitlab import GitLab, faults
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Redis]:
+    with embedded_redis() as url:
+        yield redis_for_enqueue(url)
+
+
+@pytest.fixture
+def redis(running: Redis) -> Redis:
+    running.flushall()
+    return running
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    made.release("v1.0.0")
+    with made.server:
+        yield made
+
+
+class Time:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def door(world: World, redis: Redis) -> GitDoor:
+    """git's door of another process, with bootstrap's wiring."""
+    limits = HostLimits(SharedHolds(redis))
+    return world.door(
+        limited=lambda url, error: limits.met("git", urlsplit(url).netloc, error),
+        held=lambda url, code: limits.check("git", urlsplit(url).netloc, code),
+    )
+
+
+def fetched(of: GitDoor, url: str) -> SyncError:
+    with of.source(url, nothing) as copy, pytest.raises(SyncError) as caught:
+        copy.fetch(["v1.0.0"], [])
+    return caught.value
+
+
+def test_gits_429_keeps_every_process_from_asking(world: World, redis: Redis) -> None:
+    world.front.answers = {f"/{MIRROR}.git": status("429 Too Many Requests")}
+    first = refusal(lambda: door(world, redis).remote_refs(world.url(MIRROR), [], nothing))
+    assert (first.code, first.retry_after) == ("rate_limited", UNKNOWN_SECONDS)
+    asked = len(world.front.seen)
+    for _ in range(3):
+        again = refusal(lambda: door(world, redis).remote_refs(world.url(MIRROR), ["refs/tags/v1"], nothing))
+        assert again.code == "rate_limited"
+        assert 0 < (again.retry_after or 0) <= UNKNOWN_SECONDS
+    assert fetched(door(world, redis), world.url(SOURCE)).code == "source_unreachable"  # on the same host
+    assert len(world.front.seen) == asked
+
+
+def test_a_source_that_limits_us_is_left_alone_and_asked_again_later(world: World, redis: Redis) -> None:
+    world.front.answers = {f"/{SOURCE}.git": status("429 Too Many Requests")}
+    first = fetched(door(world, redis), world.url(SOURCE))
+    assert (first.code, first.retry_after) == ("source_unreachable", UNKNOWN_SECONDS)
+    asked, world.front.answers = len(world.front.seen), {}
+    assert fetched(door(world, redis), world.url(SOURCE)).code == "source_unreachable"
+    assert len(world.front.seen) == asked
+    redis.flushall()  # the time is up
+    with door(world, redis).source(world.url(SOURCE), nothing) as copy:
+        assert copy.fetch(["v1.0.0"], [])["v1.0.0"]
+
+
+def api(gitlab: GitLab, redis: Redis) -> GitLabApi:
+    """The API's door of another process."""
+    guard = ApiGuard(NoGuard(), HostLimits(SharedHolds(redis)), urlsplit(gitlab.url).netloc)
+    return GitLabApi(GitLabOptions(gitlab.url, SecretStr(gitlab.create_token(scopes=["api"]))), guard)
+
+
+def test_the_apis_429_keeps_every_process_from_asking_and_does_not_stop_git(
+    tmp_path: Path, redis: Redis, world: World
+) -> None:
+    with GitLab(tmp_path / "gitlab") as gitlab:
+        gitlab.create_project(PATH)
+        gitlab.faults.add("GET", faults.rate_limited(40))
+        assert refusal(lambda: api(gitlab, redis).find_project(PATH)).retry_after == 40
+        asked = len(gitlab.requests)
+        again = refusal(lambda: api(gitlab, redis).find_project(PATH))
+        assert (again.code, 30 < (again.retry_after or 0) <= 40) == ("rate_limited", True)
+        assert len(gitlab.requests) == asked
+        HostLimits(SharedHolds(redis)).check("git", urlsplit(gitlab.url).netloc, "rate_limited")
+
+
+def test_a_429_of_one_kind_of_request_holds_nobody_off(tmp_path: Path, redis: Redis) -> None:
+    with GitLab(tmp_path / "gitlab") as gitlab:
+        gitlab.create_project(PATH)
+        gitlab.faults.add("GET", faults.rate_limited_bare())
+        assert refusal(lambda: api(gitlab, redis).find_project(PATH)).code == "rate_limited"
+        assert api(gitlab, redis).find_project(PATH) is not None
+
+
+def test_the_longest_hold_counts_and_none_is_longer_than_it_may(redis: Redis) -> None:
+    ours, theirs = SharedHolds(redis), SharedHolds(redis)
+    ours.hold("git:one", 100)
+    theirs.hold("git:one", 10)
+    assert 90 < SharedHolds(redis).wait("git:one") <= 100
+    error = HostLimits(ours).met("git", "two", SyncError("rate_limited", "x", retry_after=86400))
+    assert error.retry_after == 86400  # the run itself does what it was told
+    assert SharedHolds(redis).wait("git:two") <= LONGEST_SECONDS
+
+
+def test_news_of_others_is_a_second_old_at_most(redis: Redis) -> None:
+    time = Time()
+    ours = SharedHolds(redis, time)
+    assert ours.wait("git:one") == 0
+    SharedHolds(redis).hold("git:one", 50)
+    assert ours.wait("git:one") == 0  # asked a moment ago
+    time.now += 1.1
+    assert ours.wait("git:one") > 40
+
+
+def test_without_redis_each_process_knows_its_own() -> None:
+    time = Time()
+    alone = SharedHolds(redis_for_enqueue("redis://127.0.0.1:1/0"), time)
+    assert alone.wait("git:one") == 0
+    alone.hold("git:one", 20)
+    assert alone.wait("git:one") == 20
+    time.now += 20
+    assert alone.wait("git:one") == 0
+
+
+def test_the_service_is_wired_so(tmp_path: Path) -> None:
+    """Both doors of a process ask before they ask the host."""
+    container = Container(write_settings(tmp_path))
+    url = container.settings.gitlab.url
+    for what in ("git", "api"):
+        container.limits.met(what, urlsplit(url).netloc, SyncError("rate_limited", "x"))
+    assert refusal(lambda: container.git.remote_refs(f"{url}/a.git", [], nothing)).code == "rate_limited"
+    migrate.upgrade(container.settings.store.url)
+    assert "asked for fewer requests (api)" in refusal(lambda: container.gitlab.find_project("a")).message
