@@ -6,32 +6,20 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.bootstrap import Container
 from app.domain.access import Role
 from app.domain.run import Claim, Stage, Status
-from tests.integration.pages_world import application, audited, page, post, token
+from tests.integration.pages_world import audited, page, post, token
 from tests.integration.stored import MODULE, ORDER, PIPELINE, PUSHED, VERIFIED, A, B, Stored
 
 BRANCH = "d" * 40
 SERVED, RELEASED = "h1:" + "B" * 43 + "=", "h1:" + "C" * 43 + "="
 MIRRORED = {"tag": "v1.0.0", "commit": A, "new": True, "branch_at": BRANCH, "h1": RELEASED}
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return application(tmp_path)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 @pytest.fixture
