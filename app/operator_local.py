@@ -173,7 +173,7 @@ class LocalOperator(LocalAsking):
 
     def test_source(self, source: str, sample: Sample) -> Rehearsal:
         """See Doing."""
-        return tested(self._parts, self._actor, source, completed(self._parts, source, sample))
+        return tested(self._parts, self._actor, source, completed(self._parts, source, sample), "")
 
     def _pausing(self) -> Pausing:
         return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock, targets(self._parts.settings))

@@ -17,6 +17,7 @@ from app.domain.errors import SyncError
 from app.services.found import found
 from app.services.words import duration, size
 from app.web.context import container, principal
+from app.web.orders import LONGEST_REASON
 
 blueprint = Blueprint("pages", __name__)
 PAGE = 50
@@ -73,6 +74,12 @@ def plain(value: Any) -> str:
     if value is None or isinstance(value, str | int | float):
         return "-" if value in (None, "") else str(value)
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@blueprint.app_template_global("longest_reason")
+def longest_reason() -> int:
+    """How many characters a reason may have; macros see no other value that all pages share."""
+    return LONGEST_REASON
 
 
 @blueprint.app_template_test("weblink")
