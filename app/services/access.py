@@ -134,11 +134,11 @@ class Access:
         """All API tokens, newest first, ended ones included."""
         return self._store.tokens()
 
-    def create_link(self, name: str, role: Role, actor: str) -> str:
+    def create_link(self, name: str, role: Role, actor: str, reason: str = "") -> str:
         """The secret of a link that opens one session within ten minutes."""
         secret, made = self._new(Kind.LINK, name, role, LINK, actor)
         after = {"name": name, "role": role.value, "until": made.expires_at.isoformat()}
-        self._store.add(made, digest(secret), Note(actor, "link.create", f"link:{made.id}", after=after))
+        self._store.add(made, digest(secret), Note(actor, "link.create", f"link:{made.id}", reason, after=after))
         return secret
 
     def identify(self, secret: str, *kinds: Kind) -> Identity | None:
