@@ -14,6 +14,7 @@ from markupsafe import Markup
 from app.adapters.board_store import SqlBoardStore
 from app.domain.access import Role
 from app.domain.errors import SyncError
+from app.services.answers import answers
 from app.services.found import found
 from app.services.words import duration, size
 from app.web.context import container, principal
@@ -41,6 +42,7 @@ def here(**changed: str | None) -> str:
 
 
 blueprint.add_app_template_filter(found)
+blueprint.add_app_template_filter(answers)
 
 
 @blueprint.app_template_filter("when")

@@ -94,7 +94,7 @@ def test_another_commit_is_named(world: VerifyWorld) -> None:
     for part in (world.commit, "f" * 40, f"its zip is {world.sums.h1_zip}, released is {world.sums.h1_zip}"):
         assert part in error.message
     assert error.facts["verify"] == {
-        "verdict": "served_other_commit", "h1_released": world.sums.h1_zip, "h1_served": world.sums.h1_zip,
+        "verdict": "served_other_commit", "asked": ".info", "h1_released": world.sums.h1_zip, "h1_served": world.sums.h1_zip,
         "commit_released": world.commit, "commit_served": "f" * 40, "differ": [],
     }  # fmt: skip
 

@@ -78,7 +78,7 @@ class PublishStage:
             return
         said = f"the static proxy has {commit} ({there}) already, released is {request.commit} ({request.h1})"
         facts: dict[str, object] = {
-            "verdict": "served_other_content", "h1_released": request.h1, "h1_served": there,
+            "verdict": "served_other_content", "asked": ".zip", "h1_released": request.h1, "h1_served": there,
             "commit_released": request.commit, "commit_served": commit, "differ": [],
         }  # fmt: skip
         raise SyncError("served_other_content", f"{request.name}: {said}", facts={"verify": facts})
