@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from app.cli_layout import print_table
-from app.cli_open import actor, json_option, open_container, open_operator
+from app.cli_open import actor, json_option, open_container, open_operator, reason_option
 from app.cli_output import NO, console, local, print_json
 from app.domain.access import Credential, Role, Scope
 from app.domain.audit import Entry, Kept, verify, verify_kept
@@ -39,7 +39,7 @@ def token() -> None:
 @click.option(
     "--scope", "scopes", type=_SCOPES, multiple=True, help="Limit it to this group of addresses; may be given again."
 )
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@reason_option()
 @json_option
 def create(name: str, role: str, days: float, scopes: tuple[str, ...], reason: str, as_json: bool) -> None:
     """Make an API token and print it; it is shown this once and kept as a digest only.
@@ -90,7 +90,7 @@ Examples:
   modsync token revoke grafana --reason "moved to another host" """,
 )
 @click.argument("token")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@reason_option()
 @json_option
 def revoke(token: str, reason: str, as_json: bool) -> None:
     """End an API token at once, by its id or name; its sessions are asked for a new login."""
@@ -104,16 +104,17 @@ def revoke(token: str, reason: str, as_json: bool) -> None:
 @click.command("login-link", short_help="Print an address that logs one person in, once.")
 @click.argument("name")
 @click.option("--role", type=_ROLES, default=Role.OPERATOR.value, show_default=True, help="What the session may do.")
+@reason_option()
 @json_option
-def login_link(name: str, role: str, as_json: bool) -> None:
+def login_link(name: str, role: str, reason: str, as_json: bool) -> None:
     """Print an address that opens one session for NAME within ten minutes.
 
     \b
     Examples:
-      modsync login-link alice --role operator
+      modsync login-link alice --role operator --reason "on call this week"
     """
     container = open_container()
-    secret = container.access.create_link(name, Role(role), actor())
+    secret = container.access.create_link(name, Role(role), actor(), reason)
     url = f"{container.settings.web.base_url}/login?link={secret}"
     if as_json:
         print_json({"url": url})

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from app.cli_layout import print_table, watched
-from app.cli_open import json_option, open_operator
+from app.cli_open import json_option, open_operator, reason_option
 from app.cli_output import NO, USAGE, console, exit_status, local, print_json, printable
 from app.domain.errors import SyncError
 from app.services.deliveries import VERDICTS
@@ -64,7 +64,7 @@ Examples:
 @click.option("--source", metavar="NAME", help="With --failed: from this source.")
 @click.option("--since", metavar="TIME", help="With --failed: received since then.")
 @click.option("--until", metavar="TIME", help="With --failed: received before then.")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@reason_option()
 @json_option
 @click.pass_context
 def redeliver(
@@ -79,9 +79,9 @@ def redeliver(
     operator = open_operator()
     ids = [identifier] if identifier else list(_failed(operator, {**wanted, "failed": "true"}))[::-1]
     if identifier:
-        found: list[Outcome] = [(identifier, operator.redeliver(identifier, printable(reason)))]
+        found: list[Outcome] = [(identifier, operator.redeliver(identifier, reason))]
     else:
-        found = list(watched(_redelivered(operator, ids, printable(reason)), len(ids), "redeliver", quiet=as_json))
+        found = list(watched(_redelivered(operator, ids, reason), len(ids), "redeliver", quiet=as_json))
     if as_json:
         print_json([_as_json(each, outcome) for each, outcome in found])
     else:

@@ -9,7 +9,7 @@ import click
 from app.bootstrap import Container
 from app.cli_board import after_option, limit_option, print_mirrors
 from app.cli_layout import watched
-from app.cli_open import json_option, open_container, open_operator
+from app.cli_open import json_option, open_container, open_operator, reason_option
 from app.cli_output import NO, console, print_json, printable
 from app.domain.errors import SyncError
 from app.services.drift import MirrorCheck
@@ -113,7 +113,7 @@ Examples:
 )
 @click.argument("paths", metavar="[MIRROR]...", nargs=-1)
 @click.option("--fix", is_flag=True, help="Set up anew what drifted.")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log; with --fix.")
+@reason_option("Why, for the audit log; with --fix.")
 @json_option
 def check_mirrors(paths: tuple[str, ...], *, fix: bool, reason: str, as_json: bool) -> None:
     """Compare the GitLab projects of all mirrors, or of these, with how modsync sets them up.

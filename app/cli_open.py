@@ -25,6 +25,17 @@ def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
 
 
+def reason_option(said: str = "Why, for the audit log.") -> Callable[[Decorated], Decorated]:
+    """Adds --reason: every command has it that does something which the audit log tells of."""
+    return click.option("--reason", default="", metavar="TEXT", callback=_readable, help=said)
+
+
+def _readable(_context: click.Context, _option: click.Parameter, reason: str) -> str:
+    from app.cli_output import printable
+
+    return printable(reason)
+
+
 def is_remote() -> bool:
     """True when --server or $MODSYNC_URL names a server: then everything is asked of its API."""
     return bool(os.environ.get(URL, "").strip())

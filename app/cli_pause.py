@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli_open import json_option, open_operator
+from app.cli_open import json_option, open_operator, reason_option
 from app.cli_output import local, print_json, printable
 from app.domain.pause import PauseKind
 
@@ -23,14 +23,14 @@ Examples:
 )
 @kind_argument
 @value_argument
-@click.option("--reason", default="", metavar="TEXT", help="Why; shown with every run that waits.")
+@reason_option("Why; shown with every run that waits.")
 @json_option
 def pause(kind: str, value: str, reason: str, as_json: bool) -> None:
     """Stop working on KIND VALUE: `all`, a `source`, a `module` path (with * at its end all that begin so), a `host`.
 
     Webhooks are taken as before. A step in hand ends; then its run waits, at no cost, until `modsync resume`.
     """
-    new = open_operator().pause(PauseKind(kind), value, printable(reason))
+    new = open_operator().pause(PauseKind(kind), value, reason)
     if as_json:
         print_json({"kind": kind, "value": value, "new": new})
     else:
@@ -47,11 +47,11 @@ Examples:
 )
 @kind_argument
 @value_argument
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@reason_option()
 @json_option
 def resume(kind: str, value: str, reason: str, as_json: bool) -> None:
     """End the pause of KIND VALUE; its runs go on at once, where they were."""
-    woken = open_operator().resume(PauseKind(kind), value, printable(reason))
+    woken = open_operator().resume(PauseKind(kind), value, reason)
     if as_json:
         print_json({"kind": kind, "value": value, "runs": woken})
     else:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app import upkeep
 from app.adapters.repository_store import SqlRepositoryStore
 from app.bootstrap import Container
-from app.cli_open import actor, json_option, open_container
+from app.cli_open import actor, json_option, open_container, reason_option
 from app.cli_output import NO, print_json, printable
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
@@ -24,6 +24,7 @@ from app.services.reconcile_values import Report, Repository
 
 _LINES = 20  # of progress, where there is no bar
 _PARALLEL = 4  # the request rate is the limit, not this: it hides slow answers
+_WHY = "Why; kept with what is begun: its delivery, and the audit log where it was done before."
 
 dry_option = click.option("--dry-run", is_flag=True, help="Compare only: begin no run, adopt nothing, keep no result.")
 
@@ -49,10 +50,11 @@ Examples:
     help="With --all: leave out what was compared since then; so a run that was broken off goes on.",
 )  # fmt: skip
 @dry_option
+@reason_option(_WHY)
 @json_option
 @click.pass_context
 def reconcile(
-    ctx: click.Context, module: str | None, everything: bool, hours: float, dry_run: bool, as_json: bool
+    ctx: click.Context, module: str | None, everything: bool, hours: float, dry_run: bool, reason: str, as_json: bool
 ) -> None:
     """Compare MODULE's repository, or all: source, mirror, proxy and records. Begin runs for what is missing.
 
@@ -61,7 +63,7 @@ def reconcile(
     if bool(module) == everything:
         raise click.UsageError("Name a module, or give --all.")
     container = open_container()
-    service, order = upkeep.reconcile(container), Order(dry_run, actor())
+    service, order = upkeep.reconcile(container), Order(dry_run, actor(), reason=reason)
     reports: list[Report] = []
     try:
         if module:
@@ -87,9 +89,10 @@ Examples:
 )
 @click.argument("module")
 @dry_option
+@reason_option(_WHY)
 @json_option
 @click.pass_context
-def backfill(ctx: click.Context, module: str, dry_run: bool, as_json: bool) -> None:
+def backfill(ctx: click.Context, module: str, dry_run: bool, reason: str, as_json: bool) -> None:
     """Bring all versions of MODULE, of all its majors, that are not in the mirror; what failed is tried again.
 
     They go in few pushes, by the backfill workers, while live releases go first. Status 1 when something was found
@@ -97,7 +100,7 @@ def backfill(ctx: click.Context, module: str, dry_run: bool, as_json: bool) -> N
     """
     service = upkeep.reconcile(open_container())
     path = _parsed(module)
-    report = service.one(service.repository_of(path), Order(dry_run, actor(), path, retry=True))
+    report = service.one(service.repository_of(path), Order(dry_run, actor(), path, retry=True, reason=reason))
     _print([report], dry_run, as_json)
     ctx.exit(NO if report.needs_a_person and not report.runs else 0)
 

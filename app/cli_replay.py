@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from app.cli_layout import watched
-from app.cli_open import json_option, open_operator
+from app.cli_open import json_option, open_operator, reason_option
 from app.cli_output import NO, console, print_json, printable
 from app.cli_tables import print_runs
 from app.domain.run import Stage
@@ -31,7 +31,7 @@ Examples:
 )
 @click.argument("identifier", metavar="[ID]", required=False)
 @click.option("--from", "from_stage", type=click.Choice([each.value for each in Stage]), help="Else where it failed.")
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the attempt.")
+@reason_option("Why; kept with the attempt.")
 @click.option("--force", is_flag=True, help="Also a run that is done.")
 @click.option("--failed", "code", metavar="CODE", help="In place of ID: all that ended failed with this error code.")
 @click.option("--since", default="24h", show_default=True, metavar="TIME", help="With --failed: since then.")
@@ -55,14 +55,14 @@ def replay(
         raise click.UsageError("--from and --force go with an ID")
     operator = open_operator()
     if identifier:
-        _one(operator, identifier, Stage(from_stage) if from_stage else None, printable(reason), force, as_json)
+        _one(operator, identifier, Stage(from_stage) if from_stage else None, reason, force, as_json)
         return
     plan = operator.plan_replays(code or "", since, after, LONGEST_PAGE)
     if dry_run:
         _show(plan, as_json)
         return
     _ask(plan, yes, as_json)
-    ctx.exit(_many(operator, plan, printable(reason), as_json))
+    ctx.exit(_many(operator, plan, reason, as_json))
 
 
 commands: tuple[click.Command, ...] = (replay,)

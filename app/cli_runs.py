@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli_open import json_option, open_operator
+from app.cli_open import json_option, open_operator, reason_option
 from app.cli_output import NO, console, print_json, printable
 from app.cli_tables import print_explanation, print_run, print_runs
 from app.domain.errors import SyncError
@@ -135,11 +135,11 @@ Examples:
   modsync cancel r0kz3v7m2c5q8x1b4n6d --reason "released by mistake" """,
 )
 @click.argument("identifier", metavar="ID")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log.")
+@reason_option()
 @json_option
 def cancel(identifier: str, reason: str, as_json: bool) -> None:
     """End a run that is in flight as failed (cancelled); what it pushed stays. Replay brings it back."""
-    done = open_operator().cancel(identifier, printable(reason))
+    done = open_operator().cancel(identifier, reason)
     if as_json:
         print_json({"run": done.run, "status": done.status})
     else:

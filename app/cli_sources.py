@@ -8,7 +8,7 @@ import click
 
 from app.cli_guide import guide_text
 from app.cli_layout import print_table
-from app.cli_open import json_option, open_operator, open_settings
+from app.cli_open import json_option, open_operator, open_settings, reason_option
 from app.cli_output import NO, console, local, print_json, printable
 from app.services.operator import SecretRow
 from app.services.rehearsal import Rehearsal, Sample
@@ -70,13 +70,14 @@ Examples:
 @click.option("--version", default="", help="Its version; else v0.0.1.")
 @click.option("--commit", default="", help="Its commit; else nobody's.")
 @click.option("--repo-url", default="", help="Its repository, where the payload tells one.")
+@reason_option()
 @json_option
-def test(name: str, module: str, version: str, commit: str, repo_url: str, *, as_json: bool) -> None:
+def test(name: str, module: str, version: str, commit: str, repo_url: str, *, reason: str, as_json: bool) -> None:
     """Make up a release, sign it as the platform of NAME does, with each secret, and say what would become of it.
 
     No delivery and no run is recorded; the audit log says who tested. Status 1 when a step is not good.
     """
-    found = open_operator().test_source(name, Sample(module, version, commit, repo_url))
+    found = open_operator().test_source(name, Sample(module, version, commit, repo_url), reason)
     if as_json:
         print_json(found)
     else:

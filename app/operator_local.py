@@ -171,9 +171,9 @@ class LocalOperator(LocalAsking):
         """See Doing."""
         return mirror_care(self._parts).mend(path, self._actor, reason)
 
-    def test_source(self, source: str, sample: Sample) -> Rehearsal:
+    def test_source(self, source: str, sample: Sample, reason: str = "") -> Rehearsal:
         """See Doing."""
-        return tested(self._parts, self._actor, source, completed(self._parts, source, sample))
+        return tested(self._parts, self._actor, source, completed(self._parts, source, sample), reason)
 
     def _pausing(self) -> Pausing:
         return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock, targets(self._parts.settings))

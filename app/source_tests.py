@@ -27,11 +27,11 @@ def completed(container: Container, source: str, sample: Sample) -> Sample:
     return replace(sample, module=sample.module or usual.module, version=sample.version or usual.version)
 
 
-def tested(container: Container, actor: str, source: str, sample: Sample) -> Rehearsal:
+def tested(container: Container, actor: str, source: str, sample: Sample, reason: str) -> Rehearsal:
     """A test delivery, which the audit log keeps. Errors: see Rehearsals.rehearse, and store_unavailable."""
     result = rehearsals(container).rehearse(source, sample)
     container.audit.append(
-        actor, "source.test", f"source:{source}", container.clock.now(),
+        actor, "source.test", f"source:{source}", container.clock.now(), reason=reason,
         after={"verdict": result.verdict, "release": f"{sample.module}@{sample.version}"},
     )  # fmt: skip
     return result

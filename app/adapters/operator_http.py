@@ -162,9 +162,9 @@ class HttpOperator(HttpAsking):
         """See Doing."""
         return self._post(MirrorCheck, "/api/mirrors/mend", {"mirror": path, "reason": reason})
 
-    def test_source(self, source: str, sample: Sample) -> Rehearsal:
+    def test_source(self, source: str, sample: Sample, reason: str = "") -> Rehearsal:
         """See Doing."""
-        return self._post(Rehearsal, f"/api/sources/{_part(source)}/test", asdict(sample))
+        return self._post(Rehearsal, f"/api/sources/{_part(source)}/test", asdict(sample) | (_why(reason) or {}))
 
     def _post(self, kind: type[Value], path: str, body: Mapping[str, Any] | None = None) -> Value:
         given = {name: value for name, value in (body or {}).items() if value is not None}

@@ -84,12 +84,13 @@ class CredentialStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks: `actor` is what is recorded."""
+    """Who asks: `actor` is what is recorded. `until`: when a token ends; None for what sessions may outlive."""
 
     actor: str
     role: Role
     credential: str
     scopes: frozenset[Scope] = frozenset()
+    until: datetime | None = None
 
 
 class Access:
@@ -133,11 +134,11 @@ class Access:
         """All API tokens, newest first, ended ones included."""
         return self._store.tokens()
 
-    def create_link(self, name: str, role: Role, actor: str) -> str:
+    def create_link(self, name: str, role: Role, actor: str, reason: str = "") -> str:
         """The secret of a link that opens one session within ten minutes."""
         secret, made = self._new(Kind.LINK, name, role, LINK, actor)
         after = {"name": name, "role": role.value, "until": made.expires_at.isoformat()}
-        self._store.add(made, digest(secret), Note(actor, "link.create", f"link:{made.id}", after=after))
+        self._store.add(made, digest(secret), Note(actor, "link.create", f"link:{made.id}", reason, after=after))
         return secret
 
     def identify(self, secret: str, *kinds: Kind) -> Identity | None:
@@ -150,7 +151,8 @@ class Access:
             return None
         if found.last_used_at is None or now - found.last_used_at > _USE_NOTED_EVERY:
             self._note_use(found, now)
-        return Identity(f"{found.kind.value}:{found.name}", found.role, found.id, found.scopes)
+        until = found.expires_at if found.kind is Kind.TOKEN else None
+        return Identity(f"{found.kind.value}:{found.name}", found.role, found.id, found.scopes, until)
 
     def _note_use(self, found: Credential, now: datetime) -> None:
         """A database that takes no writes (locked, full, read-only) keeps nobody from looking what is wrong with it."""
@@ -164,9 +166,13 @@ class Access:
             log.warning("credential_use_not_noted", extra={"credential": found.id, "code": error.code})
 
     def open_session(self, who: Identity) -> str:
-        """A session's secret for somebody who proved who they are. A link is spent: a second time is `unauthorized`."""
+        """A session's secret for somebody who proved who they are; it ends with their token at the latest.
+
+        A link is spent: a second time is `unauthorized`.
+        """
         link = who.credential if who.actor.startswith("link:") else None
-        secret, made = self._new(Kind.SESSION, who.actor.partition(":")[2], who.role, SESSION, who.actor, who.scopes)
+        life = min(SESSION, who.until - self._clock.now()) if who.until else SESSION
+        secret, made = self._new(Kind.SESSION, who.actor.partition(":")[2], who.role, life, who.actor, who.scopes)
         note = Note(who.actor, "login", f"session:{made.id}", after={"role": who.role.value})
         if not self._store.add(made, digest(secret), note, spends=link):
             raise SyncError("unauthorized", "this login link was used already")

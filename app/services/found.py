@@ -19,6 +19,7 @@ _LABELS: Mapping[Stage, Mapping[str, str]] = {
         "h1": "h1 of .zip", "go_mod_sha256": "SHA-256 of .mod", "commit": "commit in .info",
         "compared": "compared with the source", "h1_served": "h1 of what the proxy serves",
         "h1_released": "h1 of the source's content", "commit_served": "commit in .info", "differ": "files that differ",
+        "asked": "what was wrong", "go_mod_served": "SHA-256 of .mod", "go_mod_released": "SHA-256 of go.mod",
     },
 }  # fmt: skip
 

@@ -213,7 +213,7 @@ class Doing(Protocol):
         """Set up anew what was changed. Errors as check_mirror's, and bad_request over the API."""
         ...
 
-    def test_source(self, source: str, sample: Sample) -> Rehearsal:
+    def test_source(self, source: str, sample: Sample, reason: str = "") -> Rehearsal:
         """A test delivery; what is "" in the sample, the source's rules say. Errors: see Rehearsals.rehearse."""
         ...
 

@@ -29,12 +29,16 @@ _FIRST = Version.parse("v1.0.0")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do. `module`: only this module's versions, all majors; `retry`: also those that a person had to mend."""
+    """What to do. `module`: only this module's versions, all majors; `retry`: also those that a person had to mend.
+
+    `reason`: why, where a person asked.
+    """
 
     dry_run: bool = False
     actor: str = "reconcile"
     module: ModulePath | None = None
     retry: bool = False
+    reason: str = ""
 
 
 class Reconcile:
@@ -101,7 +105,7 @@ class Reconcile:
         if order.dry_run:
             return shown
         adopted = self._store.adopt(shown.of(Finding.ADOPTED), self._clock.now())
-        runs = self._maker.make(repository, _to_bring(items, order), order.actor)
+        runs = self._maker.make(repository, _to_bring(items, order), order.actor, order.reason)
         return Report(repository.mirror, repository.clone_url, tags, tuple(items), tuple(runs), adopted)
 
     def _compared(self, repository: Repository, order: Order) -> tuple[list[Item], int]:

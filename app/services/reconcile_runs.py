@@ -30,17 +30,17 @@ class RunMaker:
         self._planner, self._store, self._replay = planner, store, replay
         self._queue, self._clock, self._new_id = queue, clock, new_id
 
-    def make(self, repository: Repository, items: Sequence[Item], actor: str) -> list[str]:
+    def make(self, repository: Repository, items: Sequence[Item], actor: str, why: str = "") -> list[str]:
         """Begin a run for each; returns the runs that were begun. Error: store_unavailable."""
         again = [item for item in items if _begins_anew(item)]
-        begun = [run for item in again if (run := self._again(item, actor))]
+        begun = [run for item in again if (run := self._again(item, actor, why))]
         for batch in _batches([item for item in items if item not in again and item.tag]):
-            begun += self._record(repository, batch, actor)
+            begun += self._record(repository, batch, actor, why)
         return begun
 
-    def _again(self, item: Item, actor: str) -> str | None:
+    def _again(self, item: Item, actor: str, why: str) -> str | None:
         stage = Stage.PIPELINE if item.finding is Finding.MISSING_IN_PROXY else Stage.MIRROR
-        reason = f"reconcile: {item.finding}"
+        reason = _because(f"reconcile: {item.finding}", why)
         run = item.known.run if item.known else ""
         try:
             return self._replay.replay(run, ReplayOrder(actor, reason, stage, force=True, lane=Lane.BACKFILL)).run_id
@@ -50,11 +50,11 @@ class RunMaker:
             log.warning("not_begun_anew", extra={"run": run, "code": error.code, "error": error.message})
             return None
 
-    def _record(self, repository: Repository, items: Sequence[Item], actor: str) -> list[str]:
+    def _record(self, repository: Repository, items: Sequence[Item], actor: str, why: str) -> list[str]:
         planned = [plan for item in items if (plan := self._planned(repository, item, actor))]
         if not planned:
             return []
-        _, _, receipts = self._store.record(self._delivery(repository, actor, len(planned)), planned)
+        _, _, receipts = self._store.record(self._delivery(repository, actor, len(planned), why), planned)
         self._enqueue(receipts)
         return [receipt.run_id for receipt in receipts if receipt.job]
 
@@ -69,12 +69,13 @@ class RunMaker:
             log.warning("not_planned", extra={"release": f"{item.module}@{item.version}", "code": error.code})
             return None
 
-    def _delivery(self, repository: Repository, actor: str, runs: int) -> NewDelivery:
+    def _delivery(self, repository: Repository, actor: str, runs: int, why: str) -> NewDelivery:
+        note = _because(f"{actor} brings {runs} missing versions of {repository.mirror}", why)
         made = self._new_id("d")
         return NewDelivery(
             id=made, source=repository.source, dedupe=f"reconcile:{made}", scheme="reconcile", secret_id="",
             received_at=self._clock.now(), headers={}, body=b"", verdict="accepted", reason="reconcile",
-            note=f"{actor} brings {runs} missing versions of {repository.mirror}"[:1000],
+            note=note[:1000],
         )  # fmt: skip
 
     def _enqueue(self, receipts: Sequence[Receipt]) -> None:
@@ -83,6 +84,10 @@ class RunMaker:
             self._queue.enqueue_all(jobs, Lane.BACKFILL)
         except SyncError as error:
             log.warning("enqueue_failed", extra={"jobs": len(jobs), "code": error.code})  # the sweeper does it later
+
+
+def _because(what: str, why: str) -> str:
+    return f"{what}; {why}" if why else what
 
 
 def _begins_anew(item: Item) -> bool:

@@ -115,9 +115,9 @@ def test_source(source: str) -> dict[str, Any]:
 
     Errors: not_found, bad_request (with the field).
     """
-    body = body_of("module", "version", "commit", "repo_url")
+    body = body_of("module", "version", "commit", "repo_url", "reason")
     sample = Sample(*(_short(body, name) for name in ("module", "version", "commit", "repo_url")))
-    result = operator().test_source(source, sample)
+    result = operator().test_source(source, sample, reason_of(body.get("reason")))
     log.info("source_tested", extra={"source": source, "verdict": result.verdict, "actor": principal().actor})
     return result.as_json()
 

@@ -95,7 +95,7 @@ SCHEMAS: dict[str, Schema] = {
     "Sources": record(sources=listed(record(
         scheme=TEXT, url=TEXT, source=TEXT, secret=TEXT, count=NUMBER, last_used_at=nullable(TIME),
         skew_seconds=nullable({"type": "number"})))),
-    "Sample": record(module=_SHORT, version=_SHORT, commit=_SHORT, repo_url=_SHORT),
+    "Sample": record(module=_SHORT, version=_SHORT, commit=_SHORT, repo_url=_SHORT, reason=_REASON),
     "Rehearsal": record(verdict=TEXT, steps=listed(record(what=TEXT, good={"type": "boolean"}, text=TEXT)), body=TEXT,
                         headers=listed(TEXT), error=nullable(ref("RunError")), run=TEXT),
     "Pauses": record(pauses=listed(record(kind=_KIND, value=TEXT, actor=TEXT, reason=TEXT, created_at=TIME)), runs=NUMBER),

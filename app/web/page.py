@@ -14,9 +14,11 @@ from markupsafe import Markup
 from app.adapters.board_store import SqlBoardStore
 from app.domain.access import Role
 from app.domain.errors import SyncError
+from app.services.answers import answers
 from app.services.found import found
 from app.services.words import duration, size
 from app.web.context import container, principal
+from app.web.orders import LONGEST_REASON
 
 blueprint = Blueprint("pages", __name__)
 PAGE = 50
@@ -40,6 +42,7 @@ def here(**changed: str | None) -> str:
 
 
 blueprint.add_app_template_filter(found)
+blueprint.add_app_template_filter(answers)
 
 
 @blueprint.app_template_filter("when")
@@ -73,6 +76,12 @@ def plain(value: Any) -> str:
     if value is None or isinstance(value, str | int | float):
         return "-" if value in (None, "") else str(value)
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@blueprint.app_template_global("longest_reason")
+def longest_reason() -> int:
+    """How many characters a reason may have; macros see no other value that all pages share."""
+    return LONGEST_REASON
 
 
 @blueprint.app_template_test("weblink")

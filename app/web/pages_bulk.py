@@ -13,7 +13,7 @@ from app.services.bulk import BATCH, Done, plan, replay_all
 from app.services.run_filter import parse_time
 from app.services.stores import ReplayOrder
 from app.web.context import container, principal, queries
-from app.web.orders import LONGEST_REASON, reason_of, wrong
+from app.web.orders import reason_of, wrong
 from app.web.page import blueprint, board, given
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,7 @@ def replays() -> str:
     if "code" in asked:
         planned = plan(store, container().replay, asked["code"], since, after=asked.get("after"))
     return render_template(
-        "replays.html", asked=asked, since=since, failures=store.failures(since), plan=planned, batch=BATCH,
-        longest_reason=LONGEST_REASON,
+        "replays.html", asked=asked, since=since, failures=store.failures(since), plan=planned, batch=BATCH
     )  # fmt: skip
 
 

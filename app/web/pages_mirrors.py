@@ -13,7 +13,7 @@ from app.services.drift import MirrorCare, MirrorCheck
 from app.services.run_filter import RunFilter
 from app.web.context import container, principal, queries
 from app.web.mirror_turns import looked_at
-from app.web.orders import LONGEST_REASON, reason_of
+from app.web.orders import reason_of
 from app.web.page import PAGE, blueprint, board, given, missing
 
 _RUNS = 10
@@ -35,7 +35,7 @@ def mirror(name: str) -> str:
     if row is None and found is None and not runs.items:
         raise missing("mirror", name)
     return render_template(
-        "mirror.html", name=name, mirror=row, found=found, runs=runs, longest_reason=LONGEST_REASON, check=None
+        "mirror.html", name=name, mirror=row, found=found, runs=runs, check=None
     )  # fmt: skip
 
 
@@ -80,6 +80,6 @@ def _checked(act: Callable[[MirrorCare, str], MirrorCheck]) -> str:
 
 def _values(path: str, check: MirrorCheck) -> dict[str, Any]:
     return {
-        "name": path, "check": check, "checked_at": container().clock.now(), "longest_reason": LONGEST_REASON,
+        "name": path, "check": check, "checked_at": container().clock.now(),
         "small": bool(request.form.get("small")),
     }  # fmt: skip

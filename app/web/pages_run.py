@@ -16,7 +16,7 @@ from app.services.stores import ReplayOrder
 from app.services.timeline import spans
 from app.services.views import RunDetail
 from app.web.context import container, principal, queries
-from app.web.orders import LONGEST_REASON, reason_of, stage_of
+from app.web.orders import reason_of, stage_of
 from app.web.page import blueprint
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _values(found: RunDetail) -> dict[str, Any]:
     active = found.status in ACTIVE
     return {
         "run": found, "active": active, "spans": spans(found, container().clock.now()), "again": 2 if active else 0,
-        "stages": _reached(found), "longest_reason": LONGEST_REASON,
+        "stages": _reached(found),
         "replayable": not active and not _is_final(found), "done": found.status is Status.DONE,
         "failure": is_failure(found.status, found.error.code if found.error else None),
         "moves_to": _moves_to(found),

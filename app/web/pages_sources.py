@@ -10,7 +10,7 @@ from app.adapters.delivery_store import SqlDeliveryStore
 from app.services.rehearsal import Sample
 from app.source_tests import rehearsals, tested
 from app.web.context import api_url, container, principal
-from app.web.orders import wrong
+from app.web.orders import reason_of, wrong
 from app.web.page import blueprint
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def sources() -> str:
 def test_source(source: str) -> str:
     """A signed test delivery through intake, which records nothing of it. Errors: not_found, bad_request (with the field)."""
     sample = Sample(*(_field(name) for name in ("module", "version", "commit", "repo_url")))
-    result = tested(container(), principal().actor, source, sample)
+    result = tested(container(), principal().actor, source, sample, reason_of(request.form.get("reason")))
     log.info("source_tested", extra={"source": source, "verdict": result.verdict, "actor": principal().actor})
     return render_template("source_test.html", name=source, sample=sample, result=result)
 

@@ -254,12 +254,13 @@ def test_a_pause(operator: Operator, container: Container) -> None:
 
 
 def test_a_source_is_tested_and_nothing_recorded(operator: Operator, container: Container, stored: Stored) -> None:
-    found = operator.test_source("platform", Sample("", ""))
+    found = operator.test_source("platform", Sample("", ""), "a new secret")
     assert (found.verdict, found.error, all(step.good for step in found.steps)) == ("accepted", None, True)
     assert found.steps[0].what == "secret one"
     assert _code(lambda: operator.test_source("platform", Sample("elsewhere.example/x", "v1.0.0"))) == "bad_request"
     told = [each for each in container.audit.entries() if each.action == "source.test"]
     assert [(each.object, each.actor.endswith(":alice")) for each in told] == [("source:platform", True)]
+    assert told[0].reason == "a new secret"
     assert told[0].after["verdict"] == "accepted"
     assert operator.runs({}, None, 5).items == ()
     assert _code(lambda: operator.test_source("nobody", Sample("", ""))) == "not_found"

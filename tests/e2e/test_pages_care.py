@@ -108,6 +108,7 @@ def test_a_source_is_tested_in_place_and_nothing_comes_of_it(visitor: Visitor, w
     page = visitor.open("/sources", world.admin_token)
     before = numbers(page)
     page.get_by_text("Test delivery", exact=True).click()
+    page.get_by_label("Reason").fill("a new secret")
     page.get_by_role("button", name="Test", exact=True).click()
     result = page.locator("#platform .check .box")
     expect(result).to_contain_text("accepted. A new run would begin (202).")
@@ -126,6 +127,8 @@ def test_a_source_is_tested_in_place_and_nothing_comes_of_it(visitor: Visitor, w
     assert numbers(page) == before
     assert page.url == f"{world.url}/sources"
     assert world.secret not in page.content()
+    visitor.open("/audit?action=source.test")
+    expect(page.get_by_role("table", name="Entries")).to_contain_text("a new secret")
 
 
 def run_id(page: Page) -> str:
@@ -148,12 +151,17 @@ def test_a_pause_from_the_first_page_holds_a_run_until_it_is_ended(
     expect(held).to_contain_text("by session:admin: GitLab is upgraded")
     assert axe_findings(page) == []
 
+    page.get_by_label("Reason to resume module go.corp.example/held/*").fill("GitLab is back")
+    resume = held.get_by_role("button", name="Resume module go.corp.example/held/*")
+    resume.focus()
     run = run_of(send(world, release(world, "held/one")))
     service.until(lambda: (service.run(run)["error"] or {}).get("code") == "paused", "the run's wait")
     expect(held).to_contain_text("Paused: 1 run waits", timeout=30_000)  # by itself
-    held.get_by_role("button", name="Resume module go.corp.example/held/*").click()
+    resume.click()  # what was typed is there still
     expect(held).to_contain_text("nothing is paused")
     service.wait_for(run, "done")
+    visitor.open("/audit?action=resume")
+    expect(page.get_by_role("table", name="Entries")).to_contain_text("GitLab is back")
 
 
 def release(world: World, repository: str) -> Release:

@@ -64,9 +64,12 @@ def test_a_run_can_be_cancelled_and_a_jobs_id_leads_to_its_run(
         page = visitor.open(f"/runs/{run}-1-1", world.admin_token)
         page.wait_for_url(f"{world.url}/runs/{run}#attempt-1")
         page.get_by_text("Cancel this run").click()
+        page.get_by_label("Reason").fill("tagged by mistake")
         page.get_by_role("button", name="Yes, cancel it").click()
         expect(page.locator("#run-error")).to_contain_text("cancelled by session:admin")
         expect(page.get_by_role("button", name="Replay")).to_be_visible()
+        visitor.open(f"/audit?action=run.cancel&object={run}")
+        expect(page.get_by_role("table", name="Entries")).to_contain_text("tagged by mistake")
     finally:
         service.start_role("worker")
     assert service.run(run)["error"]["code"] == "cancelled"

@@ -146,6 +146,7 @@ def test_a_delivery_shows_its_body_and_is_taken_once_more(
         page = visitor.open(f"/deliveries/{told.delivery}", world.admin_token)
         expect(page.locator("pre.log")).to_contain_text('"module_path": "go.corp.example/seen/done"')
         expect(page.locator("main")).to_contain_text("secret demo, scheme article")
+        page.get_by_label("Reason").fill("the rule is there now")
         with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
             page.get_by_role("button", name="Redeliver").click()
         assert posted.value.status == 303
@@ -154,6 +155,7 @@ def test_a_delivery_shows_its_body_and_is_taken_once_more(
         expect(page.locator("main")).not_to_contain_text("times")
         visitor.open("/audit?action=delivery.redeliver")
         expect(page.locator("main")).to_contain_text(f"delivery:{told.delivery}")
+        expect(page.locator("main")).to_contain_text("the rule is there now")
         assert visitor.complaints == []
         sources = visitor.open("/sources")
         expect(sources.locator("#platform")).to_contain_text("demo")

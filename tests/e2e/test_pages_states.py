@@ -37,9 +37,12 @@ Scheme = Literal["light", "dark"]
 STEP = {"tag": "v1.0.0", "commit": A, "new": True, "branch_at": B, "h1": "h1:" + "C" * 43 + "="}
 VERIFY = {
     "verdict": "served_other_content",
+    "asked": ".zip",
+    "commit_served": A,
+    "commit_released": A,
     "h1_served": "h1:" + "B" * 43 + "=",
     "h1_released": STEP["h1"],
-    "differ": ["a.go"] * 12,
+    "differ": [f"internal/part{number}.go" for number in range(12)],
 }
 
 
@@ -53,6 +56,7 @@ class States:
     waiting: str
     blocked: str
     failed: str
+    done: str
     rejected: str
     delivery: str
     viewer: str
@@ -107,7 +111,7 @@ def told(container: Container, url: str) -> States:
     raw = release(version="v9.0.0")
     delivery = container.intake.receive("platform", signed(raw), raw).delivery
     viewer, _ = container.access.create_token("looks", Role.VIEWER, 1, "test")
-    return States(url, container, running, waiting, blocked, failed, rejected, delivery, viewer)
+    return States(url, container, running, waiting, blocked, failed, done, rejected, delivery, viewer)
 
 
 def verify_fails(stored: Stored, run: str) -> None:
@@ -211,3 +215,19 @@ def test_none_of_them_is_wider_than_the_narrowest_screen(
         page.screenshot(path=shots / f"{name.replace('/', '_')[:60]}.png", full_page=True)
         wide[name] = visitor.overflow()
     assert {name: found for name, found in wide.items() if found} == {}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_proxys_answers_are_read_at_every_width(
+    browser: Browser, states: States, width: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shots = tmp_path_factory.mktemp(f"answers-{width}")  # kept for whoever wants to look
+    with Visitor(browser, states.url, width=width) as visitor:
+        visitor.open("/", TOKEN)
+        for run, outcomes in ((states.failed, ["ok", "ok", "bad", "unknown", "unknown"]), (states.done, ["ok"] * 5)):
+            table = visitor.open(f"/runs/{run}").get_by_role("table", name="The proxy's answers")
+            expect(table.locator(".badge")).to_contain_text(outcomes)
+            expect(table).not_to_contain_text("{")
+            table.screenshot(path=shots / f"{outcomes[2]}.png")
+            assert visitor.overflow() == []
+        assert visitor.complaints == []

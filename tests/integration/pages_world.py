@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from app import create_app
 from app.adapters import migrate
 from app.adapters.database import reading
 from app.adapters.tables import deliveries, releases, runs
@@ -38,6 +41,24 @@ def application(directory: Path) -> Container:
     settings = write_settings(directory, more=SOURCES)
     migrate.upgrade(settings.store.url)
     return Container(settings)
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    """The application's parts. Without Redis: no page needs a queue."""
+    return application(tmp_path)
+
+
+@pytest.fixture
+def app(container: Container) -> Flask:
+    """The application itself."""
+    return create_app(container)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Who asks it, without a network."""
+    return app.test_client()
 
 
 def post(client: FlaskClient, path: str, token: str = "", **form: str) -> TestResponse:

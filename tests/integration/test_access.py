@@ -70,6 +70,39 @@ def test_a_revoked_token_ends_with_its_sessions(access: Access) -> None:
         access.revoke_token("on-call", "cli:me", "")
 
 
+def opened(access: Access, secret: str, *kinds: Kind) -> str:
+    who = access.identify(secret, *kinds)
+    assert who is not None
+    return access.open_session(who)
+
+
+@pytest.mark.parametrize(("days", "hours"), [(0.25, 6), (0.5, 12), (30, 12)])
+def test_a_session_ends_with_its_token_at_the_latest(access: Access, clock: Clock, days: float, hours: int) -> None:
+    session = opened(access, access.create_token("on-call", Role.OPERATOR, days, "cli:me")[0], Kind.TOKEN)
+    clock.time += timedelta(hours=hours, microseconds=-1)
+    assert access.identify(session, Kind.SESSION) is not None
+    clock.time += timedelta(microseconds=1)
+    assert access.identify(session, Kind.SESSION) is None
+
+
+def test_a_token_that_nearly_ended_opens_a_session_for_the_rest(access: Access, clock: Clock) -> None:
+    secret, _ = access.create_token("on-call", Role.OPERATOR, 30, "cli:me")
+    clock.time += timedelta(days=30, minutes=-1)
+    session = opened(access, secret, Kind.TOKEN)
+    clock.time += timedelta(seconds=59)
+    assert access.identify(session, Kind.SESSION) is not None
+    clock.time += timedelta(seconds=1)
+    assert access.identify(session, Kind.SESSION) is None
+
+
+def test_a_session_outlives_the_link_that_it_was_begun_with(access: Access, clock: Clock) -> None:
+    session = opened(access, access.create_link("alice", Role.OPERATOR, "cli:me"), Kind.LINK)
+    clock.time += timedelta(hours=12, microseconds=-1)
+    assert access.identify(session, Kind.SESSION) is not None
+    clock.time += timedelta(microseconds=1)
+    assert access.identify(session, Kind.SESSION) is None
+
+
 def test_a_database_that_takes_no_writes_keeps_nobody_out(
     access: Access, clock: Clock, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,15 +6,12 @@ import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, insert, update
 
-from app import create_app
-from app.adapters import migrate
 from app.adapters.audit_reads import SqlAuditReads
 from app.adapters.database import writing
 from app.adapters.tables import audit
@@ -24,7 +21,7 @@ from app.domain.access import Role
 from app.domain.audit import GENESIS, Entry, verify
 from app.services.audit_log import AuditFilter, ChainWatch
 from tests.integration.unguarded import unguard
-from tests.integration.web_world import BEARER, BROWSER, ENVIRONMENT, write_settings
+from tests.integration.web_world import BEARER, BROWSER, ENVIRONMENT
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -156,18 +153,6 @@ def test_entries_that_were_cut_off_at_the_end_are_missed(engine: Engine) -> None
     assert "entry 25, which was right at 2026-11-01 00:00:00 UTC, is gone" in (state.fault or "")
     # A log that is right in itself does not hide it.
     assert verify(SqlAuditReads(engine).entries())[2] is None
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    settings = write_settings(tmp_path)
-    migrate.upgrade(settings.store.url)
-    return Container(settings)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 def page(client: FlaskClient, path: str) -> str:

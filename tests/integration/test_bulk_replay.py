@@ -10,23 +10,12 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.bootstrap import Container
 from app.domain.run import Status
 from tests.integration.cli_world import Cli
 from tests.integration.databases import sqlite_only
-from tests.integration.pages_world import application, page, post
+from tests.integration.pages_world import page, post
 from tests.integration.stored import Stored
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return application(tmp_path)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 def failing(stored: Stored, *modules: str) -> list[str]:

@@ -14,6 +14,7 @@ from sqlalchemy import insert
 from werkzeug.serving import make_server
 
 from app import create_app
+from app.adapters.access_store import SqlAuditStore
 from app.adapters.database import connect as connect_database
 from app.adapters.database import writing
 from app.adapters.tables import mirrors
@@ -252,6 +253,8 @@ def test_the_command_checks_the_mirrors_that_are_known(tmp_path: Path, gitlab: G
     gitlab.project(PATH).settings["auto_devops_enabled"] = True
     shown = place.run("mirrors", "check")
     assert (shown.exit_code, shown.stdout) == (1, f"{PATH}: drift\n  auto_devops_enabled: on, wanted off\n")
-    fixed = place.run("mirrors", "check", PATH, "--fix", "--json")
+    fixed = place.run("mirrors", "check", PATH, "--fix", "--reason", "too quick", "--json")
     assert (fixed.exit_code, json.loads(fixed.stdout)[0]["mended"][0]["what"]) == (0, "auto_devops_enabled")
+    (entry,) = SqlAuditStore(connect_database(place.settings.store.url)).entries()
+    assert (entry.action, entry.object, entry.reason) == ("mirror.mend", f"mirror:{PATH}", "too quick")
     assert place.run("mirrors", "check").stdout == f"{PATH}: good\n"

@@ -5,31 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.adapters.board_store import SqlBoardStore
 from app.bootstrap import Container
 from app.domain.run import Status
 from app.standing import Standing
-from tests.integration.pages_world import application, page
+from tests.integration.pages_world import page
 from tests.integration.stored import Stored
 
 GB = 1 << 30
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return application(tmp_path)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from app.config import load_settings
 from app.domain.access import Role
 from app.web.mirror_turns import turn
 from tests.integration.gitlab_helpers import connect
-from tests.integration.pages_world import MIRROR, NOW, application, audited, page, post, token, words
+from tests.integration.pages_world import MIRROR, NOW, audited, page, post, token, words
 from tests.integration.web_world import (
     BEARER,
     BODY_LIMIT,
@@ -28,16 +28,6 @@ from tests.integration.web_world import (
     free_port,
 )
 from tests.sandbox.gitlab import GitLab
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return application(tmp_path)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 def a_mirror(container: Container, path: str = MIRROR) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from app import create_app
 from app.adapters.database import writing
 from app.adapters.tables import runs
 from app.bootstrap import Container
@@ -18,7 +16,6 @@ from tests.integration.pages_world import (
     MIRROR,
     SAMPLE,
     SCHEMES,
-    application,
     audited,
     page,
     post,
@@ -32,16 +29,6 @@ from tests.integration.web_world import (
     release,
     signed,
 )
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return application(tmp_path)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 @pytest.mark.parametrize("source", ["platform", *SCHEMES])

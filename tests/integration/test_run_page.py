@@ -6,33 +6,21 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.bootstrap import Container
 from app.domain.access import Role
 from app.domain.modules import Version
 from app.domain.run import Claim, Stage, Status
-from tests.integration.pages_world import application, audited, page, post, token
+from tests.integration.pages_world import audited, page, post, token
 from tests.integration.stored import MODULE, ORDER, PIPELINE, PUSHED, VERIFIED, A, B, Stored
 
 BRANCH = "d" * 40
 SERVED, RELEASED = "h1:" + "B" * 43 + "=", "h1:" + "C" * 43 + "="
 MIRRORED = {"tag": "v1.0.0", "commit": A, "new": True, "branch_at": BRANCH, "h1": RELEASED}
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    return application(tmp_path)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 @pytest.fixture
@@ -64,6 +52,14 @@ def shown(text: str, section: str) -> dict[str, str]:
     assert part is not None, section
     found = re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", part[0], re.DOTALL)
     return {html.unescape(name): words(value) for name, value in found}
+
+
+def answers(text: str) -> list[list[str]]:
+    """The rows of the table of the proxy's answers, cell by cell, without markup."""
+    table = re.search(r'<table class="cards answers".*?</table>', text, re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"<tr>(.*?)</tr>", table[0], re.DOTALL)[1:]
+    return [[words(cell) for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)] for row in rows]
 
 
 def words(text: str) -> str:
@@ -110,7 +106,13 @@ def test_other_content_shows_both_hashes_and_that_they_differ(client: FlaskClien
     claim = mirrored(stored)
     claim = replace(claim, run=replace(claim.run, stage=Stage.VERIFY))
     names = [f"file{number}.go" for number in range(12)]
-    verify = {"verdict": "served_other_content", "h1_served": SERVED, "h1_released": RELEASED, "differ": names}
+    verify = {
+        "verdict": "served_other_content",
+        "asked": ".zip",
+        "h1_served": SERVED,
+        "h1_released": RELEASED,
+        "differ": names,
+    }
     fails(stored, claim, {"verify": verify, "proof": {"h1": RELEASED}}, "served_other_content", Status.REJECTED)
     text = page(client, f"/runs/{claim.run.id}")
     proof = shown(text, "run-facts")
@@ -118,9 +120,22 @@ def test_other_content_shows_both_hashes_and_that_they_differ(client: FlaskClien
     assert proof["h1 of what the proxy serves"].startswith(SERVED)
     assert proof["h1 of what the proxy serves"].endswith("they differ")
     assert "go.sum</h3>" not in text
+    rows = answers(text)
+    assert [each[1] for each in rows] == ["✓ ok", "✓ ok", "✕ bad", "? unknown", "? unknown"]
+    assert rows[2][2:] == [f"{SERVED}files that differ: {', '.join(names[:10])} and 2 more", RELEASED]
     step = shown(text, "attempt-1")
     assert step["h1 of what the proxy serves"] == SERVED
     assert step["files that differ"] == ", ".join(names[:10]) + " and 2 more"
+
+
+def test_what_the_proxy_answered_is_only_text(client: FlaskClient, stored: Stored) -> None:
+    claim = mirrored(stored)
+    claim = replace(claim, run=replace(claim.run, stage=Stage.VERIFY))
+    verify = {"verdict": "served_other_content", "h1_served": "<b onclick=x>", "differ": ["<i>.go"], "asked": "<s>"}
+    fails(stored, claim, {"verify": verify}, "served_other_content")
+    text = page(client, f"/runs/{claim.run.id}")
+    assert "<code>&lt;b onclick=x&gt;</code>" in text
+    assert not re.search(r"<b onclick|<i>|<s>", text)
 
 
 def test_a_done_run_shows_push_pipeline_answers_and_a_bar_for_each_stage(client: FlaskClient, stored: Stored) -> None:
@@ -131,8 +146,15 @@ def test_a_done_run_shows_push_pipeline_answers_and_a_bar_for_each_stage(client:
     assert (proof["tag"], proof["object pushed"], proof["pushed by this run"]) == ("v1.0.0", A, "yes")
     assert f'<a href="{PIPELINE["pipeline"]["url"]}" rel="noreferrer">12</a>, last seen as success' in text
     assert f'<a href="{PUSHED["project"]["url"]}" rel="noreferrer">go-mirrors/platform/log</a>' in text
-    assert proof["h1 of .zip"] == VERIFIED["verify"]["h1"]
-    assert (proof["commit in .info"], proof["compared with the source"]) == (A, "no")
+    rows = answers(text)
+    assert [(each[0], each[1]) for each in rows] == [
+        (".info its commit", "✓ ok"), (".mod its SHA-256", "✓ ok"), (".zip its h1", "✓ ok"),
+        ("list has the version", "✓ ok"), ("@latest names a sane version", "✓ ok"),
+    ]  # fmt: skip
+    assert rows[0][2:] == [A, A]
+    assert rows[2][2:] == [
+        f"{VERIFIED['verify']['h1']}not compared with the source's content, whose h1 was not known", "-",
+    ]  # fmt: skip
     bars = re.findall(r'<svg class="bar".*?aria-label="(\w+) (\w+), ([\d.]+ s) of.*?</svg>', text, re.DOTALL)
     assert bars == [("mirror", "ok", "2.00 s"), ("pipeline", "ok", "2.00 s"), ("verify", "ok", "2.00 s")]
     assert len(re.findall(r'<rect class="ok" x="[\d.]+%" y="1" width="(?!0(?:\.0)?%)[\d.]+%"', text)) == 3

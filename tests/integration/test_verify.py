@@ -102,7 +102,7 @@ def test_another_commit_is_named(world: VerifyWorld) -> None:
     assert f". Served is commit {'f' * 40} ({h1}), released is commit {world.commit} ({h1}). To purge" in error.message
     assert kept in error.message
     assert error.facts["verify"] == {
-        "verdict": "served_other_commit", "h1_released": world.sums.h1_zip, "h1_served": world.sums.h1_zip,
+        "verdict": "served_other_commit", "asked": ".info", "h1_released": world.sums.h1_zip, "h1_served": world.sums.h1_zip,
         "commit_released": world.commit, "commit_served": "f" * 40, "differ": [],
     }  # fmt: skip
 

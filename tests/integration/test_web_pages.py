@@ -6,38 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from app import create_app
-from app.adapters import migrate
 from app.adapters.database import writing
 from app.adapters.tables import runs
 from app.bootstrap import Container
 from app.domain.access import Role
-from tests.integration.web_world import BEARER, BROWSER, release, signed, write_settings
+from tests.integration.web_world import BEARER, BROWSER, release, signed
 
 PAGES = ("/", "/releases", "/modules", "/mirrors", "/reconcile", "/deliveries", "/sources", "/replays", "/audit")
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    """Without Redis: nothing here needs a queue."""
-    settings = write_settings(tmp_path)
-    migrate.upgrade(settings.store.url)
-    return Container(settings)
-
-
-@pytest.fixture
-def app(container: Container) -> Flask:
-    return create_app(container)
-
-
-@pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def page(client: FlaskClient, path: str, token: str = "") -> TestResponse:

@@ -1,30 +1,15 @@
 """What each role may do over HTTP, login links, and the command line for both."""
 
-from pathlib import Path
-
 import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.adapters import migrate
 from app.bootstrap import Container
 from app.domain.access import Role
-from tests.integration.web_world import BEARER, write_settings
+from tests.integration.web_world import BEARER
 
 REPLAY = "/api/runs/r" + "0" * 19 + "/replay"
 OWN = {"Sec-Fetch-Site": "same-origin"}
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    settings = write_settings(tmp_path)
-    migrate.upgrade(settings.store.url)
-    return Container(settings)
-
-
-@pytest.fixture
-def client(container: Container) -> FlaskClient:
-    return create_app(container).test_client()
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class PublishStage:
         said += f"released is commit {request.commit} ({request.h1}). Nothing was overwritten. To purge it: "
         said += purge_steps("static", request.module, request.version)
         facts: dict[str, object] = {
-            "verdict": "served_other_content", "h1_released": request.h1, "h1_served": there,
+            "verdict": "served_other_content", "asked": ".zip", "h1_released": request.h1, "h1_served": there,
             "commit_released": request.commit, "commit_served": commit, "differ": [],
         }  # fmt: skip
         raise SyncError("served_other_content", f"{request.name}: {said}", facts={"verify": facts})

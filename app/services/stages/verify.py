@@ -125,14 +125,15 @@ class VerifyStage:
                 raise self._other_content(file, served, request, checkpoint)
         # Once both hashes are the release's, attributes (eol) are why a go.mod in the zip is another than the .mod.
         if request.h1 is None and not same_go_mod(served.go_mod_bytes, mod):
-            raise _other(request, "served_other_content", "the go.mod in its zip is not its .mod", h1=served.h1_zip)
+            said = "the go.mod in its zip is not its .mod"
+            raise _other(request, "served_other_content", said, ".zip", h1=served.h1_zip)
         return served.h1_zip
 
     def _sums(self, file: BinaryIO, request: VerifyRequest) -> ModuleSums:
         try:
             return self._read_zip(file, request.module, request.version)
         except RuleBroken as broken:
-            raise _other(request, "zip_not_a_module", f"the proxy's zip: {broken.message}") from broken
+            raise _other(request, "zip_not_a_module", f"the proxy's zip: {broken.message}", ".zip") from broken
 
     def _other_content(
         self, file: BinaryIO, served: ModuleSums, request: VerifyRequest, checkpoint: Checkpoint
@@ -143,7 +144,7 @@ class VerifyStage:
         said = f"the proxy's zip has other content: {found or unread}"
         rules = bool(released and found and _packed_otherwise(file, found, released, request))
         code = "proxy_rules_differ" if rules else "served_other_content"
-        return _other(request, code, said, h1=served.h1_zip, differ=found)
+        return _other(request, code, said, ".zip", h1=served.h1_zip, differ=found)
 
     def _judged(
         self, proxy: GoProxy, request: VerifyRequest, error: SyncError, commit: str | None, checkpoint: Checkpoint
@@ -160,7 +161,7 @@ class VerifyStage:
             return SyncError(error.code, error.message + _both(request, commit, h1) + advice, facts={"verify": told})
         said = f"the proxy still serves {held} ({h1 or 'h1 not known'}) of before the accepted move to "
         said += f"{request.commit} ({request.h1}). Now: {self._purge(request)}"
-        return _other(request, "proxy_holds_old", said, h1=h1, commit=held)
+        return _other(request, "proxy_holds_old", said, told["asked"], h1=h1, commit=held)
 
     def _purge(self, request: VerifyRequest) -> str:
         return purge_steps(self._kinds.get(request.proxy, "any"), request.module, request.version)
@@ -194,9 +195,9 @@ def _packed_otherwise(file: BinaryIO, found: Difference, released: Released, req
 def _check_info(proxy: GoProxy, request: VerifyRequest) -> str | None:
     info = proxy.info(request.module, request.version)
     if info.version != request.version.text:
-        raise _other(request, "served_other_version", f"the proxy's .info names version {info.version!r}")
+        raise _other(request, "served_other_version", f"the proxy's .info names version {info.version!r}", ".info")
     if info.commit is not None and info.commit != request.commit:
-        raise _other(request, "served_other_commit", "the proxy has another commit", commit=info.commit)
+        raise _other(request, "served_other_commit", "the proxy has another commit", ".info", commit=info.commit)
     return info.commit
 
 
@@ -205,7 +206,7 @@ def _check_mod(proxy: GoProxy, request: VerifyRequest) -> bytes:
     digest = hashlib.sha256(mod).hexdigest()
     if digest != request.go_mod_sha256:
         said = f"the proxy's .mod (sha256 {digest}) is not the released go.mod ({request.go_mod_sha256})"
-        raise _other(request, "served_other_content", said)
+        raise _other(request, "served_other_content", said, ".mod", mod=digest)
     return mod
 
 
@@ -233,7 +234,7 @@ def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Se
     if fault and newest:
         fault = listed_fault(version, mod, listed, proxy.mod(module, newest))
     if fault:
-        raise _other(request, "not_listed", fault)
+        raise _other(request, "not_listed", fault, "list")
 
 
 def _check_latest(
@@ -247,7 +248,7 @@ def _check_latest(
     if not fault and named and not named.is_pseudo and named.text not in listed and not _serves(proxy, request, named):
         fault = f"@latest names {named}, which the proxy neither lists nor serves"
     if fault:
-        raise _other(request, "latest_wrong", fault)
+        raise _other(request, "latest_wrong", fault, "@latest")
     return latest_note(listed, latest.version)
 
 
@@ -260,12 +261,14 @@ def _serves(proxy: GoProxy, request: VerifyRequest, version: Version) -> bool:
 
 
 def _other(
-    request: VerifyRequest, code: str, said: str, *,
-    h1: str | None = None, commit: str | None = None, differ: Difference | None = None,
+    request: VerifyRequest, code: str, said: str, asked: str, *,
+    h1: str | None = None, commit: str | None = None, differ: Difference | None = None, mod: str = "",
 ) -> SyncError:  # fmt: skip
-    """The verdict, with both sides' values for the record."""
+    """The verdict on what was `asked`, with both sides' values for the record."""
     facts: dict[str, Any] = {
-        "verdict": code, "h1_released": request.h1, "h1_served": h1, "commit_released": request.commit,
+        "verdict": code, "asked": asked, "h1_released": request.h1, "h1_served": h1, "commit_released": request.commit,
         "commit_served": commit, "differ": list(differ.names)[:_KEPT] if differ else [],
     }  # fmt: skip
+    if mod:
+        facts |= {"go_mod_served": mod, "go_mod_released": request.go_mod_sha256}
     return SyncError(code, f"{request.name}: {said}", facts={"verify": facts})

@@ -31,12 +31,21 @@
     if (found) { found.focus({ preventScroll: true }); }
   }
 
+  // What was typed and not sent yet stays, also while the button beside it has the focus.
+  function keepTyped(old, fresh) {
+    old.querySelectorAll("input[id]").forEach(function (input) {
+      var same = fresh.querySelector("#" + CSS.escape(input.id));
+      if (same && input.value !== input.defaultValue) { same.value = input.value; }
+    });
+  }
+
   function exchange(old, fresh) {
     var focused = focusedIn(old);
     old.querySelectorAll("details[open][id]").forEach(function (details) {
       var same = fresh.querySelector("#" + details.id);
       if (same) { same.open = true; }
     });
+    keepTyped(old, fresh);
     shown[old.id] = fresh.outerHTML.replace(/ open=""/g, "");
     window.modsync.localize(fresh);
     old.replaceWith(fresh);
