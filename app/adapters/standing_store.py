@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, func, or_, select
 
 from app.adapters.database import reading
-from app.adapters.tables import credentials, duties, pauses, repositories, runs
+from app.adapters.tables import UtcDateTime, credentials, duties, pauses, repositories, runs
 from app.adapters.tables_notify import notices, outcomes
 from app.domain.access import Kind
 from app.domain.errors import SERVED_OTHER
@@ -23,10 +24,10 @@ _DAY = timedelta(days=1)
 
 
 class SqlStandingStore:
-    """See StandingStore."""
+    """See StandingStore. `receivers`: the configured ones of notifications, by name (None: all that the database knows)."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine, self._clock = engine, clock
+    def __init__(self, engine: Engine, clock: Clock, receivers: Collection[str] | None = None) -> None:
+        self._engine, self._clock, self._receivers = engine, clock, receivers
 
     def standing(self) -> Standing:
         """See StandingStore."""
@@ -38,7 +39,7 @@ class SqlStandingStore:
                 lanes={each: _lane(connection, each, now) for each in Lane},
                 sweeper_seconds=_sweeper(connection, now),
                 reconciled=_reconciled(connection, now),
-                outbox=_outbox(connection, now),
+                outbox=_outbox(connection, now, self._receivers),
                 pauses=_scalar(connection, select(func.count()).select_from(pauses)),
                 api_token_ends=_api_token(connection, now),
             )
@@ -82,10 +83,14 @@ def lane(which: Lane, now: datetime) -> Select[Any]:
     return numbers
 
 
-def undelivered() -> Select[int, Any]:
-    """How many notices wait, and when the first is due."""
-    waiting = select(notices.c.due_at).where(notices.c.state.in_(("gathering", "waiting"))).limit(MOST).subquery()
-    return select(func.count(), func.min(waiting.c.due_at)).select_from(waiting)
+def undelivered(receivers: Collection[str] | None = None) -> Select[int, Any]:
+    """How many notices wait, and since when the first does: a try that was refused does not make it younger."""
+    wanted = [notices.c.state.in_(("gathering", "waiting"))]
+    if receivers is not None:  # what a receiver that was removed is owed nobody waits for
+        wanted.append(notices.c.receiver.in_(sorted(receivers)))
+    since = func.coalesce(notices.c.sent_at, notices.c.due_at, type_=UtcDateTime()).label("since")
+    waiting = select(since).where(*wanted).limit(MOST).subquery()
+    return select(func.count(), func.min(waiting.c.since, type_=UtcDateTime())).select_from(waiting)
 
 
 def _ended(connection: Connection, since: datetime) -> dict[Status, int]:
@@ -117,8 +122,8 @@ def _reconciled(connection: Connection, now: datetime) -> Reconciled:
     return Reconciled(_age(last, now), _age(oldest, now), never)
 
 
-def _outbox(connection: Connection, now: datetime) -> Outbox:
-    waiting, due = connection.execute(undelivered()).one()
+def _outbox(connection: Connection, now: datetime, receivers: Collection[str] | None) -> Outbox:
+    waiting, due = connection.execute(undelivered(receivers)).one()
     untold = _scalar(connection, _counted(select(outcomes.c.number).limit(MOST)))
     return Outbox(waiting, _age(due, now) or 0.0, untold)
 

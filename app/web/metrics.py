@@ -74,7 +74,8 @@ class _Present(Collector):
     def _database(self) -> Iterator[Metric]:
         parts = container()
         try:
-            standing = SqlStandingStore(parts.engine, parts.clock).standing()
+            wanted = [each.name for each in parts.settings.notify]
+            standing = SqlStandingStore(parts.engine, parts.clock, wanted).standing()
             login = parts.gitlab_login.state(parts.clock.now())
             receivers = SqlNoticeStore(parts.engine).states()
         except SyncError:

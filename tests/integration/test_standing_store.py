@@ -122,6 +122,22 @@ def test_sweeper_reconcile_notices_tokens_and_pauses(engine: Engine) -> None:
     assert found.pauses == 1
 
 
+def test_a_notice_that_was_refused_is_as_old_as_its_first_try(engine: Engine) -> None:
+    """Its next try always lies ahead, so by that it would never grow old; a receiver that was removed is none."""
+    notice = {
+        "event": "failed", "code": "c", "count": 1, "items": [], "tries": 3, "answer": "500", "state": "waiting",
+        "created_at": ago(2100), "due_at": NOW + timedelta(seconds=500),
+    }  # fmt: skip
+    with writing(engine) as connection:
+        connection.execute(insert(notices), [
+            {"id": "1", "receiver": "chat", "sent_at": ago(2000), **notice},
+            {"id": "2", "receiver": "removed", "sent_at": ago(9000), **notice},
+        ])  # fmt: skip
+    assert (standing(engine).outbox.waiting, standing(engine).outbox.due_seconds) == (2, 9000.0)
+    known = SqlStandingStore(engine, Still(), ["chat", "mail"]).standing().outbox
+    assert (known.waiting, known.due_seconds) == (1, 2000.0)
+
+
 def test_more_than_most_of_one_kind_are_as_bad_as_that_many(engine: Engine) -> None:
     fill(engine, [row(number, Status.QUEUED, due_at=ago(number)) for number in range(MOST + 50)])
     live = standing(engine).lanes[Lane.LIVE]
