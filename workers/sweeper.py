@@ -65,7 +65,7 @@ class _Sweeper:
         """One look, where the duty is ours; returns the pause until the next one, growing while something is away."""
         try:
             if self._duty.mine():
-                self._slots.once()  # first, so that whom it wakes gets a job at once
+                self._wake_backfills()  # first, so that whom it wakes gets a job at once
                 self._sweep.once()
                 self._tidy_now_and_then()
         except SyncError as error:
@@ -75,6 +75,13 @@ class _Sweeper:
             log.exception("sweep_defect")  # the one process that heals the others must not end by a defect
             return LONGEST_PAUSE_SECONDS
         return INTERVAL_SECONDS
+
+    def _wake_backfills(self) -> None:
+        """Whoever holds up the slots of backfills must not hold up the jobs of all others."""
+        try:
+            self._slots.once()
+        except SyncError as error:
+            log.warning("slots_failed", extra={"code": error.code, "error": error.message})
 
     def leave(self) -> None:
         """Let another sweeper begin at once."""

@@ -25,6 +25,12 @@ _PINNED = """
 SELECT set_config('synchronous_commit', CASE current WHEN 'off' THEN 'on' ELSE current END, false)
 FROM current_setting('synchronous_commit') AS current
 """
+# The same from the server's side, which else keeps a vanished client's locks for hours; and a process that stands still in
+# the middle of a transaction (SIGSTOP) must not hold up the sweeper for longer than a lease.
+_POSTGRES_OPTIONS = (
+    "-c lock_timeout=5000 -c timezone=UTC -c idle_in_transaction_session_timeout=8000"
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
 _LOOK_MS = 8  # SQLite sleeps 1, 2 and 5 ms between its first looks
 
 
@@ -42,7 +48,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         pool_timeout=BUSY_SECONDS,
         connect_args={
             "connect_timeout": int(BUSY_SECONDS),
-            "options": "-c lock_timeout=5000 -c timezone=UTC",
+            "options": _POSTGRES_OPTIONS,
             **_NOTICE_SILENCE,
         },
     )

@@ -31,7 +31,7 @@ def push(
     """
     if not updates:
         return frozenset()
-    result = (ahead and _send_ahead(ahead, updates, fence)) or _send(repo, url, updates, options, fence)
+    result = (ahead and ahead.send(updates, fence)) or _send(repo, url, updates, options, fence)
     if options and result.code and _NO_OPTIONS in result.err:
         result = _send(repo, url, updates, (), fence)
     flags = _flags(result)
@@ -42,11 +42,6 @@ def push(
     if silent:
         raise SyncError("push_not_visible", f"git reported nothing for {', '.join(silent)}")
     return frozenset(update.ref for update in updates if flags[update.ref][0] != "=")
-
-
-def _send_ahead(ahead: Ahead, updates: Sequence[RefUpdate], fence: Checkpoint) -> Result | None:
-    fence()
-    return ahead.send(updates)
 
 
 def _send(

@@ -21,6 +21,7 @@ from app.adapters.git_talk import GitEndedError, Talk
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate
 from app.services.log_ids import carried
+from app.services.ports import Checkpoint
 
 _FIXED = ("progress false", "verbosity 0", "atomic true")
 _AT = re.compile(r"([0-9a-f]{40}) (refs/\S+)")
@@ -56,15 +57,16 @@ class Ahead:
         """Whether it was begun and send() was not called yet."""
         return self._thread.ident is not None and not self._used
 
-    def send(self, updates: Sequence[RefUpdate]) -> Result | None:
+    def send(self, updates: Sequence[RefUpdate], fence: Checkpoint) -> Result | None:
         """As `git push --porcelain --atomic` with leases ends; None when git has to be asked for it.
 
-        Raises SyncError `git_timeout`, or what the checkpoint raises; nothing of git is left then.
+        The fence is asked when the mirror has answered, right before it is told what to change.
+        Raises SyncError `git_timeout`, or what the checkpoint or the fence raises; nothing of git is left then.
         """
         self._used = True
         began, outcome = time.perf_counter(), "failed"
         try:
-            result = self._sent(updates)
+            result = self._sent(updates, fence)
             outcome = "failed" if result is None or result.code else "ok"
         finally:
             self._repo.options.tally.call(began, "git", "mirror", "push", outcome)
@@ -109,7 +111,7 @@ class Ahead:
     def _unwatched(self) -> Watch:
         return replace(self._repo.watch, checkpoint=lambda: None)
 
-    def _sent(self, updates: Sequence[RefUpdate]) -> Result | None:
+    def _sent(self, updates: Sequence[RefUpdate], fence: Checkpoint) -> Result | None:
         while not self._begun.wait(self._repo.watch.beat):
             self._repo.watch.checkpoint()
         if self._ended or self._talk is None or self._refs is None:
@@ -120,6 +122,8 @@ class Ahead:
             return Result(1, b"".join(_line("!", each, "[rejected] (stale info)") for each in stale), "")
         new = [update for update in updates if at[update.ref] != update.new]
         there = b"".join(_line("=", each, "[up to date]") for each in updates if each not in new)
+        if new:
+            fence()  # the mirror may have taken its time: what was asked before that is old
         try:
             told = self._pushed(self._talk, new) if new else {}
         except GitEndedError as error:

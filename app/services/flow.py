@@ -110,9 +110,9 @@ class Flow:
 
     def _drive(self, claim: Claim, lease: Lease) -> Run:
         while claim.run.status in ACTIVE:
-            lease.check()
-            if self._stop.asked:
+            if self._stop.asked:  # before the lease is asked: it breaks off what takes long, and this step has ended
                 return self._hand_back(claim, lease)
+            lease.check()
             if pause := covering(self._store.pauses(), claim.run):
                 return self._park(claim, lease, pause)
             started = self._clock.now()

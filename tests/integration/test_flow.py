@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -13,6 +14,7 @@ from app.adapters.tables import runs
 from app.domain.errors import SyncError
 from app.domain.run import Stage, Status
 from app.services.flow import RunFailedError
+from app.services.stopping import Stop
 from app.services.stores import ReplayOrder
 from tests.integration.flow_world import GO_MOD, MIRROR, FlowWorld
 from tests.integration.fuses import Fuse
@@ -268,6 +270,28 @@ def test_a_worker_that_is_asked_to_stop_hands_its_run_over(world: FlowWorld) -> 
     handed = world.run(run)
     assert (handed.status, handed.lease_owner) == (Status.MIRROR, None)
     assert world.queue.jobs == [(f"{run}-1-2", run)]
+
+
+def test_a_step_that_ends_after_its_time_is_handed_over_all_the_same(
+    world: FlowWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request to GitLab asks for no lease meanwhile: it ends late, but it ends, and nobody has to wait for the lease."""
+    world.stop = Stop(patience=0)
+    run = world.take_to_pipeline()
+    world.gitlab.finish(1, "success")
+    look = world.gitlab.pipeline
+
+    def late(*args: Any) -> Any:
+        world.stop.ask()
+        return look(*args)
+
+    monkeypatch.setattr(world.gitlab, "pipeline", late)
+    world.clock.advance(2)
+    world.queue.jobs.clear()
+    world.advance(run)
+    handed = world.run(run)
+    assert (handed.status, handed.lease_owner) == (Status.VERIFY, None)
+    assert [each for _, each in world.queue.jobs] == [run]
 
 
 def test_a_mirror_that_is_taken_is_waited_for_without_a_worker(world: FlowWorld) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import psutil
 import pytest
@@ -184,6 +186,35 @@ def test_a_lost_lease_ends_a_push_that_hangs(ready: Ready) -> None:
             copy.push(ready.mirror, ready.updates, OPTIONS, nothing)
         assert len(seen) >= 1
         assert still_running(seen) == []
+    assert ready.world.refs(MIRROR) == {BRANCH: ready.one}
+
+
+def test_the_fence_is_asked_when_the_mirror_has_answered(ready: Ready) -> None:
+    """However long that took: a run that was cancelled meanwhile pushes nothing."""
+    pushing, go_on, had_answered = threading.Event(), threading.Event(), list[bool]()
+
+    def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        assert go_on.wait(30)
+        ready.world.front.answers = {}
+        return ready.world.front(environ, start_response)
+
+    def waits() -> None:
+        if pushing.is_set():
+            go_on.set()
+
+    ready.world.front.answers = {f"/{MIRROR}.git/info/refs": slow}
+    with ready.reached(waits) as copy:
+        ahead = copy._ahead
+        assert ahead is not None
+
+        def fence() -> None:
+            had_answered.append(ahead._begun.is_set())
+            raise SyncError("overtaken", "somebody cancelled this run")
+
+        pushing.set()
+        with pytest.raises(SyncError, match="overtaken"):
+            copy.push(ready.mirror, ready.updates, OPTIONS, fence)
+    assert had_answered == [True]
     assert ready.world.refs(MIRROR) == {BRANCH: ready.one}
 
 
