@@ -108,7 +108,10 @@ def _kept(row: RowMapping, stage: Stage) -> dict[str, Any]:
     facts, h1 = row["facts"], known_h1(row["facts"], row["commit"])
     facts = {**facts, "known_h1": h1} if h1 else facts
     order = list(Stage)
-    forgotten = {name for later in order[order.index(stage) :] for name in FACTS[later]} | {"failing_since"}
+    forgotten = {name for later in order[order.index(stage) :] for name in FACTS[later]} | {
+        "failing_since",
+        "aside_since",
+    }
     return {name: value for name, value in facts.items() if name not in forgotten}
 
 

@@ -17,6 +17,7 @@ from app.domain.retry import RetryPolicy, TryAgain, decide
 from app.domain.run import ACTIVE, Claim, Lane, Run, Stage, Status, is_failure, next_stage
 from app.services import log_ids, measuring
 from app.services.branches import BranchResolver
+from app.services.failing import failing_since, healed, queued, set_aside, without
 from app.services.lease import Lease
 from app.services.measuring import FIRST_DONE, Tally
 from app.services.ports import Clock, JobQueue
@@ -121,9 +122,10 @@ class Flow:
             except SyncError as error:
                 if error.code in ("overtaken", "store_unavailable"):
                     raise
-                outcomes = {claim.run.id: (claim, Wait.instead_of(error) or error)}
-            except Exception:
-                # A defect of ours must not leave the run without a verdict; the log has the trace.
+                # Before it reads the cache, the proof downloads the whole zip.
+                wait = Wait.instead_of(error, costly=claim.run.stage is Stage.VERIFY)
+                outcomes = {claim.run.id: (claim, wait or error)}
+            except Exception:  # a defect of ours must not leave the run without a verdict; the log has the trace
                 log.exception("stage_defect", extra={"run": claim.run.id})
                 outcomes = {claim.run.id: (claim, SyncError("internal", "an unexpected error; see the worker's log"))}
             claim, going = self._record_all(claim, lease, outcomes, started)
@@ -139,7 +141,7 @@ class Flow:
             Status(run.stage.value), run.stage, run.facts, run.tries, None, due_at=now + PARKED, error="paused",
             error_message=str(pause),
         )  # fmt: skip
-        self._store.record(claim, None, replace(_healed(change), tries=run.tries), now)
+        self._store.record(claim, None, replace(healed(change), tries=run.tries), now)
         log.info("run_paused", extra={"run": run.id, "pause": pause.name})
         return run
 
@@ -224,12 +226,13 @@ class Flow:
             return self._after_error(run, outcome, since, started, now)
         base = Change(Status(run.stage.value), run.stage, {**run.facts, **outcome.facts}, run.tries, since)
         if isinstance(outcome, Wait):
-            base = _healed(base) if run.stage is Stage.PIPELINE and outcome.heals else base
+            base = healed(base) if run.stage is Stage.PIPELINE and outcome.heals else base
+            base = set_aside(base, now) if outcome.aside else base
             base = replace(base, due_at=now + timedelta(seconds=outcome.seconds))
-            return _queued(base, outcome) if outcome.queued else base
+            return queued(base, outcome) if outcome.queued else base
         if isinstance(outcome, Note):
             return replace(base, lasting=outcome.lasting)
-        base = _healed(base)
+        base = healed(base)
         following = next_stage(run.stage)
         pushed = run.stage is Stage.MIRROR
         if following is None:
@@ -241,28 +244,18 @@ class Flow:
     def _after_error(self, run: Run, error: SyncError, since: datetime, started: datetime, now: datetime) -> Change:
         tries = run.tries + 1
         # Counted from the first failure in a row: a pipeline may well have been awaited for longer than we retry.
-        first = run.facts.get("failing_since") or started.isoformat()
+        first = failing_since(run.facts, started)
         verdict = decide(
-            self._options.policy_for(run), error, tries=tries, since=datetime.fromisoformat(first), now=now,
+            self._options.policy_for(run), error, tries=tries, since=first, now=now,
             chance=self._clock.chance(),
         )  # fmt: skip
-        facts = {**run.facts, **error.facts, "failing_since": first}
+        facts = {**without(run.facts, "aside_since"), **error.facts, "failing_since": first.isoformat()}
         base = Change(
             Status(run.stage.value), run.stage, facts, tries, since, error=error.code, error_message=error.message
         )
         if isinstance(verdict, TryAgain):
             return replace(base, due_at=verdict.at)
         return replace(base, status=Status.REJECTED if error.kind.rejects else Status.FAILED)
-
-
-def _healed(change: Change) -> Change:
-    """After something went well, the next failure is a first one."""
-    facts = {name: value for name, value in change.facts.items() if name != "failing_since"}
-    return replace(change, facts=facts, tries=0)
-
-
-def _queued(change: Change, outcome: Wait) -> Change:
-    return replace(change, stage_since=None, error=outcome.queued, error_message=outcome.note)
 
 
 def _applied(run: Run, change: Change) -> Run:

@@ -45,7 +45,7 @@ class MirrorTurn:
         seconds = self._options.lease_seconds
         turn = self._taken(claim)
         if turn is None:
-            return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken"))}
+            return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken", aside=True))}
         lease.add([], turn)
         result: MirrorResult | None = None
         claims, refused, siblings = [claim], Refused(), list[Claim]()
@@ -115,7 +115,11 @@ class MirrorTurn:
 
 def _put_back(siblings: list[Claim], done: Mapping[str, object]) -> dict[str, tuple[Claim, Outcome | SyncError]]:
     """Runs that are paused, or of another repository with the same mirror (a set-up nobody should have): they must not hang."""
-    return {each.run.id: (each, Wait(1.0, note="not in this turn")) for each in siblings if each.run.id not in done}
+    return {
+        each.run.id: (each, Wait(1.0, note="not in this turn", aside=True))
+        for each in siblings
+        if each.run.id not in done
+    }
 
 
 def _order(claim: Claim) -> tuple[datetime, Version]:

@@ -66,6 +66,35 @@ def test_who_finds_the_cache_in_use_gives_its_worker_back(world: FlowWorld) -> N
     assert world.run(run).status is Status.DONE
 
 
+@pytest.mark.parametrize("way", ["cache", "mirror"])
+def test_an_hour_behind_others_is_no_part_of_a_failure(world: FlowWorld, way: str) -> None:
+    """One failure before and one after it are two within a moment, and not an hour of failures."""
+    run = world.take().run_id
+    world.git.fail("source", SyncError("source_unreachable", "no route"))
+    world.advance(run)
+    assert (world.run(run).error, world.run(run).tries) == ("source_unreachable", 1)
+    store = SqlFlowStore(world.engine)
+    for minute in range(60):
+        world.clock.advance(60 if minute else 2)
+        held = None
+        if way == "mirror":
+            held = store.lease_mirror(MIRROR, f"other-{minute}", world.clock.now(), 10)
+        else:
+            world.git.fail("source", BUSY)
+        world.advance(run)
+        assert (world.run(run).status, world.run(run).tries) == (Status.MIRROR, 1)
+        if held:
+            store.release_mirror(held, world.clock.now(), project=None, branch_at=None)
+    world.clock.advance(2)
+    world.git.fail("source", SyncError("source_unreachable", "no route"))
+    world.advance(run)
+    assert (world.run(run).status, world.run(run).tries) == (Status.MIRROR, 2)
+    world.clock.advance(100)  # but what it goes on failing counts: the policy gives up after a minute
+    world.git.fail("source", SyncError("source_unreachable", "no route"))
+    world.advance(run)
+    assert world.run(run).status is Status.FAILED
+
+
 def test_a_mirror_waits_for_the_cache_that_another_mirror_of_the_source_uses(world: FlowWorld) -> None:
     run, other = world.take().run_id, world.take("v1.0.0", mirror="mirrors/second/thing").run_id
     with world.git.source(SOURCE, lambda: None):

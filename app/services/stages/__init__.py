@@ -30,7 +30,7 @@ class Wait:
     """Nothing to do for `seconds`; the run holds no worker meanwhile.
 
     `queued`: the code that says for whom it waits; that time is not held against its stage. `heals` False: nothing went
-    well yet, so the failures before still count.
+    well yet, so the failures before still count. `aside`: it made way for others; the time is no part of those failures.
     """
 
     seconds: float
@@ -38,12 +38,17 @@ class Wait:
     note: str = ""
     queued: str = ""
     heals: bool = True
+    aside: bool = False
 
     @classmethod
-    def instead_of(cls, error: SyncError) -> Wait | None:
-        """The wait that an error stands for; None: it is a failure."""
+    def instead_of(cls, error: SyncError, *, costly: bool = False) -> Wait | None:
+        """The wait that an error stands for; None: it is a failure. `costly`: trying again is, so less often."""
         seconds = _SOON.get(error.code)
-        return None if seconds is None else cls(seconds, note=error.message)
+        return (
+            None
+            if seconds is None
+            else cls(seconds * (10 if costly else 1), note=error.message, heals=False, aside=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
