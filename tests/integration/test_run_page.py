@@ -132,6 +132,9 @@ def test_a_done_run_shows_push_pipeline_answers_and_a_bar_for_each_stage(client:
     assert f'<a href="{PIPELINE["pipeline"]["url"]}" rel="noreferrer">12</a>, last seen as success' in text
     assert f'<a href="{PUSHED["project"]["url"]}" rel="noreferrer">go-mirrors/platform/log</a>' in text
     assert proof["h1 of .zip"] == VERIFIED["verify"]["h1"]
+    to_paste = re.search(r'<pre class="copy"[^>]*aria-labelledby="go-sum">(.*?)</pre>', text, re.DOTALL)
+    assert to_paste is not None
+    assert to_paste[1].splitlines()[0] == f"{MODULE} v1.0.0 {VERIFIED['verify']['h1']}"
     assert (proof["commit in .info"], proof["compared with the source"]) == (A, "no")
     bars = re.findall(r'<svg class="bar".*?aria-label="(\w+) (\w+), ([\d.]+ s) of.*?</svg>', text, re.DOTALL)
     assert bars == [("mirror", "ok", "2.00 s"), ("pipeline", "ok", "2.00 s"), ("verify", "ok", "2.00 s")]
