@@ -1,7 +1,9 @@
 """`modsync checksum` and `modsync module-zip` as a user meets them: output, exit status, any kind of repository."""
 
 import json
+import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -124,6 +126,22 @@ def test_gopkg_and_incompatible(tmp_path: Path, module: str, version: str, go_mo
     zip_line, mod_line = lines(f"{module}@{version}", "--repo", repo)
     assert zip_line.startswith(f"{module} {version} h1:")
     assert mod_line.startswith(f"{module} {version}/go.mod h1:")
+
+
+def test_the_command_needs_nothing_but_the_repository(tmp_path: Path) -> None:
+    """As installed, in an empty place, where neither a configuration nor a database nor Redis is to be had."""
+    repo = repository(tmp_path / "r", {"go.mod": "module a.b/c\n"}, "v1.0.0")
+    here = tmp_path / "empty"
+    here.mkdir()
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(here), "MODSYNC_CONFIG": str(here / "none.toml"),
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1",
+    }  # fmt: skip
+    command = [str(Path(sys.executable).with_name("modsync")), "checksum", "a.b/c@v1.0.0", "--repo", repo]
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == lines("a.b/c@v1.0.0", "--repo", repo)
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize(

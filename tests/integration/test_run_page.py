@@ -155,6 +155,9 @@ def test_a_done_run_shows_push_pipeline_answers_and_a_bar_for_each_stage(client:
     assert rows[2][2:] == [
         f"{VERIFIED['verify']['h1']}not compared with the source's content, whose h1 was not known", "-",
     ]  # fmt: skip
+    to_paste = re.search(r'<pre class="copy"[^>]*aria-labelledby="go-sum">(.*?)</pre>', text, re.DOTALL)
+    assert to_paste is not None
+    assert to_paste[1].splitlines()[0] == f"{MODULE} v1.0.0 {VERIFIED['verify']['h1']}"
     bars = re.findall(r'<svg class="bar".*?aria-label="(\w+) (\w+), ([\d.]+ s) of.*?</svg>', text, re.DOTALL)
     assert bars == [("mirror", "ok", "2.00 s"), ("pipeline", "ok", "2.00 s"), ("verify", "ok", "2.00 s")]
     assert len(re.findall(r'<rect class="ok" x="[\d.]+%" y="1" width="(?!0(?:\.0)?%)[\d.]+%"', text)) == 3
