@@ -5,8 +5,7 @@ From the database, Redis and the disk; nobody else is asked. What nobody looked 
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,19 +13,21 @@ from datetime import datetime, timedelta
 from app.adapters.board_store import SqlBoardStore
 from app.adapters.reconciled_reads import SqlReconciledReads
 from app.bootstrap import Container
+from app.bootstrap_doors import host
 from app.domain.errors import CATALOG, SyncError
+from app.host_disks import with_own
 from app.services.board import LevelView, Mark, Now, Seen
+from app.services.disks import HostDisk, disks, shown
 from app.services.level import Level, LevelRow, begin, level
 from app.services.reconciled import LastReconcile
 from app.services.remembered import Remembered
-from app.services.words import size
+from app.services.standing import HostReport
 
 _SHOWN = 10
 _PEOPLE = 5
 _SECONDS = 30.0
 _DAY_SECONDS, _PAST_SECONDS = 86400, 3600.0
 _SOON = timedelta(days=7)
-_LEAST_FREE, _LEAST_SHARE = 2 << 30, 0.05
 
 
 class Standing:
@@ -37,13 +38,15 @@ class Standing:
         self._board = SqlBoardStore(parts.engine, parts.clock)
         self._levels = Remembered(self._drawn, _SECONDS)
         self._reconcile = Remembered(lambda: SqlReconciledReads(parts.engine).last(_PEOPLE), _SECONDS)
+        self._hosts = Remembered(self._told, _SECONDS)
         self._past: dict[datetime, Remembered[list[LevelRow]]] = {}
 
     def now(self, limit: int) -> Now:
         """All of it. Error: store_unavailable."""
         found = self._board.now(limit)
         levels = tuple(LevelView.of(title, each) for title, each in self.levels())
-        return replace(found, marks=self.marks(found, None), levels=levels, reconcile=self.reconcile())
+        marks, all_disks = self.marks(found, None), self.disks()
+        return replace(found, marks=marks, disks=all_disks, levels=levels, reconcile=self.reconcile())
 
     def reconcile(self) -> LastReconcile:
         """What reconcile last found. Error: store_unavailable."""
@@ -52,6 +55,14 @@ class Standing:
     def levels(self) -> tuple[tuple[str, Level], ...]:
         """The service level of the last day and month, by a title. Error: store_unavailable."""
         return self._levels.get()
+
+    def disks(self) -> tuple[HostDisk, ...]:
+        """Of all hosts that are known, fullest first: this one's now, the others' as their workers told."""
+        told = self._hosts.get() or {}
+        try:
+            return disks(with_own(self._parts, told))
+        except OSError:
+            return disks(told)  # its mark says so
 
     def marks(self, now: Now | None, problem: SyncError | None) -> tuple[Mark, ...]:
         """The health of each thing; `now` None: the database does not answer, `problem` says why."""
@@ -78,7 +89,7 @@ class Standing:
     def _marks(self, now: Now | None, problem: SyncError | None) -> Iterator[Mark]:
         yield Mark("Database", "bad", problem.message, problem.advice) if problem else Mark("Database", "ok", "answers")
         yield self._redis()
-        yield self._disk()
+        yield from self._disks()
         seen = {(each.system, each.name): each for each in now.seen} if now else {}
         yield _of_steps("GitLab", seen.get(("gitlab", "")))
         for proxy in self._parts.settings.proxies:
@@ -120,15 +131,23 @@ class Standing:
             return Mark("Redis", "bad", "does not answer", error.advice)
         return Mark("Redis", "ok", f"answers; {depth} {'job waits' if depth == 1 else 'jobs wait'}")
 
-    def _disk(self) -> Mark:
+    def _disks(self) -> Iterator[Mark]:
+        """The fullest ones, for a full disk at any host stops the runs there."""
+        found = self.disks()
+        for each in shown(found):
+            yield Mark(
+                "Disk", "bad" if each.full else "ok", each.text, CATALOG["disk_full"].advice if each.full else ""
+            )
+        if all(each.host != host() for each in found):
+            yield Mark("Disk", "unknown", f"that of {host()}, which answers you, cannot be asked")
+        if self._hosts.get() is None:
+            yield Mark("Disk", "unknown", "those of other hosts are not known while Redis does not answer")
+
+    def _told(self) -> Mapping[str, HostReport] | None:
         try:
-            usage = shutil.disk_usage(self._parts.settings.data_dir)
-        except OSError as error:
-            return Mark("Disk", "unknown", f"cannot be asked: {error.strerror}")
-        text = f"{size(usage.free)} free of {size(usage.total)}"
-        if usage.free < _LEAST_FREE or usage.free < _LEAST_SHARE * usage.total:
-            return Mark("Disk", "bad", text, CATALOG["disk_full"].advice)
-        return Mark("Disk", "ok", text)
+            return self._parts.sums.hosts()
+        except SyncError:
+            return None
 
 
 def _of_steps(name: str, seen: Seen | None) -> Mark:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -53,6 +53,10 @@ class RedisSums:
         """Say how a host is."""
         text = json.dumps({"at": time.time(), **asdict(report)})
         self._ask(lambda: self._redis.hset(HOSTS, host, text))
+
+    def hosts(self) -> dict[str, HostReport]:
+        """What hosts with workers reported within the last minutes, in one exchange."""
+        return self._ask(lambda: self._hosts(cast("Mapping[bytes, bytes]", self._redis.hgetall(HOSTS))))
 
     def read(self) -> Shared:
         """Everything, in two exchanges."""

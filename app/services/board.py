@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from app.services.disks import HostDisk
 from app.services.level import Kind, Level, LevelRow
 from app.services.reconciled import LastReconcile
 from app.services.views import Counts, Page, RunSummary, View
@@ -61,7 +62,8 @@ class Now(View):
     """How things stand. `running`: a worker holds it, or its pipeline goes on; `waiting`: for a worker.
 
     `blocked`: in flight, failed at least once, tried again by itself; `failed`: since yesterday. `marks`: the health of
-    what modsync needs; `levels`: how soon releases were downloadable; `reconcile`: what it last found (see app.standing).
+    what modsync needs; `disks`: of all hosts, fullest first; `levels`: how soon releases were downloadable; `reconcile`:
+    what it last found (see app.standing).
     """
 
     counts: Counts
@@ -71,6 +73,7 @@ class Now(View):
     failed: tuple[RunSummary, ...]
     seen: tuple[Seen, ...]
     marks: tuple[Mark, ...] = ()
+    disks: tuple[HostDisk, ...] = ()
     levels: tuple[LevelView, ...] = ()
     reconcile: LastReconcile | None = None
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from flask import Blueprint, Response
@@ -13,12 +12,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.adapters.cache_budget import disk
 from app.adapters.notice_store import SqlNoticeStore
 from app.adapters.standing_store import SqlStandingStore
-from app.bootstrap_doors import gigabytes, host
 from app.domain.errors import SyncError
-from app.services.standing import HostReport
+from app.host_disks import with_own
 from app.web import metric_families as families
 from app.web.context import container
 
@@ -93,21 +90,11 @@ class _Present(Collector):
             shared = container().sums.read()
         except SyncError:
             yield from families.one("modsync_redis_up", 0)
-            yield from families.of_hosts(_with_own({}))
+            yield from families.of_hosts(with_own(container(), {}))
             return
         yield from families.one("modsync_redis_up", 1)
         yield from families.of_redis(shared)
-        yield from families.of_hosts(_with_own(shared.hosts))
-
-
-def _with_own(hosts: Mapping[str, HostReport]) -> dict[str, HostReport]:
-    """This host's disk is looked at now; its workers, if it has any, told of its caches."""
-    settings, own = container().settings, host()
-    free, size = disk(settings.data_dir)
-    limits = settings.limits
-    floor, most = gigabytes(limits.min_free_gigabytes), gigabytes(limits.cache_gigabytes)
-    told = hosts.get(own, HostReport(free, size, floor, most))
-    return {**hosts, own: replace(told, free_bytes=free, disk_bytes=size)}
+        yield from families.of_hosts(with_own(container(), shared.hosts))
 
 
 def _day(text: str | None) -> float | None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from app.adapters.board_store import SqlBoardStore
+from app.adapters.shared_sums import RedisSums
 from app.bootstrap import Container
 from app.domain.run import Status
+from app.services.standing import HostReport
 from app.standing import Standing
+from tests.integration.embedded import embedded_redis
 from tests.integration.pages_world import page
 from tests.integration.stored import Stored
+from tests.integration.web_world import BEARER
 
 GB = 1 << 30
 
@@ -32,6 +39,12 @@ def mark(text: str, name: str) -> tuple[str, str]:
     found = re.search(rf'<li class="(\w+)"><strong>{name}</strong>(.*?)</li>', text, re.DOTALL)
     assert found is not None, name
     return found[1], re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", found[2])).strip()
+
+
+def own_disk(monkeypatch: pytest.MonkeyPatch, free: int, total: int) -> None:
+    """This host's, in gigabytes."""
+    usage = SimpleNamespace(free=free * GB, total=total * GB)
+    monkeypatch.setattr("app.adapters.cache_budget.shutil.disk_usage", lambda _place: usage)
 
 
 def figure(text: str, title: str) -> str:
@@ -72,15 +85,52 @@ def test_the_service_level_of_day_and_month_is_drawn(client: FlaskClient, stored
 def test_a_disk_that_fills_is_bad(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, free: int, total: int, state: str
 ) -> None:
-    class Usage:
-        def __init__(self) -> None:
-            self.free, self.total = free * GB, total * GB
-
-    monkeypatch.setattr("app.standing.shutil.disk_usage", lambda _place: Usage())
+    own_disk(monkeypatch, free, total)
     found, said = mark(page(client, "/"), "Disk")
     assert found == state
     assert re.search(r"[\d.]+ GB free of \d+ GB", said)
+    assert f" on {socket.gethostname()}" in said
     assert ("Make room" in said or "Free" in said) == (state == "bad")
+
+
+def marks(text: str, name: str) -> list[tuple[str, str]]:
+    """(state, what the page says) of each thing of this name."""
+    rows = re.findall(rf'<li class="\w+"><strong>{name}</strong>.*?</li>', text, re.DOTALL)
+    return [mark(row, name) for row in rows]
+
+
+@pytest.fixture
+def valkey() -> Iterator[str]:
+    with embedded_redis() as url:
+        yield url
+
+
+def test_the_fullest_disks_of_all_hosts_are_shown_and_the_api_has_all(
+    client: FlaskClient, container: Container, valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_disk(monkeypatch, 50, 100)
+    container.__dict__["sums"] = sums = RedisSums(valkey, ())
+    for number in range(4):
+        sums.report(f"worker-{number}", HostReport((10 + number) * GB, 1000 * GB, GB, 0, 5 * GB, 3))
+    sums.report("<b>idle", HostReport(0, 0, 0, 0))
+    found = marks(page(client, "/"), "Disk")
+    assert [state for state, _ in found] == ["bad"] * 5
+    assert "on &lt;b&gt;idle" in found[0][1]
+    assert "11 GB free of 1.1 TB on worker-0, caches take 5.4 GB" in found[1][1]
+    assert "Redis" not in str(found)
+    told = client.get("/api/now", headers=BEARER).get_json()["disks"]
+    assert {each["host"] for each in told} == {socket.gethostname(), "<b>idle", *(f"worker-{n}" for n in range(4))}
+    assert [each["host"] for each in told if not each["full"]] == [socket.gethostname()]
+    assert told[1] == {
+        "host": "worker-0", "free_bytes": 10 * GB, "size_bytes": 1000 * GB, "floor_bytes": GB, "cache_bytes": 5 * GB,
+        "full": True,
+    }  # fmt: skip
+
+
+def test_while_redis_is_away_only_this_hosts_disk_is_known_and_that_is_said(client: FlaskClient) -> None:
+    (own, others) = marks(page(client, "/"), "Disk")
+    assert socket.gethostname() in own[1]
+    assert others == ("unknown", "? unknown those of other hosts are not known while Redis does not answer")
 
 
 def test_a_proxy_and_a_gitlab_that_refused_are_bad_until_they_answer(client: FlaskClient, stored: Stored) -> None:

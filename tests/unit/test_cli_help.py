@@ -119,3 +119,10 @@ def test_the_page_names_no_command_that_is_not_there() -> None:
     for line in re.findall(r"`modsync ([a-z][a-z -]*?)[`\[A-Z<|]", PAGE):
         name = line.strip().partition(" -")[0].strip()
         assert any(each == name or each.startswith(f"{name} ") or name.startswith(f"{each} ") for each in ALL), name
+
+
+def test_now_is_listed_with_all_that_it_says() -> None:
+    context = click.Context(cli, info_name="modsync", terminal_width=200, max_content_width=200)
+    (line,) = (each for each in cli.get_help(context).splitlines() if each.strip().startswith("now "))
+    assert "health" in line
+    assert "service level" in line
