@@ -39,13 +39,24 @@ class SqlFlowStore:
         with writing(self._unhurried) as connection:
             return _claim(connection, run_id, owner, now, lease_seconds)
 
-    def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
+    def claim_siblings(
+        self, claim: Claim, now: datetime, lease_seconds: float, limit: int, soon: datetime | None = None
+    ) -> list[Claim]:
         """See FlowStore."""
-        values = {"of": claim.run.target.mirror, "lane": claim.run.lane, "at": now, "but": claim.run.id, "most": limit}
+        values = {
+            "of": claim.run.target.mirror, "lane": claim.run.lane, "at": now, "soon": soon or now, "but": claim.run.id,
+            "most": limit,
+        }  # fmt: skip
         with writing(self._unhurried) as connection:
             ids = connection.execute(_SIBLINGS, values).scalars().all()
-            taken = [_claim(connection, run_id, claim.owner, now, lease_seconds) for run_id in ids]
+            taken = [_claim(connection, run_id, claim.owner, now, lease_seconds, soon) for run_id in ids]
         return [each for each in taken if each]
+
+    def siblings_held(self, claim: Claim, now: datetime) -> bool:
+        """See FlowStore."""
+        values = {"of": claim.run.target.mirror, "lane": claim.run.lane, "at": now, "by": claim.owner}
+        with reading(self._engine) as connection:
+            return connection.execute(_HELD, values).first() is not None
 
     def take_slot(self, claim: Claim, facts: Mapping[str, Any], limit: int, now: datetime) -> bool:
         """See FlowStore."""
@@ -173,15 +184,18 @@ _LEASE_FIELDS = tuple(MirrorLease.__dataclass_fields__)
 _COLUMN = {"owner": "lease_owner"}
 
 
-def _free(now: datetime | ColumnElement[Any]) -> ColumnElement[bool]:
-    return runs.c.active & (runs.c.due_at <= now) & or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
-
-
 # Made once, before workers fork: to make a statement takes longer than to run it.
 _AT: ColumnElement[Any] = bindparam("at", type_=UtcDateTime())
+_SOON: ColumnElement[Any] = bindparam("soon", type_=UtcDateTime())
+_DUE = or_(runs.c.due_at <= _AT, (runs.c.due_at <= _SOON) & runs.c.error.is_(None))
+_FREE = runs.c.active & _DUE & or_(runs.c.lease_until.is_(None), runs.c.lease_until < _AT)
+_OF_MIRROR = (
+    (runs.c.mirror == bindparam("of")) & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None)
+    & (runs.c.lane == bindparam("lane"))
+)  # fmt: skip
 _CLAIM = (
     update(runs)
-    .where(runs.c.id == bindparam("on"), _free(_AT))
+    .where(runs.c.id == bindparam("on"), _FREE)
     .values(
         fence=runs.c.fence + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until"), job_at=None,
         status=runs.c.stage,
@@ -190,12 +204,14 @@ _CLAIM = (
 )  # fmt: skip
 _SIBLINGS = (
     select(runs.c.id)
-    .where(
-        runs.c.mirror == bindparam("of"), runs.c.stage == Stage.MIRROR, runs.c.version.is_not(None),
-        runs.c.lane == bindparam("lane"), _free(_AT), runs.c.id != bindparam("but"),
-    )
+    .where(_OF_MIRROR, _FREE, runs.c.id != bindparam("but"))
     .order_by(runs.c.created_at, runs.c.id)
     .limit(bindparam("most"))
+)  # fmt: skip
+_HELD = (
+    select(runs.c.id)
+    .where(_OF_MIRROR, runs.c.active, runs.c.lease_until >= _AT, runs.c.lease_owner != bindparam("by"))
+    .limit(1)
 )  # fmt: skip
 _LEASE = (
     update(mirrors)
@@ -217,8 +233,11 @@ _PUSHED = (
 )  # fmt: skip
 
 
-def _claim(connection: Connection, run_id: str, owner: str, now: datetime, lease_seconds: float) -> Claim | None:
-    values = {"on": run_id, "at": now, "owner": owner, "until": now + timedelta(seconds=lease_seconds)}
+def _claim(
+    connection: Connection, run_id: str, owner: str, now: datetime, lease_seconds: float, soon: datetime | None = None
+) -> Claim | None:
+    until = now + timedelta(seconds=lease_seconds)
+    values = {"on": run_id, "at": now, "soon": soon or now, "owner": owner, "until": until}
     row = connection.execute(_CLAIM, values).mappings().one_or_none()
     if row is None:
         return None

@@ -75,6 +75,7 @@ def _through(connection: Connection, store: SqlFlowStore, now: datetime) -> None
         return
     store.pauses()
     store.claim_siblings(claim, now, _SECONDS, 1)
+    store.siblings_held(claim, now)
     store.renew([claim], lease, now, _SECONDS)
     store.renew([claim], lease, now, _SECONDS, {_ID: {"object": ""}})
     store.release_mirror(lease, now, project=(0, "", ""), branch_at=None)

@@ -169,8 +169,17 @@ class FlowStore(Protocol):
         """Take a run that is due and not leased; None when there is nothing to do."""
         ...
 
-    def claim_siblings(self, claim: Claim, now: datetime, lease_seconds: float, limit: int) -> list[Claim]:
-        """Take the other runs of the same lane that wait for the mirror stage of the same mirror, oldest first."""
+    def claim_siblings(
+        self, claim: Claim, now: datetime, lease_seconds: float, limit: int, soon: datetime | None = None
+    ) -> list[Claim]:
+        """Take the other runs of the same lane that wait for the mirror stage of the same mirror, oldest first.
+
+        Also those that only found the mirror taken, and are due again before `soon`.
+        """
+        ...
+
+    def siblings_held(self, claim: Claim, now: datetime) -> bool:
+        """True while another worker holds a run that could be a sibling: it finds the mirror taken, and gives it back."""
         ...
 
     def take_slot(self, claim: Claim, facts: Mapping[str, Any], limit: int, now: datetime) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,12 +23,17 @@ from app.services.tags import Refused, TagResolver
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """`batch` bounds how many waiting releases share a fetch and a push; `busy_seconds` is the wait for a taken mirror."""
+    """`batch` bounds how many waiting releases share a fetch and a push; `busy_seconds` is the wait for a taken mirror.
+
+    Of many runs that came at once another worker has just taken one, too: it is waited for, `looks` times `look_seconds`.
+    """
 
     branch: str = "ci-sync"
     lease_seconds: float = 10.0
     batch: int = 50
     busy_seconds: float = BUSY_SECONDS
+    looks: int = 10
+    look_seconds: float = 0.02
 
 
 class MirrorTurn:
@@ -42,7 +48,6 @@ class MirrorTurn:
     def run(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
         """An outcome for the claimed run and for each sibling that was waiting; Wait when the mirror is taken."""
         path = claim.run.target.mirror
-        seconds = self._options.lease_seconds
         turn = self._taken(claim)
         if turn is None:
             return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken", aside=True))}
@@ -51,8 +56,7 @@ class MirrorTurn:
         claims, refused, siblings = [claim], Refused(), list[Claim]()
         done: dict[str, tuple[Claim, Outcome | SyncError]]
         try:
-            siblings = self._store.claim_siblings(claim, self._clock.now(), seconds, self._options.batch - 1)
-            lease.add(siblings)
+            siblings.extend(self._siblings(claim, lease))
             claims = [claim, *self._fitting(claim, siblings)]
             claims.sort(key=_order)
             claims, refused = self._tags.resolve(claims, lease)
@@ -70,6 +74,20 @@ class MirrorTurn:
         finally:
             lease.drop_mirror()
             self._give_back(turn, result)
+
+    def _siblings(self, claim: Claim, lease: Lease) -> Iterator[Claim]:
+        """All that wait for the mirror; where there are some, also the one that another worker is about to give back."""
+        left, soon = self._options.batch - 1, timedelta(seconds=self._options.busy_seconds)
+        for _ in range(self._options.looks):
+            now = self._clock.now()
+            found = self._store.claim_siblings(claim, now, self._options.lease_seconds, left, now + soon)
+            lease.add(found)
+            yield from found
+            left -= len(found)
+            alone = left == self._options.batch - 1
+            if alone or left <= 0 or not self._store.siblings_held(claim, now):
+                return
+            time.sleep(self._options.look_seconds)
 
     def _taken(self, claim: Claim) -> MirrorLease | None:
         """The mirror's lease; a backfill lets live releases go first, else its next batch could be faster each time."""

@@ -12,6 +12,7 @@ from flask import Blueprint, render_template
 from app.domain.access import Scope
 from app.services.deliveries import VERDICTS
 from app.services.run_filter import LONGEST_PAGE
+from app.web import openapi_webhooks as webhooks
 from app.web.context import container
 from app.web.openapi_schemas import SCHEMAS, Schema, ref
 
@@ -38,7 +39,10 @@ _IDENTIFIER: Schema = {"type": "string", "minLength": 1, "maxLength": 100, "patt
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path: what it is for, its parameters, body and answers (status -> schema's name)."""
+    """One method of one path: what it is for, its parameters, body and answers (status -> schema's name).
+
+    `signed`: by which headers, where it is no token; `form`: the body as a form; `headers`: others that count.
+    """
 
     method: str
     path: str
@@ -50,6 +54,9 @@ class Operation:
     body: str = ""
     body_required: bool = False
     open: bool = False
+    signed: Sequence[Mapping[str, list[str]]] = ()
+    form: str = ""
+    headers: Mapping[str, Schema] | None = None
 
 
 _RUN_FILTERS: dict[str, Schema] = {
@@ -61,9 +68,15 @@ _DELIVERY_FILTERS: dict[str, Schema] = {
     "failed": {"type": "string", "enum": ["", "true", "false"]},
 }  # fmt: skip
 
+_REFUSED: dict[int, str] = dict.fromkeys((401, 413, 429, 503), "Error")
+_ALL: Mapping[str, Schema] = {**SCHEMAS, **webhooks.SCHEMAS}
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation("post", "/webhooks/{source}", "receive", "Take a signed webhook (docs/webhooks.md).",
-              {200: "Received", 202: "Received"}, body="", open=True),
+              {200: "Received", 202: "Received", **_REFUSED}, body="WebhookBody", body_required=True,
+              signed=webhooks.BY_SCHEME, form="WebhookForm", headers=webhooks.EVENT_HEADERS),
+    Operation("post", "/hooks/gitlab", "pipelineEvent", "Take GitLab's pipeline event (docs/gitlab.md).",
+              {200: "Woken", **_REFUSED}, body="PipelineBody", signed=webhooks.BY_GITLAB),
     Operation("get", "/api/runs", "listRuns", "Runs, newest first.", {200: "RunPage"}, {**_RUN_FILTERS, **_PAGE}),
     Operation("get", "/api/runs/{identifier}", "getRun", "All of a run, by its own or a job's id.", {200: "Run"}),
     Operation("post", "/api/runs/{identifier}/replay", "replayRun", "Begin a new attempt.", {202: "Replayed"},
@@ -118,20 +131,23 @@ _BEARER = (
 @blueprint.get("/openapi.json")
 def description() -> dict[str, Any]:
     """The whole API, for machines."""
-    return document(container().settings.web.base_url)
+    settings = container().settings
+    return document(settings.web.base_url, [source.name for source in settings.sources])
 
 
 @blueprint.get("/api/docs")
 def docs() -> str:
     """The whole API, for people."""
-    return render_template("api_docs.html", operations=OPERATIONS, schemas=SCHEMAS, known=True)
+    return render_template(
+        "api_docs.html", operations=OPERATIONS, schemas=_ALL, signatures=webhooks.SECURITY, known=True
+    )
 
 
-def document(base_url: str) -> dict[str, Any]:
-    """The OpenAPI document."""
+def document(base_url: str, sources: Sequence[str] = ()) -> dict[str, Any]:
+    """The OpenAPI document; `sources`: the configured ones."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, sources)
     bearer = {"type": "http", "scheme": "bearer", "description": _BEARER}
     return {
         "openapi": "3.1.0",
@@ -139,27 +155,37 @@ def document(base_url: str) -> dict[str, Any]:
         "servers": [{"url": base_url}],
         "security": [{"bearer": []}],
         "paths": paths,
-        "components": {"securitySchemes": {"bearer": bearer}, "schemas": SCHEMAS},
+        "components": {"securitySchemes": {"bearer": bearer, **webhooks.SECURITY}, "schemas": _ALL},
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: Operation, sources: Sequence[str]) -> dict[str, Any]:
     described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
-    if parameters := [*_path_parameters(operation), *_query_parameters(operation)]:
+    parameters = [*_path_parameters(operation, sources), *_query_parameters(operation), *_header_parameters(operation)]
+    if parameters:
         described["parameters"] = parameters
     if operation.body:
         content = {"application/json": {"schema": ref(operation.body)}}
+        if operation.form:
+            content["application/x-www-form-urlencoded"] = {"schema": ref(operation.form)}
         described["requestBody"] = {"required": operation.body_required, "content": content}
-    if operation.open:
-        described["security"] = []
+    if operation.open or operation.signed:
+        described["security"] = [*operation.signed]
     answers = {str(status): _answer(name) for status, name in operation.answers.items()}
     described["responses"] = {**_linked(operation, answers), "default": _answer("Error")}
     return described
 
 
-def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _path_parameters(operation: Operation, sources: Sequence[str]) -> list[dict[str, Any]]:
     names = [part.strip("{}") for part in operation.path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": _IDENTIFIER} for name in names]
+    known: Schema = {"type": "string", "enum": [*sources]} if sources else _IDENTIFIER
+    schemas = {"source": known}
+    return [{"name": name, "in": "path", "required": True, "schema": schemas.get(name, _IDENTIFIER)} for name in names]
+
+
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    headers = operation.headers or {}
+    return [{"name": name, "in": "header", "required": False, "schema": schema} for name, schema in headers.items()]
 
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:

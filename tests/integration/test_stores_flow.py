@@ -113,6 +113,32 @@ def test_siblings_are_the_other_runs_that_wait_for_the_mirror(stored: Stored) ->
     assert stored.flow.claim_siblings(claim, stored.now, LEASE, 10) == []
 
 
+def test_siblings_that_only_found_the_mirror_taken_come_along_before_they_are_due(stored: Stored) -> None:
+    ids = [stored.release(version=f"v1.{n}.0").run_id for n in range(4)]
+    busy, failed = stored.claim(ids[1], "worker-2"), stored.claim(ids[2], "worker-2")
+    claim, soon = stored.claim(ids[0]), stored.now + timedelta(seconds=60)
+    assert stored.flow.siblings_held(claim, stored.now)
+    stored.record(busy, Status.MIRROR, due_at=soon)
+    stored.record(failed, Status.MIRROR, due_at=soon, error="tag_missing")
+    assert not stored.flow.siblings_held(claim, stored.now)
+    siblings = stored.flow.claim_siblings(claim, stored.now, LEASE, 10, soon)
+    assert [each.run.id for each in siblings] == [ids[1], ids[3]]
+    assert not stored.flow.siblings_held(claim, stored.now)  # they are our own
+
+
+def test_whom_nobody_waits_for(stored: Stored) -> None:
+    """Runs of another mirror, of a later stage, and those of a dead worker."""
+    ids = [stored.release(version=f"v1.{n}.0").run_id for n in range(3)]
+    elsewhere = stored.release(version="v1.9.0", target=replace(TARGET, mirror="go-mirrors/other")).run_id
+    stored.claim(elsewhere, "worker-2")
+    stored.push(stored.claim(ids[1], "worker-2"))
+    claim = stored.claim(ids[0])
+    assert not stored.flow.siblings_held(claim, stored.now)
+    stored.claim(ids[2], "worker-2")
+    assert stored.flow.siblings_held(claim, stored.now)
+    assert not stored.flow.siblings_held(claim, stored.later(LEASE + 1))
+
+
 def test_a_bound_is_kept_for_siblings(stored: Stored) -> None:
     ids = [stored.release(version=f"v1.{n}.0").run_id for n in range(4)]
     siblings = stored.flow.claim_siblings(stored.claim(ids[3]), stored.now, LEASE, 2)
