@@ -75,7 +75,7 @@ def backfill(world: FlowWorld) -> None:
 # The calls between which each of them differs from those before.
 FLOWS: dict[Begin, tuple[str, str]] = {
     plain: ("", ""), static: ("", ""), backfill: ("store.take_slot", "gitlab.create_pipeline"),
-    **dict.fromkeys((siblings, made_tag, no_commit, branch, registry), ("", "gitlab.find_pipeline")),
+    **dict.fromkeys((siblings, made_tag, no_commit, branch, registry), ("", "gitlab.create_pipeline")),
 }  # fmt: skip
 
 
