@@ -125,7 +125,7 @@ class GoProxyClient:
         body = self._body(file)
         parsed = parse_info(body)
         if isinstance(parsed, str):
-            raise self._error("proxy_not_goproxy", file, f"{parsed}: {shown(body)}")
+            raise self._error("proxy_not_goproxy", file, f"{parsed}: {shown(body, self._secrets)}")
         return parsed
 
     def mod(self, module: ModulePath, version: Version) -> bytes:
@@ -158,7 +158,7 @@ class GoProxyClient:
         body = self._body_if_any(file)
         parsed = parse_info(body) if body is not None else None
         if isinstance(parsed, str):
-            raise self._error("proxy_not_goproxy", file, f"{parsed}: {shown(body or b'')}")
+            raise self._error("proxy_not_goproxy", file, f"{parsed}: {shown(body or b'', self._secrets)}")
         return parsed
 
     def close(self) -> None:
@@ -246,7 +246,7 @@ class GoProxyClient:
             raise self._error("proxy_not_goproxy", file, f"{status}, redirected to {place} (a login page?)")
         code = "proxy_unreachable" if status >= 500 else _CODES.get(status, "proxy_not_goproxy")
         wait = wait_seconds(response.headers, datetime.now(UTC)) if status in (429, 503) else None
-        said = shown(response.raw.read(_ERROR_BODY, decode_content=True))
+        said = shown(response.raw.read(_ERROR_BODY, decode_content=True), self._secrets)
         if code == "not_cached_yet":
             said = f"{said}; {KINDS[self._options.kind].miss}"
         raise self._error(code, file, f"{status}, {said}", wait)

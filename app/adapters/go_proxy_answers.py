@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from types import NoneType
 
+from app.adapters.redact import redact
 from app.domain.semver import semver_is_valid
 from app.services.ports import ProxyInfo
 
@@ -41,8 +42,11 @@ def is_html(start: bytes) -> bool:
     return start.lstrip()[:1] == b"<"
 
 
-def shown(body: bytes) -> str:
-    """The start of an answer for a message; pages of HTML are only named."""
+def shown(body: bytes, secrets: Sequence[str]) -> str:
+    """The start of an answer for a message, without the secrets; pages of HTML are only named.
+
+    They go before it is cut: of one that is cut in its middle, the rest would stay.
+    """
     if is_html(body):
         return "an HTML page"
-    return " ".join(body.decode("utf-8", "replace").split())[:_SHOWN_BODY] or "an empty body"
+    return " ".join(redact(body.decode("utf-8", "replace"), secrets).split())[:_SHOWN_BODY] or "an empty body"

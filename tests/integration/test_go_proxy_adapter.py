@@ -260,6 +260,13 @@ def test_the_credentials_are_sent_as_configured(options: dict[str, Any], wanted:
     assert app.asked[0]["HTTP_USER_AGENT"].startswith("modsync/")
 
 
+@pytest.mark.parametrize("before", range(175, 205, 5))
+def test_of_a_secret_that_is_cut_off_no_part_stays(before: int) -> None:
+    app = Answers("500 Internal Server Error", b"x" * before + SECRET.encode() + b" and more")
+    error = refusal(app, read_info, token=SecretStr(SECRET))
+    assert not any(SECRET[:size] in error.message for size in range(6, len(SECRET)))
+
+
 @pytest.mark.parametrize("options", [{"token": SecretStr(SECRET)}, {"username": "u", "password": SecretStr(SECRET)}])
 def test_the_credentials_are_in_no_exception(options: dict[str, Any]) -> None:
     def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
