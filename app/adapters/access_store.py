@@ -31,12 +31,16 @@ class SqlCredentialStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None) -> bool:
+    def add(
+        self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None, under: str | None = None
+    ) -> bool:  # fmt: skip
         """See CredentialStore."""
         values = {name: getattr(credential, name) for name in Credential.__dataclass_fields__}
         values["scopes"] = sorted(credential.scopes) or None
         with writing(self._engine) as connection:
             if spends and not _end(connection, spends, credential.created_at):
+                return False
+            if under and not _holds(connection, under):
                 return False
             connection.execute(insert(credentials).values(**values, digest=secret_digest))
             _tell(connection, note, credential.created_at)
@@ -134,6 +138,12 @@ def append(
 def _end(connection: Connection, credential_id: str, now: datetime) -> bool:
     which = update(credentials).where(credentials.c.id == credential_id, _LIVE)
     return connection.execute(which.values(revoked_at=now)).rowcount == 1
+
+
+def _holds(connection: Connection, credential_id: str) -> bool:
+    """Whether it is live; who revokes it waits for us, and then finds what was made under it."""
+    which = select(credentials.c.id).where(credentials.c.id == credential_id, _LIVE).with_for_update()
+    return connection.execute(which).first() is not None
 
 
 def _tell(connection: Connection, note: Note, now: datetime) -> None:

@@ -61,8 +61,19 @@ class CredentialStore(Protocol):
     Errors: `store_unavailable`.
     """
 
-    def add(self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None) -> bool:
-        """Keep a new one; `spends` ends the link that it is made with. False: that had ended, and nothing is kept."""
+    def add(
+        self,
+        credential: Credential,
+        secret_digest: str,
+        note: Note,
+        *,
+        spends: str | None = None,
+        under: str | None = None,
+    ) -> bool:
+        """Keep a new one; `spends` ends the link that it is made with, `under` is the token that must be live meanwhile.
+
+        False: that had ended, and nothing is kept.
+        """
         ...
 
     def by_digest(self, secret_digest: str) -> Credential | None:
@@ -174,8 +185,8 @@ class Access:
         life = min(SESSION, who.until - self._clock.now()) if who.until else SESSION
         secret, made = self._new(Kind.SESSION, who.actor.partition(":")[2], who.role, life, who.actor, who.scopes)
         note = Note(who.actor, "login", f"session:{made.id}", after={"role": who.role.value})
-        if not self._store.add(made, digest(secret), note, spends=link):
-            raise SyncError("unauthorized", "this login link was used already")
+        if not self._store.add(made, digest(secret), note, spends=link, under=None if link else who.credential or None):
+            raise SyncError("unauthorized", f"this {'login link was used' if link else 'token was revoked'} already")
         return secret
 
     def close_session(self, secret: str) -> None:

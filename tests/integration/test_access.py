@@ -70,6 +70,16 @@ def test_a_revoked_token_ends_with_its_sessions(access: Access) -> None:
         access.revoke_token("on-call", "cli:me", "")
 
 
+def test_a_token_that_is_revoked_as_somebody_logs_in_opens_nothing(access: Access) -> None:
+    """Between the look at the token and the session: it would have outlived the revocation by hours."""
+    secret, _ = access.create_token("on-call", Role.OPERATOR, 30, "cli:me")
+    who = access.identify(secret, Kind.TOKEN)
+    assert who is not None
+    access.revoke_token("on-call", "cli:me", "left the team")
+    with pytest.raises(SyncError, match="unauthorized: this token was revoked"):
+        access.open_session(who)
+
+
 def opened(access: Access, secret: str, *kinds: Kind) -> str:
     who = access.identify(secret, *kinds)
     assert who is not None
