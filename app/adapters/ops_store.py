@@ -63,11 +63,13 @@ class SqlSweepStore:
         return jobs
 
     def still_queued(self, run_ids: Sequence[str], now: datetime) -> None:
-        """See SweepStore."""
-        if run_ids:
-            with writing(self._engine) as connection:
-                which = runs.c.id.in_(run_ids) & runs.c.job_at.is_not(None)
-                connection.execute(update(runs).where(which).values(job_at=now))
+        """See SweepStore: a row that somebody else holds now is about to change, and is left to the next look."""
+        if not run_ids:
+            return
+        queued = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.job_at.is_not(None))
+        with writing(self._engine) as connection:
+            ids = connection.execute(queued.order_by(runs.c.id).with_for_update(skip_locked=True)).scalars().all()
+            connection.execute(update(runs).where(runs.c.id.in_(ids)).values(job_at=now))
 
 
 class SqlReplayStore:
