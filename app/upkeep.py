@@ -23,7 +23,7 @@ from app.services.observe import Observer
 from app.services.pace import Pace
 from app.services.pausing import Pausing
 from app.services.reconcile import Reconcile
-from app.services.reconcile_job import ReconcileJob
+from app.services.reconcile_job import ReconcileJob, SearchJob
 from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.replay import Replay
@@ -75,6 +75,11 @@ def reconcile_job(container: Container) -> ReconcileJob:
     """A comparison by schedule."""
     service = reconcile(container)
     return ReconcileJob(SqlRepositoryStore(container.engine), service, container.clock)
+
+
+def search_job(container: Container) -> SearchJob:
+    """The search for unknown mirrors, by schedule."""
+    return SearchJob(SqlRepositoryStore(container.engine), unknown_mirrors(container), container.clock)
 
 
 def pause_store(container: Container) -> SqlPauseStore:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from app import upkeep
 from app.bootstrap import Container
-from app.services.reconcile_job import ReconcileJob
+from app.services.reconcile_job import ReconcileJob, SearchJob
 
 _container: Container | None = None
-_comparing: ReconcileJob | None = None
+_by_schedule: ReconcileJob | SearchJob | None = None
 
 
 def use(container: Container) -> None:
@@ -29,10 +29,10 @@ def advance_run(run_id: str) -> None:
 def reconcile_repository(mirror: str) -> None:
     """Compare one repository by schedule. What could not be asked is recorded and asked again later."""
     container = _ready()
-    global _comparing
-    _comparing = upkeep.reconcile_job(container)
+    global _by_schedule
+    _by_schedule = job = upkeep.reconcile_job(container)
     try:
-        _comparing.run(mirror)
+        job.run(mirror)
     finally:
         container.share()
 
@@ -40,8 +40,10 @@ def reconcile_repository(mirror: str) -> None:
 def find_unknown_mirrors(_: str) -> None:
     """Note the mirrors in GitLab that the database does not know; the schedule compares them then."""
     container = _ready()
+    global _by_schedule
+    _by_schedule = job = upkeep.search_job(container)
     try:
-        upkeep.unknown_mirrors(container).note(container.clock.now())
+        job.run()
     finally:
         container.share()
 
@@ -54,8 +56,8 @@ def _ready() -> Container:
 
 def give_up() -> None:
     """Right before this process ends in the middle of a step: let go of what is in hand, for another worker to go on."""
-    if _comparing is not None:
-        _comparing.give_up()
+    if _by_schedule is not None:
+        _by_schedule.give_up()
     if _container is not None and "flow" in vars(_container):
         _container.flow.give_up()
 

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam, insert, or_, select, update
 
 from app.adapters.database import reading, unhurried, writing
-from app.adapters.fences import fenced, fenced_mirror
+from app.adapters.fences import fenced, fenced_mirror, in_order
 from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
-from app.adapters.push_audit import audit_push, audit_removal, audit_unanswered
+from app.adapters.push_audit import audit_push, audit_unanswered, note_removal
 from app.adapters.release_claims import claim_release
 from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
 from app.adapters.run_names import hold_both, move_claim
@@ -86,13 +86,12 @@ class SqlFlowStore:
         until = now + timedelta(seconds=lease_seconds)
         try:
             with writing(self._engine) as connection:
-                for claim in claims:
-                    noted = pushing.get(claim.run.id)
-                    audit_removal(connection, claim.run, noted or {}, now)
-                    push = {} if noted is None else {"pushing": noted or None}
-                    fenced(connection, claim, {"lease_until": until, **push})
+                for claim in in_order(claims):
+                    fenced(connection, claim, {"lease_until": until, **_noted(pushing.get(claim.run.id))})
                 if mirror:
                     fenced_mirror(connection, mirror, {"lease_until": until})
+                for claim in claims:
+                    note_removal(connection, claim, pushing.get(claim.run.id, {}), now)
         except SyncError as error:
             if error.code == "overtaken":
                 return False
@@ -102,6 +101,8 @@ class SqlFlowStore:
     def record(self, claim: Claim, step: StepRecord | None, change: Change, now: datetime) -> str | None:
         """See FlowStore."""
         with writing(self._engine if change.lasting else self._unhurried) as connection:
+            if change.pushed:
+                hold_release(connection, claim.run.module, claim.run.version)
             change = _unless_woken(connection, claim, change)
             fenced(connection, claim, _values(change, now))
             job = _hand_over(connection, claim.run, now) if change.hand_over else None
@@ -120,10 +121,10 @@ class SqlFlowStore:
         """See FlowStore."""
         nobodys = {"lease_owner": None, "lease_until": None}
         with writing(self._unhurried) as connection:
+            for claim in in_order(claims):
+                fenced(connection, claim, nobodys, strict=False)
             if mirror:
                 fenced_mirror(connection, mirror, nobodys, strict=False)
-            for claim in claims:
-                fenced(connection, claim, nobodys, strict=False)
 
     def take_name(self, claim: Claim, module: ModulePath, version: Version, now: datetime) -> SyncError | None:
         """See FlowStore."""
@@ -207,6 +208,7 @@ _SIBLINGS = (
     .where(_OF_MIRROR, _FREE, runs.c.id != bindparam("but"))
     .order_by(runs.c.created_at, runs.c.id)
     .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # whoever holds one of them may want another: never wait for it
 )  # fmt: skip
 _HELD = (
     select(runs.c.id)
@@ -243,6 +245,10 @@ def _claim(
         return None
     run = run_of_row(row)
     return Claim(run, owner, run.fence)
+
+
+def _noted(pushing: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {} if pushing is None or "removes" in pushing else {"pushing": pushing or None}
 
 
 def _ensure_mirror(connection: Connection, path: str, now: datetime) -> None:

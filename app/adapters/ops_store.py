@@ -41,8 +41,10 @@ class SqlSweepStore:
         jobless = or_(runs.c.job_at.is_(None), runs.c.job_at < job_older_than)
         columns = (runs.c.id, runs.c.job, runs.c.job_at, runs.c.lane, runs.c.lease_until, runs.c.delivery)
         query = select(*columns).where(runs.c.active, runs.c.due_at <= now, idle, jobless)
-        # Round and round: with more waiting jobs than one look can ask for, each run has its turn.
-        ordered = query.order_by(runs.c.job_at.nulls_first(), runs.c.due_at, runs.c.id).limit(limit)
+        # A dead worker's (its lease is there still) before all that only wait: it was begun. Then round and round: with
+        # more waiting jobs than one look can ask for, each run has its turn.
+        alive = runs.c.lease_until.is_(None)
+        ordered = query.order_by(alive, runs.c.job_at.nulls_first(), runs.c.due_at, runs.c.id).limit(limit)
         with reading(self._engine) as connection:
             # Each lane by itself: a long backfill must not hide a live run that lost its job.
             rows = [row for lane in Lane for row in connection.execute(ordered.where(runs.c.lane == lane)).all()]
@@ -63,11 +65,13 @@ class SqlSweepStore:
         return jobs
 
     def still_queued(self, run_ids: Sequence[str], now: datetime) -> None:
-        """See SweepStore."""
-        if run_ids:
-            with writing(self._engine) as connection:
-                which = runs.c.id.in_(run_ids) & runs.c.job_at.is_not(None)
-                connection.execute(update(runs).where(which).values(job_at=now))
+        """See SweepStore: a row that somebody else holds now is about to change, and is left to the next look."""
+        if not run_ids:
+            return
+        queued = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.job_at.is_not(None))
+        with writing(self._engine) as connection:
+            ids = connection.execute(queued.order_by(runs.c.id).with_for_update(skip_locked=True)).scalars().all()
+            connection.execute(update(runs).where(runs.c.id.in_(ids)).values(job_at=now))
 
 
 class SqlReplayStore:

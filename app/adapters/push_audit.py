@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, update
 
 from app.adapters.access_store import append
+from app.adapters.fences import fenced
 from app.adapters.tables import runs
-from app.domain.run import Run
+from app.domain.run import Claim, Run
 
 
 def audit_push(connection: Connection, run: Run, push: Mapping[str, Any], now: datetime) -> None:
@@ -42,16 +43,20 @@ def _append(
     append(connection, f"run:{run}", "push", f"mirror:{mirror}", now, before=before, after=after)
 
 
-def audit_removal(connection: Connection, run: Run, pushing: Mapping[str, Any], now: datetime) -> None:
-    """Before a tag is removed for an accepted move: once, though the removal may be tried again."""
+def note_removal(connection: Connection, claim: Claim, pushing: Mapping[str, Any], now: datetime) -> None:
+    """Before a tag is removed for an accepted move: audited once, though the removal may be tried again.
+
+    Once all rows are held: the audit log's lock comes last, for whoever cancels a run has its row before.
+    """
     removes = pushing.get("removes")
     if not removes:
         return
+    run = claim.run
     noted = connection.execute(select(runs.c.pushing).where(runs.c.id == run.id)).scalar_one_or_none() or {}
-    if noted.get("removes") == removes:
-        return
-    moved = run.facts.get("moved", {})
-    append(
-        connection, f"run:{run.id}", "tag.remove", f"mirror:{run.target.mirror}", now, reason=moved.get("reason", ""),
-        before=dict(removes), after={"commit": run.commit, "run": run.id},
-    )  # fmt: skip
+    if noted.get("removes") != removes:
+        append(
+            connection, f"run:{run.id}", "tag.remove", f"mirror:{run.target.mirror}", now,
+            reason=run.facts.get("moved", {}).get("reason", ""), before=dict(removes),
+            after={"commit": run.commit, "run": run.id},
+        )  # fmt: skip
+    fenced(connection, claim, {"pushing": dict(pushing)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, delete, or_, select, update
 
 from app.adapters.database import reading, writing
 from app.adapters.rows import insert_ignoring
@@ -18,6 +18,7 @@ from app.services.reconcile_values import Places, Report, Repository
 _CHUNK = 200  # modules in one statement
 _PLACES = 1000
 _SEARCHED = "unknown_mirrors"
+_SEARCH_JOB = "unknown_mirrors_job"
 
 
 class SqlRepositoryStore:
@@ -50,27 +51,36 @@ class SqlRepositoryStore:
 
     def due(self, before: datetime, job_before: datetime, limit: int) -> list[str]:
         """See RepositoryStore."""
-        idle = or_(repositories.c.job_at.is_(None), repositories.c.job_at < job_before)
-        return self._list(_older_than(before).where(idle).limit(limit))
+        return self._list(_older_than(before).where(_idle(job_before)).limit(limit))
 
     def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
         """See RepositoryStore."""
-        idle = or_(repositories.c.job_at.is_(None), repositories.c.job_at < job_before)
         with writing(self._engine) as connection:
-            which = (repositories.c.mirror == mirror) & idle
+            which = (repositories.c.mirror == mirror) & _idle(job_before)
             given = update(repositories).where(which).values(job_at=now, error=None)
             return connection.execute(given).rowcount == 1
 
     def searched_at(self) -> datetime | None:
         """See RepositoryStore."""
-        with reading(self._engine) as connection:
-            return connection.execute(select(marks.c.at).where(marks.c.name == _SEARCHED)).scalar_one_or_none()
+        found = self._mark(_SEARCHED)
+        return found[0] if found else None
 
     def searched(self, now: datetime) -> None:
         """See RepositoryStore."""
+        self._set_mark(_SEARCHED, now)
+
+    def search_job(self) -> tuple[datetime, str] | None:
+        """See RepositoryStore."""
+        return self._mark(_SEARCH_JOB)
+
+    def search_at_work(self, now: datetime, error: str = "") -> None:
+        """See RepositoryStore."""
+        self._set_mark(_SEARCH_JOB, now, error[:32])
+
+    def free_search(self) -> None:
+        """See RepositoryStore."""
         with writing(self._engine) as connection:
-            if not insert_ignoring(connection, marks, {"name": _SEARCHED, "at": now, "id": ""}):
-                connection.execute(update(marks).where(marks.c.name == _SEARCHED).values(at=now))
+            connection.execute(delete(marks).where(marks.c.name == _SEARCH_JOB))
 
     def at_work(self, mirror: str, now: datetime, *, begins: bool = False) -> None:
         """See RepositoryStore."""
@@ -80,12 +90,16 @@ class SqlRepositoryStore:
         with writing(self._engine) as connection:
             connection.execute(sign)
 
-    def silent_jobs(self, before: datetime, limit: int) -> list[tuple[str, datetime]]:
+    def silent_jobs(
+        self, before: datetime, limit: int, after: tuple[str, datetime] | None = None
+    ) -> list[tuple[str, datetime]]:
         """See RepositoryStore."""
-        silent = repositories.c.error.is_(None) & (repositories.c.job_at < before)
-        query = select(repositories.c.mirror, repositories.c.job_at).where(silent)
+        mirror, at = repositories.c.mirror, repositories.c.job_at
+        query = select(mirror, at).where(repositories.c.error.is_(None), at < before)
+        if after:
+            query = query.where(or_(at > after[1], (at == after[1]) & (mirror > after[0])))
         with reading(self._engine) as connection:
-            rows = connection.execute(query.order_by(repositories.c.job_at).limit(limit)).all()
+            rows = connection.execute(query.order_by(at, mirror).limit(limit)).all()
         return [(row.mirror, row.job_at) for row in rows]
 
     def free_job(self, mirror: str, last: datetime | None = None) -> None:
@@ -124,6 +138,16 @@ class SqlRepositoryStore:
         values = {"error": code, "result": report.kept()}
         with writing(self._engine) as connection:
             _change(connection, report.mirror, **values, **({} if code else {"reconciled_at": now, "job_at": None}))
+
+    def _mark(self, name: str) -> tuple[datetime, str] | None:
+        with reading(self._engine) as connection:
+            row = connection.execute(select(marks.c.at, marks.c.id).where(marks.c.name == name)).one_or_none()
+        return (row.at, row.id) if row else None
+
+    def _set_mark(self, name: str, at: datetime, text: str = "") -> None:
+        with writing(self._engine) as connection:
+            if not insert_ignoring(connection, marks, {"name": name, "at": at, "id": text}):
+                connection.execute(update(marks).where(marks.c.name == name).values(at=at, id=text))
 
     def _list(self, query: Select[str]) -> list[str]:
         with reading(self._engine) as connection:
@@ -165,6 +189,12 @@ def _adopted(connection: Connection, item: Item, now: datetime) -> bool:
     name = {"module": item.module.text, "version": item.version.text}
     values = {**name, "run_id": "", "commit": item.commit, "pushed_at": now}
     return insert_ignoring(connection, releases, values)
+
+
+def _idle(job_before: datetime) -> ColumnElement[bool]:
+    """Without a job. One that is lost is freed by whoever asks Redis for it (ReconcileSchedule), never by its age alone."""
+    failed = repositories.c.error.is_not(None) & (repositories.c.job_at < job_before)
+    return or_(repositories.c.job_at.is_(None), failed)
 
 
 def _older_than(before: datetime) -> Select[str]:

@@ -118,8 +118,9 @@ def _kept(row: RowMapping, stage: Stage) -> dict[str, Any]:
 def hold_release(connection: Connection, module: str, version: str | None) -> None:
     """Take the release's row, where there is one, for this transaction.
 
-    A transaction that takes several rows takes a release before its runs and a run before its attempts, releases in
-    the order of their names: PostgreSQL would end one of two that wait for each other.
+    A transaction that takes several rows takes a release before its runs, a run before its attempts and its mirror, and
+    the audit log's lock after all of them; releases and runs in the order of their names, or without waiting for any
+    (SKIP LOCKED). PostgreSQL would end one of two that wait for each other.
     """
     if version is not None:
         which = (releases.c.module == module) & (releases.c.version == version)

@@ -1,11 +1,12 @@
-"""A comparison by schedule as a job: it gives signs of life, and hands its repository back when it has to end."""
+"""What is done by schedule, as jobs: they give signs of life, and hand their work back when they have to end."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Protocol
 
 from app.domain.errors import SyncError
@@ -38,7 +39,7 @@ class ReconcileJob:
         self._store.at_work(mirror, self._clock.now(), begins=True)
         self._mirror = mirror
         try:
-            with self._beating(mirror):
+            with _beating(self._beat, self._sign):
                 self._service.by_mirror(mirror, Order())
             self._mirror = None
         except SyncError as error:
@@ -52,20 +53,70 @@ class ReconcileJob:
         if mirror is not None:
             self._store.free_job(mirror)
 
-    @contextmanager
-    def _beating(self, mirror: str) -> Iterator[None]:
-        ended = threading.Event()
-        thread = threading.Thread(target=self._signs, args=(mirror, ended), name="reconcile", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    def _sign(self) -> None:
+        if self._mirror is not None:
+            self._store.at_work(self._mirror, self._clock.now())
 
-    def _signs(self, mirror: str, ended: threading.Event) -> None:
-        while not ended.wait(self._beat):
-            try:
-                self._store.at_work(mirror, self._clock.now())
-            except SyncError as error:
-                log.warning("no_sign_of_life", extra={"code": error.code})
+
+class Searching(Protocol):
+    """See UnknownMirrors."""
+
+    def note(self, now: datetime) -> int:
+        """Find mirrors that are not known, and add them to the list of repositories; how many."""
+        ...
+
+
+class SearchJob:
+    """The search for mirrors that the database does not know."""
+
+    def __init__(self, store: RepositoryStore, search: Searching, clock: Clock, beat: float = BEAT_SECONDS) -> None:
+        self._store, self._search, self._clock, self._beat = store, search, clock, beat
+        self._working = False
+
+    def run(self) -> None:
+        """Search; an interrupted one is no error: another worker does it.
+
+        Errors: those of GitLab, store_unavailable; then it is tried again later.
+        """
+        self._store.search_at_work(self._clock.now())
+        self._working = True
+        try:
+            with _beating(self._beat, self._sign):
+                self._search.note(self._clock.now())
+        except Exception as error:
+            code = error.code if isinstance(error, SyncError) else "defect"
+            if code != "interrupted":
+                self._working = False
+                self._store.search_at_work(self._clock.now(), code)
+                raise
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Hand it back, from any thread. Error: store_unavailable."""
+        if self._working:
+            self._working = False
+            self._store.free_search()
+
+    def _sign(self) -> None:
+        if self._working:
+            self._store.search_at_work(self._clock.now())
+
+
+@contextmanager
+def _beating(seconds: float, sign: Callable[[], None]) -> Iterator[None]:
+    ended = threading.Event()
+    thread = threading.Thread(target=_signs, args=(seconds, sign, ended), name="reconcile", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _signs(seconds: float, sign: Callable[[], None], ended: threading.Event) -> None:
+    while not ended.wait(seconds):
+        try:
+            sign()
+        except SyncError as error:
+            log.warning("no_sign_of_life", extra={"code": error.code})

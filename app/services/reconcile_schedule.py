@@ -24,6 +24,7 @@ _AGAIN = timedelta(minutes=30)  # after an error: its source was down
 # A job gives signs of life (reconcile_job.py): one that is silent for so long, and in no queue, is lost.
 LOST = timedelta(seconds=35)
 _MOST = 100
+_PAGE = 1000  # silent jobs that are looked for in Redis at once
 
 
 class CallQueue(Protocol):
@@ -56,7 +57,6 @@ class ReconcileSchedule:
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._pauses = pauses
         self._looked: datetime | None = None
-        self._search_given: datetime | None = None
 
     def once(self) -> int:
         """One look; how many jobs were enqueued. Errors: store_unavailable, queue_unavailable.
@@ -90,20 +90,32 @@ class ReconcileSchedule:
 
     def _search(self, now: datetime) -> None:
         """Once a day: what the database does not know is due from then on, too."""
-        if self._search_given and now - self._search_given < _AGAIN:
-            return
         last = self._store.searched_at()
-        if last is None or now - last >= _SEARCHED_EVERY:
+        if (last is None or now - last >= _SEARCHED_EVERY) and self._is_search_free(now):
+            self._store.search_at_work(now)
             self._queue.call(SEARCH, SEARCH, str(CallId.of(SEARCH, now)), Lane.BACKFILL)
-            self._search_given = now
+
+    def _is_search_free(self, now: datetime) -> bool:
+        """No job is under way for it; as with repositories, one that is silent and in no queue is lost."""
+        job = self._store.search_job()
+        if job is None:
+            return True
+        given, error = job
+        if error:
+            return now - given >= _AGAIN
+        call = str(CallId.of(SEARCH, given))
+        return now - given >= LOST and call not in self._queue.waiting([call])
 
     def _free_lost(self, now: datetime) -> None:
-        """Jobs that were killed, or lost with Redis, or never got there: their repositories are due again."""
-        silent = self._store.silent_jobs(now - LOST, _MOST)
-        if not silent:
-            return
-        # The id of a job that did not begin yet; of one that did, it is in no queue any more.
-        ids = {str(CallId.of(mirror, given)): (mirror, given) for mirror, given in silent}
-        for job in ids.keys() - self._queue.waiting(list(ids)):
-            self._store.free_job(*ids[job])
-            log.info("reconcile_job_lost", extra={"mirror": ids[job][0]})
+        """Jobs that were killed, or lost with Redis, or never got there: their repositories are due again.
+
+        All of them are looked at, however many wait: behind a long backfill the oldest are no lost ones.
+        """
+        after: tuple[str, datetime] | None = None
+        while silent := self._store.silent_jobs(now - LOST, _PAGE, after):
+            after = silent[-1]
+            # The id of a job that did not begin yet; of one that did, it is in no queue any more.
+            ids = {str(CallId.of(mirror, given)): (mirror, given) for mirror, given in silent}
+            for job in ids.keys() - self._queue.waiting(list(ids)):
+                self._store.free_job(*ids[job])
+                log.info("reconcile_job_lost", extra={"mirror": ids[job][0]})

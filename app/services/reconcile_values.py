@@ -91,7 +91,10 @@ class RepositoryStore(Protocol):
         ...
 
     def due(self, before: datetime, job_before: datetime, limit: int) -> list[str]:
-        """Mirrors last compared before then, without a job since `job_before`; never compared ones first."""
+        """Mirrors last compared before then that have no job; never compared ones first.
+
+        A job that ended with an error before `job_before` counts no more.
+        """
         ...
 
     def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
@@ -106,12 +109,29 @@ class RepositoryStore(Protocol):
         """Note that they were."""
         ...
 
+    def search_job(self) -> tuple[datetime, str] | None:
+        """(the last sign, its error or "") of the job that looks for them; None: there is none."""
+        ...
+
+    def search_at_work(self, now: datetime, error: str = "") -> None:
+        """A sign of that job's life, or the error that ended it."""
+        ...
+
+    def free_search(self) -> None:
+        """Let another such job be given at once."""
+        ...
+
     def at_work(self, mirror: str, now: datetime, *, begins: bool = False) -> None:
         """A sign of life of the repository's job; one whose comparison has ended needs none."""
         ...
 
-    def silent_jobs(self, before: datetime, limit: int) -> list[tuple[str, datetime]]:
-        """(mirror, the last sign of its job) of jobs that neither ended nor gave one since then, oldest first."""
+    def silent_jobs(
+        self, before: datetime, limit: int, after: tuple[str, datetime] | None = None
+    ) -> list[tuple[str, datetime]]:
+        """(mirror, the last sign of its job) of jobs that neither ended nor gave one since then, oldest first.
+
+        With `after`, which is one of them, those that come after it.
+        """
         ...
 
     def free_job(self, mirror: str, last: datetime | None = None) -> None:

@@ -267,7 +267,10 @@ class SweepStore(Protocol):
     """What the sweeper looks at."""
 
     def due(self, now: datetime, job_older_than: datetime, limit: int) -> list[DueRun]:
-        """Active runs that are due, not leased, and have no recent job; oldest first, at most `limit` of each lane."""
+        """Active runs that are due, not leased, and have no recent job; at most `limit` of each lane.
+
+        Those whose worker died come first, then those without a job, then the oldest.
+        """
         ...
 
     def give_jobs(self, due: Sequence[DueRun], now: datetime) -> Mapping[str, str]:

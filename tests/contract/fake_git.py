@@ -115,9 +115,13 @@ class FakeCopy:
         self._git = git
         self._url = url
         self._cache = git.caches[url]
+        self._reached: Callable[[], bool] | None = None
 
     def fetch(self, tags: Sequence[str], commits: Sequence[str]) -> Mapping[str, TagAt]:
         """See ports.SourceCopy.fetch."""
+        ready, self._reached = self._reached, None
+        if ready:
+            ready()
         self._git.called("fetch")
         source = self._git.repository(self._url, "source_missing")
         found = {tag: at for tag in tags if (at := source.at(f"refs/tags/{tag}"))}
@@ -186,7 +190,8 @@ class FakeCopy:
         return made
 
     def reach(self, mirror: str, options: Sequence[str], ready: Callable[[], bool]) -> None:
-        """See ports.SourceCopy.reach."""
+        """See ports.SourceCopy.reach: the next fetch asks whether the mirror is ready; a connection changes nothing here."""
+        self._reached = ready
 
     def push(
         self, mirror: str, updates: Sequence[RefUpdate], options: Sequence[str], fence: Checkpoint

@@ -13,6 +13,7 @@ from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
 from app.services.ports import SourceCopy
 from tests.contract.git_places import InMemory, OnDisk, Place
+from tests.integration.databases import wait_until
 from tests.integration.git_world import nothing, overtaken_after
 
 BRANCH = "refs/heads/ci-sync"
@@ -47,6 +48,18 @@ def test_a_tag_moves_and_goes(place: Place) -> None:
         assert copy.fetch(["v1.0.0"], [])["v1.0.0"].commit == two
         place.delete_tag("v1.0.0")
         assert copy.fetch(["v1.0.0"], []) == {}
+
+
+def test_whether_a_mirror_is_ready_is_asked_once_during_the_next_fetch(place: Place) -> None:
+    place.tag("v1.0.0", place.commit({"a": b"1"}))
+    asked: list[str] = []
+    with place.git.source(place.source, nothing) as copy:
+        copy.reach("https://gitlab.example/lib.git", (), lambda: bool(asked.append("ready")))  # type: ignore[func-returns-value]
+        assert asked == []
+        copy.fetch(["v1.0.0"], [])
+        wait_until(lambda: asked)
+        copy.fetch(["v1.0.0"], [])
+    assert asked == ["ready"]
 
 
 def test_commits_come_when_asked_for(place: Place) -> None:

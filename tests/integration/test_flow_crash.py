@@ -26,6 +26,14 @@ def plain(world: FlowWorld) -> None:
     world.take()
 
 
+def second(world: FlowWorld) -> None:
+    """The next release of a repository: its project and where its branch was left are remembered."""
+    world.settle(world.take().run_id)
+    commit = world.source.commit({"next.go": b""})
+    world.source.tag("v1.1.0", commit)
+    world.take("v1.1.0", commit)
+
+
 def siblings(world: FlowWorld) -> None:
     """Three releases that share a fetch and a push."""
     world.take()
@@ -75,7 +83,7 @@ def backfill(world: FlowWorld) -> None:
 # The calls between which each of them differs from those before.
 FLOWS: dict[Begin, tuple[str, str]] = {
     plain: ("", ""), static: ("", ""), backfill: ("store.take_slot", "gitlab.create_pipeline"),
-    **dict.fromkeys((siblings, made_tag, no_commit, branch, registry), ("", "gitlab.pipeline")),
+    **dict.fromkeys((second, siblings, made_tag, no_commit, branch, registry), ("", "gitlab.pipeline")),
 }  # fmt: skip
 
 
@@ -86,6 +94,16 @@ def test_the_end_is_the_same_wherever_a_worker_dies(tmp_path: Path, migrated_sql
     for number in _places(calls, *FLOWS[begin]):
         seen = _through(tmp_path, migrated_sqlite, begin, Fuse(at=number))
         assert len(seen) > number  # so it did die
+
+
+def test_the_next_release_goes_by_what_is_remembered(tmp_path: Path, migrated_sqlite: Path) -> None:
+    """So it is another flow: GitLab is asked for the project while the source is fetched, the mirror is not observed before."""
+    first, later = (_through(tmp_path, migrated_sqlite, begin, Fuse()) for begin in (plain, second))
+    assert "cache.reach" not in first
+    assert later[later.index("cache.reach") :][:3] == ["cache.reach", "cache.fetch", "gitlab.find_project"]
+    assert "gitlab.ensure_project" in first
+    assert "gitlab.ensure_project" not in later
+    assert [calls[: calls.index("cache.push")].count("git.remote_refs") for calls in (first, later)] == [1, 0]
 
 
 def _places(calls: list[str], first: str, last: str) -> range:

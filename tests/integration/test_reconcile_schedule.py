@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import _GeneratorContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from app.adapters.repository_store import SqlRepositoryStore
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
 from app.domain.run import Status
 from app.services.reconcile import Order
-from app.services.reconcile_job import Comparing, ReconcileJob
+from app.services.reconcile_job import Comparing, ReconcileJob, Searching, SearchJob
 from app.services.reconcile_schedule import LOST, SEARCH, ReconcileSchedule, ScheduleOptions
-from app.services.reconcile_values import Report
+from app.services.reconcile_values import Report, Repository
 from tests.integration.databases import wait_until
 from tests.integration.flow_world import MIRROR, MODULE
 from tests.integration.fuses import CrashError, Fuse
 from tests.integration.reconcile_world import ReconcileWorld
+from tests.integration.stored import Stored
 
 
 @pytest.fixture
@@ -36,6 +39,7 @@ class Calls:
     def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
         if function == SEARCH:
             self.searches += 1
+            self.queued.append(job_id)
             return
         assert (function, job_id.startswith("reconcile-")) == ("reconcile_repository", True)
         if self.away:
@@ -91,14 +95,22 @@ class Scheduled:
         self.calls.queued.clear()  # a worker has it now
         return ReconcileJob(self.world.repositories, service, self.world.clock, beat)
 
+    def search(self, service: Searching, beat: float = 60) -> SearchJob:
+        self.calls.queued.clear()
+        return SearchJob(self.world.repositories, service, self.world.clock, beat)
+
 
 class Ends:
-    """A comparison that ends in this way, after `meanwhile`."""
+    """A comparison, or a search, that ends in this way, after `meanwhile`."""
 
     def __init__(self, error: BaseException, meanwhile: Callable[[], object] = lambda: None) -> None:
         self._error, self._meanwhile = error, meanwhile
 
     def by_mirror(self, mirror: str, order: Order) -> Report:
+        self._meanwhile()
+        raise self._error
+
+    def note(self, now: datetime) -> int:
         self._meanwhile()
         raise self._error
 
@@ -178,16 +190,114 @@ def test_a_job_that_ended_well_is_given_again_when_it_is_due(world: ReconcileWor
     assert given.after(3600) == 0
 
 
+def test_a_job_that_waits_behind_a_long_backfill_stays_the_only_one(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    assert given.after(0) == 1
+    assert [given.after(1800) for _ in range(4)] == [0] * 4
+    assert len(given.calls.made) == 1
+    given.calls.queued.clear()
+    assert given.after(1) == 1
+
+
+def test_a_killed_job_is_seen_behind_very_many_that_wait(
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.reconcile_schedule._PAGE", 2)
+    for number in range(5):
+        world.take(f"v0.{number}.0", mirror=f"mirrors/team/{number}")
+    world.learn()
+    calls = Calls()
+    schedule = ReconcileSchedule(world.repositories, calls, world.clock, ScheduleOptions(24, 5))
+    for _ in range(5):
+        schedule.once()
+        world.clock.advance(1)
+    assert len(calls.made) == 5
+    calls.queued.pop()
+    world.clock.advance(60)
+    assert schedule.once() == 1
+    assert calls.made[-1] == calls.made[-2]
+
+
+def test_silent_jobs_come_in_pages(stored: Stored) -> None:
+    repositories = SqlRepositoryStore(stored.engine)
+    for number in range(5):
+        mirror = f"mirrors/team/{number}"
+        repositories.note(Repository(mirror, "platform", "https://git.example/team/x.git"))
+        # Two of each second.
+        assert repositories.give_job(mirror, stored.now, stored.now + timedelta(seconds=number // 2))
+    later = stored.later(60)
+    found = repositories.silent_jobs(later, 3)
+    assert [mirror[-1] for mirror, _ in found] == ["0", "1", "2"]
+    assert [mirror[-1] for mirror, _ in repositories.silent_jobs(later, 3, found[-1])] == ["3", "4"]
+    assert repositories.silent_jobs(later, 3, repositories.silent_jobs(later, 9)[-1]) == []
+
+
 def test_mirrors_that_are_not_known_are_looked_for_once_a_day(world: ReconcileWorld) -> None:
     given = Scheduled(world)
-    for seconds, searches in ((0, 1), (60, 1), (1800, 2)):  # the first one was lost
+    for seconds in (0, 60, 1800, 1800):  # it waits: a long backfill is before it
         given.after(seconds)
-        assert given.calls.searches == searches
-    world.repositories.searched(world.clock.now())
+        assert given.calls.searches == 1
+    given.search(world.unknown()).run()
     given.after(3600 * 23)
-    assert given.calls.searches == 2
+    assert given.calls.searches == 1
     given.after(3600)
+    assert given.calls.searches == 2
+
+
+def test_a_search_that_was_lost_with_redis_or_killed_is_given_again_within_a_minute(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    given.calls.queued.clear()
+    given.after(40)
+    assert given.calls.searches == 2
+    with pytest.raises(CrashError):
+        given.search(Ends(CrashError("killed"))).run()
+    given.after(30)
+    assert given.calls.searches == 2
+    given.after(10)
     assert given.calls.searches == 3
+
+
+def test_a_search_that_is_at_work_is_left_alone(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+
+    def works() -> None:
+        for _ in range(5):
+            world.clock.advance(30)
+            now = world.clock.now()
+            wait_until(lambda: (world.repositories.search_job() or (None,))[0] == now)  # noqa: B023
+            given.schedule.once()
+            assert given.calls.searches == 1
+
+    with pytest.raises(CrashError):
+        given.search(Ends(CrashError("killed"), works), beat=0.01).run()
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_an_interrupted_search_ends_well_and_is_handed_back(world: ReconcileWorld, hangs: bool) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    if hangs:
+        job = given.search(Ends(CrashError("killed"), lambda: job.give_up()))
+        with pytest.raises(CrashError):
+            job.run()
+    else:
+        given.search(Ends(SyncError("interrupted", "the worker was asked to stop"))).run()
+    given.after(5)
+    assert given.calls.searches == 2
+
+
+@pytest.mark.parametrize("error", [SyncError("gitlab_unreachable", "no route"), ValueError("a defect")])
+def test_after_an_error_is_searched_again_later(world: ReconcileWorld, error: Exception) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    with pytest.raises(type(error)):
+        given.search(Ends(error)).run()
+    given.after(60)
+    assert given.calls.searches == 1
+    given.after(1800)
+    assert given.calls.searches == 2
 
 
 def test_no_interval_is_no_schedule(world: ReconcileWorld) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from app.adapters.tables import deliveries, runs
@@ -18,7 +19,11 @@ from app.domain.errors import SyncError
 from app.domain.pipeline_event import PipelineEnded
 from app.domain.run import Stage, Status
 from app.services.stores import Receipt
+from tests.integration.interleaved import Interleaved
 from tests.integration.stored import LEASE, ORDER, PUSHED, TARGET, A, B, Stored
+
+# SQLite has one writer at a time, so nobody there holds a row that another one wants.
+of_two_writers = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -201,3 +206,96 @@ def test_an_event_does_not_shorten_the_wait_after_an_error(stored: Stored) -> No
     due_at = stored.now + timedelta(seconds=600)
     assert stored.record(claim, Status.PIPELINE, error="rate_limited", facts=PUSHED, due_at=due_at) is None
     assert stored.row(run_id)["due_at"] == due_at
+
+
+@of_two_writers
+def test_a_redelivery_and_the_record_of_its_push_do_not_block_each_other(stored: Stored) -> None:
+    plan = stored.plan()
+    run_id = stored.deliver(plan)[0].run_id
+    claim = stored.claim(run_id)
+    # The release's row is taken; the run's comes next.
+    both = Interleaved(
+        stored.engine, "FROM releases", partial(stored.deliver, stored.plan()), partial(stored.push, claim)
+    )  # fmt: skip
+    assert (both.first[0].run_id, both.waited) == (run_id, True)
+    assert stored.held()["pushed_at"] == stored.row(run_id)["pushed_at"] is not None
+
+
+@of_two_writers
+def test_a_replay_and_the_record_of_a_push_do_not_block_each_other(stored: Stored) -> None:
+    claim = stored.claim(stored.release().run_id)
+    replay = partial(codes_of, partial(stored.ops.replay, claim.run.id, ORDER, None, stored.now))
+    both = Interleaved(stored.engine, "FROM releases", replay, partial(stored.push, claim))
+    assert both.first == "still_running"
+    assert stored.held()["pushed_at"] is not None
+
+
+def codes_of(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except SyncError as error:
+        return error.code
+    return "ok"
+
+
+def three_due(stored: Stored) -> list[str]:
+    """Of one mirror, the oldest not the first in the table: a look at the table meets them in another order."""
+    stored.later(10)
+    ids = [stored.release(version="v1.0.0").run_id]
+    stored.later(-5)
+    ids.extend(stored.release(version=f"v1.{n}.0").run_id for n in (1, 2))
+    stored.later(60)
+    return ids
+
+
+@of_two_writers
+def test_a_look_at_queued_jobs_does_not_wait_for_a_worker_that_takes_siblings(stored: Stored) -> None:
+    ids = three_due(stored)
+    claim = stored.claim(ids[2])
+    siblings = partial(stored.flow.claim_siblings, claim, stored.now, LEASE, 9)
+    both = Interleaved(stored.engine, "UPDATE runs", siblings, partial(stored.sweep.still_queued, ids, stored.now))
+    assert ([each.run.id for each in both.first], both.waited) == ([ids[1], ids[0]], False)
+
+
+@of_two_writers
+def test_a_worker_that_takes_siblings_does_not_wait_for_a_look_at_queued_jobs(stored: Stored) -> None:
+    ids = three_due(stored)
+    claim = stored.claim(ids[2])
+    siblings = partial(stored.flow.claim_siblings, claim, stored.now, LEASE, 9)
+    look = partial(stored.sweep.still_queued, ids[:1], stored.now)
+    both = Interleaved(stored.engine, "UPDATE runs", look, siblings)
+    assert ([each.run.id for each in both.second], both.waited) == ([ids[1]], False)
+
+
+@of_two_writers
+def test_a_cancel_and_a_beat_that_notes_a_removal_do_not_block_each_other(stored: Stored) -> None:
+    first = stored.claim(stored.release(version="v1.0.0").run_id)
+    second = stored.claim(stored.release(version="v1.1.0").run_id)
+    removes = {"removes": {"tag": "v1.0.0", "object": B, "commit": B}}
+    beat = partial(stored.flow.renew, [first, second], None, stored.now, LEASE, {first.run.id: removes})
+    cancel = partial(stored.ops.cancel, second.run.id, "cli:alice", stored.now)
+    both = Interleaved(stored.engine, "pg_advisory_xact_lock", beat, cancel)
+    assert (both.first, both.waited) == (True, True)
+    assert stored.run(second.run.id).error == "cancelled"
+
+
+@of_two_writers
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_redelivery_of_several_releases_and_their_worker_do_not_block_each_other(stored: Stored, beats: bool) -> None:
+    """Intake takes them in the order of their names, the worker has them in the order of their age."""
+    plans = [stored.plan(version=version) for version in ("v1.9.0", "v1.10.0")]
+    claims = [stored.claim(stored.deliver(plan)[0].run_id) for plan in plans]
+    renew = partial(stored.flow.renew, claims, None, stored.now, LEASE)
+    work = renew if beats else partial(stored.flow.give_up, claims, None)
+    both = Interleaved(stored.engine, "FROM runs", partial(stored.deliver, *plans), work)
+    assert [each.run_id for each in both.first] == [each.run.id for each in claims]
+    assert both.waited
+
+
+@of_two_writers
+def test_what_is_given_up_is_taken_in_the_order_of_a_beat(stored: Stored) -> None:
+    claim = stored.claim(stored.release().run_id)
+    lease = stored.flow.lease_mirror(TARGET.mirror, "worker-1", stored.now, LEASE)
+    beat = partial(stored.flow.renew, [claim], lease, stored.now, LEASE)
+    both = Interleaved(stored.engine, "UPDATE runs", beat, partial(stored.flow.give_up, [claim], lease))
+    assert (both.first, both.waited) == (True, True)

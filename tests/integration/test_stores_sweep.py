@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 
+import pytest
+
+from app.adapters.ops_store import SqlSweepStore
 from app.domain.run import Lane, Status
 from app.services.stores import DueRun
 from app.services.sweep import Sweep, SweepOptions
@@ -78,15 +82,77 @@ def test_a_job_that_was_seen_waiting_is_left_alone_for_a_while(stored: Stored) -
     assert due(stored) == [first]
 
 
+def test_a_dead_workers_run_comes_before_all_that_only_wait(stored: Stored) -> None:
+    waiting = [stored.release(version=f"v1.{n}.0").run_id for n in range(3)]
+    stored.later()
+    dead = stored.release(version="v1.9.0").run_id
+    for run_id in waiting:  # resumed: without a job, and due for longer
+        stored.record(stored.claim(run_id), Status.MIRROR, error="paused", due_at=stored.now)
+    stored.claim(dead)
+    stored.later(LEASE + 1)
+    assert due(stored, limit=2) == [dead, waiting[0]]
+
+
+@pytest.mark.parametrize(("batch", "looks"), [(4, 3), (5, 3), (100, 1)])
+def test_a_look_that_was_full_is_followed_by_another(stored: Stored, batch: int, looks: int) -> None:
+    stored.deliver(*[stored.plan(version=f"v1.{n}.0") for n in range(10)])
+    stored.later(60)
+    queue = FakeQueue()
+    seen = Looks(stored)
+    assert Sweep(seen, queue, StoredClock(stored), SweepOptions(batch=batch)).once() == 10
+    assert (len(queue.jobs), seen.looks) == (10, looks)
+
+
+def test_looks_end_when_their_time_is_over(stored: Stored) -> None:
+    stored.deliver(*[stored.plan(version=f"v1.{n}.0") for n in range(10)])
+    stored.later(60)
+    seen = Looks(stored, seconds=0.6)
+    sweep = Sweep(seen, FakeQueue(), StoredClock(stored), SweepOptions(batch=2))
+    assert [sweep.once() for _ in range(3)] == [4, 4, 2]
+
+
+class Looks(SqlSweepStore):
+    """Counts looks, each of which takes so long."""
+
+    def __init__(self, stored: Stored, seconds: float = 0.0) -> None:
+        super().__init__(stored.engine)
+        self._stored, self._seconds, self.looks = stored, seconds, 0
+
+    def due(self, now: datetime, job_older_than: datetime, limit: int) -> list[DueRun]:
+        self.looks += 1
+        self._stored.later(self._seconds)
+        return super().due(now, job_older_than, limit)
+
+
+class RunningClock(StoredClock):
+    """The stored world's time, going on as the real one does."""
+
+    def __init__(self, stored: Stored) -> None:
+        super().__init__(stored)
+        self._begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.seconds)
+
+
 def test_very_many_lost_jobs_are_given_again_within_ten_seconds(stored: Stored) -> None:
-    """Redis was flushed: three looks of the sweeper, half a second apart, after its four seconds of grace."""
+    """Redis was flushed: after four seconds of grace there are six for looks, half a second apart."""
     for start in range(0, 1500, 100):
         stored.deliver(*[stored.plan(version=f"v1.{n}.0", lane=Lane.BACKFILL) for n in range(start, start + 100)])
     stored.later(60)
-    queue = FakeQueue()
-    sweep = Sweep(stored.sweep, queue, StoredClock(stored), SweepOptions())
-    assert [sweep.once() for _ in range(4)] == [500, 500, 500, 0]
+    queue, clock = FakeQueue(), RunningClock(stored)
+    sweep = Sweep(stored.sweep, queue, clock, SweepOptions())
+    given: list[int] = []
+    while sum(given) < 1500:
+        given.append(sweep.once())
+        assert given[-1] > 0
+    assert SweepOptions().grace_seconds + clock.seconds + 0.5 * len(given) < 10
     assert len({run for _, run in queue.jobs}) == len({job for job, _ in queue.jobs}) == 1500
     assert set(queue.lanes.values()) == {Lane.BACKFILL}
-    stored.later(1)
     assert sweep.once() == 0
+    stored.later(5)
+    assert sweep.once() == 0  # all of them are in the queue
