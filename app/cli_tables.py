@@ -57,6 +57,8 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
     for release in explanation.releases:
         state = f"pushed {local(release.pushed_at)}" if release.pushed_at else "not pushed yet"
         out.print(f"  {'version':<12} {release.version} at {release.commit[:12]}, {state}, run {release.run}")
+    if explanation.more_releases:
+        out.print(Text(f"  and more: modsync runs --module {printable(explanation.module)}"), soft_wrap=True)
     if explanation.runs:
         print_runs(out, Page(explanation.runs, None))
     else:

@@ -97,6 +97,20 @@ def test_no_page_has_anything_inline_or_from_elsewhere(client: FlaskClient, path
     assert not re.search(r"""(?:src|href|action)=["'](?:https?:)?//""", text)
 
 
+def test_a_module_s_page_says_that_it_has_more_versions(client: FlaskClient) -> None:
+    for number in range(21):
+        a_run(client, version=f"v1.{number}.0")
+    path, more = (
+        "/modules/go.corp.example/team/repo",
+        '<a href="/releases?module=go.corp.example/team/repo">and more</a>',
+    )
+    shown = page(client, path).text
+    assert more in shown
+    assert shown.index(">v1.20.0</a>") < shown.index(">v1.9.0</a>")
+    versions = shown[shown.index("<h2>Versions") : shown.index("<h2>Runs")]
+    assert ">v1.0.0</a>" not in versions
+
+
 def test_what_a_source_was_warned_of_is_said(client: FlaskClient, container: Container) -> None:
     run, _ = a_run(client)
     change(container, run, facts={"warnings": [{"code": "submodules", "message": "go leaves <them> out"}]})
