@@ -36,6 +36,7 @@ _DAY = timedelta(days=1)
 _MANY = 10_000  # rows that one of the numbers is counted from, at most
 # Versions that one push or one adoption brought came at one moment: so many of them are put in order by version.
 _SAME = 500
+_HELD = select(releases, runs.c.id.label("kept")).outerjoin(runs, runs.c.id == releases.c.run_id)
 _PUSHED_LAST = (releases.c.pushed_at.desc().nulls_first(), releases.c.version.desc())
 
 
@@ -83,7 +84,7 @@ class SqlReadStore:
             of_releases.append(releases.c.version == version.text)
         with reading(self._engine) as connection:
             found = _rows(connection, select(runs).where(*of_runs).order_by(*NEWEST).limit(limit))
-            held = _rows(connection, select(releases).where(*of_releases).order_by(*_PUSHED_LAST).limit(limit + _SAME))
+            held = _rows(connection, _HELD.where(*of_releases).order_by(*_PUSHED_LAST).limit(limit + _SAME))
         return known(found, sorted(held, key=_newest_first, reverse=True)[:limit])
 
     def mirrors(self, paths: Collection[str]) -> tuple[MirrorView, ...]:
