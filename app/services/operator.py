@@ -186,7 +186,7 @@ class Doing(Protocol):
         ...
 
     def cancel(self, identifier: str, reason: str = "") -> Cancelled:
-        """End a run that is in flight. Errors: not_found, bad_request (it has ended already)."""
+        """End a run that is in flight. Errors: not_found, already_ended."""
         ...
 
     def accept_move(self, module: str, version: str, commit: str, reason: str) -> Begun:

@@ -224,7 +224,7 @@ def test_a_cancelled_run(operator: Operator, container: Container, known: dict[s
     assert _why(container, "run.cancel") == "tagged by mistake"
     assert (done.run, done.name, done.status) == (known["waits"], f"{MODULE}@v1.2.0", Status.FAILED)
     assert stored.run(known["waits"]).error == "cancelled"
-    assert _code(lambda: operator.cancel(known["waits"])) == "bad_request"
+    assert _code(lambda: operator.cancel(known["waits"])) == "already_ended"
 
 
 def test_a_moved_version(operator: Operator, known: dict[str, str], stored: Stored) -> None:

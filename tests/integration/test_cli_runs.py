@@ -181,4 +181,4 @@ def test_a_run_is_cancelled_once(cli: Cli, stored: Stored) -> None:
     assert cli("cancel", f"{run_id}-1-1").out == f"run {run_id} ({MODULE}@v1.0.0) is cancelled\n"
     assert stored.run(run_id).error_message == f"cancelled by cli:{getpass.getuser()}"
     again = cli("cancel", run_id, "--json")
-    assert (again.status, again.err.startswith("error: bad_request: ")) == (2, True)
+    assert (again.status, again.err.startswith("error: already_ended: ")) == (1, True)
