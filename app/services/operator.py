@@ -20,6 +20,7 @@ from app.services.bulk import ReplayPlan
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
 from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
+from app.services.reconciled import RepositoryRow
 from app.services.rehearsal import Rehearsal, Sample
 from app.services.views import ErrorView, Page, RunDetail, RunSummary, View
 
@@ -143,6 +144,13 @@ class Asking(Protocol):
 
     def mirrors(self, text: str, after: str | None, limit: int) -> Page[MirrorRow]:
         """Mirrors whose path contains `text`, by path."""
+        ...
+
+    def reconciled(self, mirror: str, after: str | None, limit: int, *, people: bool) -> Page[RepositoryRow]:
+        """What reconcile last found, by mirror; `people`: only what needs a person. With `mirror` its own row alone.
+
+        Error: not_found for a mirror that reconcile does not know.
+        """
         ...
 
     def failures(self, since: str) -> tuple[FailureCount, ...]:
