@@ -13,7 +13,7 @@ from app.cli_open import json_option, open_operator, reason_option
 from app.cli_output import NO, USAGE, console, exit_status, local, print_json, printable
 from app.domain.errors import SyncError
 from app.services.deliveries import VERDICTS
-from app.services.delivery_views import DeliveryDetail, DeliverySummary
+from app.services.delivery_views import MADE_HERE, DeliveryDetail, DeliverySummary
 from app.services.operator import Filters, Operator, Redelivered
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import Page
@@ -93,11 +93,11 @@ commands: tuple[click.Command, ...] = (deliveries, redeliver)
 
 
 def _failed(operator: Operator, wanted: Filters) -> Iterator[str]:
-    """The ids, newest first."""
+    """The ids, newest first. What reconcile and backfill made is left out: nobody sent it, its runs are replayed."""
     cursor: str | None = None
     while True:
         page = operator.deliveries(wanted, cursor, LONGEST_PAGE)
-        yield from (each.id for each in page.items)
+        yield from (each.id for each in page.items if each.scheme != MADE_HERE)
         if (cursor := page.next) is None:
             return
 

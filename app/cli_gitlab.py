@@ -8,6 +8,7 @@ import click
 
 from app.bootstrap import Container
 from app.cli_board import after_option, limit_option, print_mirrors
+from app.cli_findings import print_findings, print_reconciled
 from app.cli_layout import watched
 from app.cli_open import json_option, open_container, open_operator, reason_option
 from app.cli_output import NO, console, print_json, printable
@@ -101,6 +102,30 @@ def list_mirrors(text: str, after: str | None, limit: int, as_json: bool) -> Non
         print_json(page)
     else:
         print_mirrors(console(), page)
+
+
+@mirrors.command(
+    "findings",
+    short_help="Show what reconcile last found.",
+    epilog="""\b
+Examples:
+  modsync mirrors findings --people
+  modsync mirrors findings go-mirrors/platform/log --json""",
+)
+@click.argument("mirror", default="")
+@click.option("--people", is_flag=True, help="Only what needs a person.")
+@after_option
+@limit_option
+@json_option
+def findings(mirror: str, after: str | None, limit: int, *, people: bool, as_json: bool) -> None:
+    """Say what reconcile last found at each mirror, or with MIRROR each of its findings; nothing is compared anew."""
+    page = open_operator().reconciled(mirror, after, limit, people=people)
+    if as_json:
+        print_json(page)
+    elif mirror:
+        print_findings(console(), page)
+    else:
+        print_reconciled(console(), page)
 
 
 @mirrors.command(

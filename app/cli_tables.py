@@ -11,7 +11,7 @@ from rich.text import Text
 from app.cli_layout import print_table
 from app.cli_output import coloured, duration, local, printable
 from app.services.explain import Explanation, Route
-from app.services.views import AttemptView, ErrorView, MirrorView, Page, RunDetail, RunSummary, StepView
+from app.services.views import AttemptView, ErrorView, MirrorView, Page, ReleaseView, RunDetail, RunSummary, StepView
 
 Pairs = Iterator[tuple[str, str | Text]]
 
@@ -56,11 +56,19 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
         _print_pairs(out, _mirror(mirror))
     for release in explanation.releases:
         state = f"pushed {local(release.pushed_at)}" if release.pushed_at else "not pushed yet"
-        out.print(f"  {'version':<12} {release.version} at {release.commit[:12]}, {state}, run {release.run}")
+        out.print(f"  {'version':<12} {release.version} at {release.commit[:12]}, {state}, {_brought(release)}")
+    if explanation.more_releases:
+        out.print(Text(f"  and more: modsync runs --module {printable(explanation.module)}"), soft_wrap=True)
     if explanation.runs:
         print_runs(out, Page(explanation.runs, None))
     else:
         out.print("  nothing was ever reported of it")
+
+
+def _brought(release: ReleaseView) -> str:
+    if not release.run:
+        return "adopted from the mirror"
+    return f"run {release.run}" + ("" if release.run_kept else " (not kept any more)")
 
 
 def _print_pairs(out: Console, pairs: Pairs) -> None:

@@ -9,6 +9,7 @@ from app.adapters.board_store import SqlBoardStore
 from app.adapters.delivery_store import SqlDeliveryStore
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.pause_store import SqlPauseStore
+from app.adapters.reconciled_reads import SqlReconciledReads
 from app.bootstrap import Container
 from app.config_models import Source
 from app.domain.audit import Entry
@@ -37,6 +38,7 @@ from app.services.operator import (
     SecretRow,
 )
 from app.services.pausing import Pausing
+from app.services.reconciled import RepositoryRow
 from app.services.rehearsal import Rehearsal, Sample
 from app.services.run_filter import RunFilter, check_limit, parse_time
 from app.services.stores import Receipt, ReplayOrder
@@ -80,6 +82,16 @@ class LocalAsking:
     def mirrors(self, text: str, after: str | None, limit: int) -> Page[MirrorRow]:
         """See Asking."""
         return self._board().mirrors(text, after, check_limit(limit))
+
+    def reconciled(self, mirror: str, after: str | None, limit: int, *, people: bool) -> Page[RepositoryRow]:
+        """See Asking."""
+        reads = SqlReconciledReads(self._parts.engine)
+        if not mirror:
+            return reads.repositories(after, check_limit(limit), people=people)
+        row = reads.repository(mirror)
+        if row is None:
+            raise SyncError("not_found", f"reconcile knows no mirror {mirror[:200]!r}")
+        return Page((row,) if row.needs_a_person or not people else (), None)
 
     def failures(self, since: str) -> tuple[FailureCount, ...]:
         """See Asking."""

@@ -30,6 +30,7 @@ from app.services.operator import (
     Replayed,
     SecretRow,
 )
+from app.services.reconciled import RepositoryRow
 from app.services.rehearsal import Rehearsal, Sample
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import Page, RunDetail, RunSummary
@@ -73,6 +74,11 @@ class HttpAsking:
     def mirrors(self, text: str, after: str | None, limit: int) -> Page[MirrorRow]:
         """See Asking."""
         return self._get(Page[MirrorRow], "/api/mirrors", {"q": text, "after": after, "limit": str(limit)})
+
+    def reconciled(self, mirror: str, after: str | None, limit: int, *, people: bool) -> Page[RepositoryRow]:
+        """See Asking."""
+        query = {"mirror": mirror or None, "after": after, "limit": str(limit), "people": "true" if people else None}
+        return self._get(Page[RepositoryRow], "/api/reconcile", query)
 
     def failures(self, since: str) -> tuple[FailureCount, ...]:
         """See Asking."""

@@ -125,12 +125,12 @@ class SqlReplayStore:
     def cancel(self, run_id: str, actor: str, now: datetime, reason: str = "") -> None:
         """End a run that is in flight as `failed` with `cancelled`; its worker notices by the fence.
 
-        Errors: not_found, bad_request (it has ended already).
+        Errors: not_found, already_ended.
         """
         with writing(self._engine) as connection:
             row = _locked(connection, run_id)
             if not row["active"]:
-                raise SyncError("bad_request", f"run {run_id} has ended already ({row['status']})")
+                raise SyncError("already_ended", f"run {run_id} has ended already ({row['status']})")
             ended = {
                 "status": Status.FAILED, "active": False, "error": "cancelled", "error_message": f"cancelled by {actor}",
                 "fence": row["fence"] + 1, "lease_owner": None, "lease_until": None, "due_at": None, "ended_at": now,

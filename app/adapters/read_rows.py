@@ -57,15 +57,18 @@ def known(found: Sequence[RowMapping], held: Sequence[RowMapping]) -> Known:
     for row in found:
         if url := row["event"].get("repo_url"):
             urls.setdefault(row["source"], url)
-    versions = tuple(
-        ReleaseView(row["module"], row["version"], row["run_id"], row["commit"], row["pushed_at"]) for row in held
-    )
+    versions = tuple(_release(row) for row in held)
     return Known(tuple(map(summary, found)), versions, urls)
 
 
 def mirror(row: RowMapping) -> MirrorView:
     """A row of `mirrors`."""
     return MirrorView(**_fields(MirrorView, row))
+
+
+def _release(row: RowMapping) -> ReleaseView:
+    kept = row["kept"] is not None
+    return ReleaseView(row["module"], row["version"], row["run_id"], row["commit"], row["pushed_at"], kept)
 
 
 def _fields(view: type[Any], row: RowMapping) -> dict[str, Any]:

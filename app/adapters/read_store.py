@@ -27,12 +27,17 @@ from app.adapters.system import SystemClock
 from app.adapters.tables import attempts, deliveries, delivery_runs, mirrors, releases, runs, steps
 from app.domain.modules import ModulePath, Version
 from app.domain.run import ENDED, Status
+from app.domain.semver import SortKey, semver_sort_key
 from app.services.ports import Clock
 from app.services.run_filter import RunFilter
 from app.services.views import Counts, Known, MirrorView, RunDetail, RunSummary
 
 _DAY = timedelta(days=1)
 _MANY = 10_000  # rows that one of the numbers is counted from, at most
+# Versions that one push or one adoption brought came at one moment: so many of them are put in order by version.
+_SAME = 500
+_HELD = select(releases, runs.c.id.label("kept")).outerjoin(runs, runs.c.id == releases.c.run_id)
+_PUSHED_LAST = (releases.c.pushed_at.desc().nulls_first(), releases.c.version.desc())
 
 
 class SqlReadStore:
@@ -79,14 +84,20 @@ class SqlReadStore:
             of_releases.append(releases.c.version == version.text)
         with reading(self._engine) as connection:
             found = _rows(connection, select(runs).where(*of_runs).order_by(*NEWEST).limit(limit))
-            held = _rows(connection, select(releases).where(*of_releases).order_by(releases.c.version).limit(limit))
-        return known(found, held)
+            held = _rows(connection, _HELD.where(*of_releases).order_by(*_PUSHED_LAST).limit(limit + _SAME))
+        return known(found, sorted(held, key=_newest_first, reverse=True)[:limit])
 
     def mirrors(self, paths: Collection[str]) -> tuple[MirrorView, ...]:
         """See ReadStore."""
         query = select(mirrors).where(mirrors.c.path.in_(list(paths))).order_by(mirrors.c.path)
         with reading(self._engine) as connection:
             return tuple(map(mirror, _rows(connection, query)))
+
+
+def _newest_first(release: RowMapping) -> tuple[bool, float, SortKey]:
+    """What is not pushed yet is newer than all that is."""
+    pushed: datetime | None = release["pushed_at"]
+    return pushed is None, pushed.timestamp() if pushed else 0.0, semver_sort_key(release["version"]) or ((), False, ())
 
 
 def _rows(connection: Connection, query: Executable) -> Sequence[RowMapping]:

@@ -12,6 +12,7 @@ from app.adapters.delivery_store import forget
 from app.adapters.names_store import forget as forget_names
 from app.adapters.repository_store import learn_mirrors, unknown_mirrors
 from app.adapters.tables import attempts, deliveries, delivery_runs, runs, steps
+from app.services.delivery_views import MADE_HERE
 
 
 class SqlRetentionStore:
@@ -48,6 +49,6 @@ def _remove(connection: Connection, run_ids: Sequence[str]) -> None:
     over = select(deliveries.c.id).where(deliveries.c.id.in_(delivery_ids), deliveries.c.pruned)
     if ids := connection.execute(over).scalars().all():
         forget(connection, ids)
-    made_here = deliveries.c.id.in_(delivery_ids) & (deliveries.c.scheme == "reconcile")
+    made_here = deliveries.c.id.in_(delivery_ids) & (deliveries.c.scheme == MADE_HERE)
     linked = exists().where(delivery_runs.c.delivery == deliveries.c.id)
     connection.execute(delete(deliveries).where(made_here, ~linked))

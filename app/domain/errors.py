@@ -163,6 +163,8 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     # asking
     ErrorKind("not_found", _N, "Check the id or name."),
     ErrorKind("already_done", _N, "The run is done: replay with --force if you mean it."),
+    ErrorKind("already_ended", _N, "There is nothing to cancel any more: look at how the run ended."),
+    ErrorKind("name_taken", _N, "Choose another name, or revoke the token that has it."),
     ErrorKind("still_running", _N, "The run is in flight: wait for its end, or cancel it first."),
     ErrorKind("not_replayable", _N, "This run cannot be replayed: see its error; send a new delivery instead."),
     ErrorKind("bad_request", _N, "Correct the request as the message says."),

@@ -120,10 +120,10 @@ class Access:
     ) -> tuple[str, Credential]:
         """A new API token: (the secret, shown once, what is kept); without `scopes` it has all of its role.
 
-        Error: bad_request for a name that is taken.
+        Error: name_taken.
         """
         if any(each.name == name and each.is_live(self._clock.now()) for each in self._store.tokens()):
-            raise SyncError("bad_request", f"there is a live token named {name!r}: revoke it or choose another name")
+            raise SyncError("name_taken", f"there is a live token named {name!r}")
         secret, made = self._new(Kind.TOKEN, name, role, timedelta(days=days), actor, scopes)
         after = {"name": name, "role": role.value, "scopes": sorted(scopes), "until": made.expires_at.isoformat()}
         self._store.add(made, digest(secret), Note(actor, "token.create", f"token:{made.id}", reason, after=after))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.errors import SyncError
-from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
+from app.services.delivery_views import MADE_HERE, DeliveryDetail, DeliverySummary, SecretUse
 from app.services.intake import Answer, Intake
 from app.services.ports import Clock
 from app.services.run_filter import check_limit, make_cursor, parse_cursor, parse_time
@@ -89,10 +89,16 @@ class Deliveries:
         return found
 
     def redeliver(self, delivery: str, actor: str, reason: str = "") -> Answer:
-        """Take a delivery once more under the rules of today. Errors: not_found, and those of Intake.redeliver."""
+        """Take a delivery once more under the rules of today.
+
+        Errors: not_found, not_replayable (reconcile or backfill made it), and those of Intake.redeliver.
+        """
         stored = self._store.stored(delivery.strip())
         if stored is None:
             raise _missing(delivery)
+        if stored.scheme == MADE_HERE:
+            why = f"delivery {stored.id} is no webhook: reconcile or backfill made it. Replay those of its runs that failed"
+            raise SyncError("not_replayable", why)
         self._note(actor, stored, reason)  # before it is done: the order is what the log must not miss
         return self._intake.redeliver(stored, actor)
 

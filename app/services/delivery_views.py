@@ -9,7 +9,10 @@ from datetime import datetime
 from app.domain.run import Status
 from app.services.views import View
 
-__all__ = ["DeliveryDetail", "DeliveryRunView", "DeliverySummary", "SecretUse"]
+__all__ = ["MADE_HERE", "DeliveryDetail", "DeliveryRunView", "DeliverySummary", "SecretUse"]
+
+MADE_HERE = "reconcile"
+"""The scheme of what reconcile and backfill record in place of a webhook: nothing was sent that could be taken once more."""
 
 
 @dataclass(frozen=True, slots=True)

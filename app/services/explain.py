@@ -41,7 +41,8 @@ class Route(View):
 class Explanation(View):
     """Where a module goes by today's rules, and what is known of it. `routes` is never empty.
 
-    `runs` are the newest ones; `releases` the versions that runs hold; `mirrors` those of the routes and runs that exist.
+    `runs` are the newest ones; `releases` the newest versions that are held (`more_releases`: there
+    are others); `mirrors` those of the routes and runs that exist.
     """
 
     module: str
@@ -50,6 +51,7 @@ class Explanation(View):
     runs: tuple[RunSummary, ...]
     releases: tuple[ReleaseView, ...]
     mirrors: tuple[MirrorView, ...]
+    more_releases: bool = False
 
     @property
     def routed(self) -> bool:

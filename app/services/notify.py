@@ -29,6 +29,7 @@ KEEP = timedelta(days=90)
 # No message is tried for longer than a week: what waits after that belongs to a receiver that nobody configures.
 UNFETCHED = timedelta(days=8)
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 600.0
+_LOGGED = 10  # runs of a message that its line in the log names
 _LONGEST_ANSWER = 300
 
 Decide = Callable[[Mapping[str, Book], Sequence[Outcome]], Mapping[str, Book]]
@@ -198,7 +199,7 @@ class Notifying:
 def _log(name: str, claimed: Claimed, verdict: Verdict, *, kept: bool) -> None:
     values: dict[str, Any] = {
         "receiver": name, "notice": claimed.notice.id, "event_type": claimed.notice.event.value, "tries": claimed.tries,
-        "answer": verdict.answer,
+        "answer": verdict.answer, "runs": [item["run"] for item in claimed.notice.items[:_LOGGED]],
     }  # fmt: skip
     if not kept:
         log.warning("notice_taken_over", extra=values)

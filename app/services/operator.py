@@ -20,6 +20,7 @@ from app.services.bulk import ReplayPlan
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
 from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
+from app.services.reconciled import RepositoryRow
 from app.services.rehearsal import Rehearsal, Sample
 from app.services.views import ErrorView, Page, RunDetail, RunSummary, View
 
@@ -145,6 +146,13 @@ class Asking(Protocol):
         """Mirrors whose path contains `text`, by path."""
         ...
 
+    def reconciled(self, mirror: str, after: str | None, limit: int, *, people: bool) -> Page[RepositoryRow]:
+        """What reconcile last found, by mirror; `people`: only what needs a person. With `mirror` its own row alone.
+
+        Error: not_found for a mirror that reconcile does not know.
+        """
+        ...
+
     def failures(self, since: str) -> tuple[FailureCount, ...]:
         """The codes that runs failed with since then, most frequent first. Error: bad_request (field since)."""
         ...
@@ -186,7 +194,7 @@ class Doing(Protocol):
         ...
 
     def cancel(self, identifier: str, reason: str = "") -> Cancelled:
-        """End a run that is in flight. Errors: not_found, bad_request (it has ended already)."""
+        """End a run that is in flight. Errors: not_found, already_ended."""
         ...
 
     def accept_move(self, module: str, version: str, commit: str, reason: str) -> Begun:

@@ -16,6 +16,8 @@ from app.services.views import Counts, Known, MirrorView, Page, RunDetail, RunSu
 
 __all__ = ["Explanation", "Page", "Queries", "ReadStore", "Routing", "RunDetail", "RunFilter", "RunSummary"]
 
+_FEW = 20  # runs and versions that an explanation shows
+
 
 class ReadStore(Protocol):
     """Reads, each one consistent view. Error everywhere: `store_unavailable`."""
@@ -73,7 +75,8 @@ class Queries:
         Error: bad_request (field module or version) when Go would not take the name; no matching rule is an answer.
         """
         path, parsed = parse_release(module, version)
-        known = self._store.known(path, parsed, 20)
+        known = self._store.known(path, parsed, _FEW + 1)
         found = routes(self._routing, path, parsed, known.repo_urls)
         paths = {route.target.mirror for route in found if route.target} | {run.mirror for run in known.runs}
-        return Explanation(module, version, found, known.runs, known.releases, self._store.mirrors(paths))
+        mirrors, more = self._store.mirrors(paths), len(known.releases) > _FEW
+        return Explanation(module, version, found, known.runs[:_FEW], known.releases[:_FEW], mirrors, more)

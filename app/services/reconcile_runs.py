@@ -9,6 +9,7 @@ from app.domain.errors import SyncError
 from app.domain.events import ReleaseEvent
 from app.domain.reconcile import Finding, Item
 from app.domain.run import Lane, Stage, Status
+from app.services.delivery_views import MADE_HERE
 from app.services.planning import Planner
 from app.services.ports import Clock, JobQueue
 from app.services.reconcile_values import Repository
@@ -73,7 +74,7 @@ class RunMaker:
         note = _because(f"{actor} brings {runs} missing versions of {repository.mirror}", why)
         made = self._new_id("d")
         return NewDelivery(
-            id=made, source=repository.source, dedupe=f"reconcile:{made}", scheme="reconcile", secret_id="",
+            id=made, source=repository.source, dedupe=f"reconcile:{made}", scheme=MADE_HERE, secret_id="",
             received_at=self._clock.now(), headers={}, body=b"", verdict="accepted", reason="reconcile",
             note=note[:1000],
         )  # fmt: skip

@@ -228,13 +228,17 @@ class MirrorView(View):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView(View):
-    """Which run and commit hold a version; `pushed_at` None: the mirror does not have it yet."""
+    """Which run and commit hold a version; `pushed_at` None: the mirror does not have it yet.
+
+    `run` is "" where the version was adopted, for no run brought it; `run_kept` False: there is no such run to be looked at.
+    """
 
     module: str
     version: str
     run: str
     commit: str
     pushed_at: datetime | None
+    run_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

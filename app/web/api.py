@@ -62,7 +62,7 @@ def replay(identifier: str) -> tuple[dict[str, Any], int]:
 
 @blueprint.post("/runs/<identifier>/cancel")
 def cancel(identifier: str) -> dict[str, Any]:
-    """End a run that is in flight. Errors: not_found, bad_request (it has ended already)."""
+    """End a run that is in flight. Errors: not_found, already_ended."""
     done = operator().cancel(identifier, reason_of(body_of("reason").get("reason")))
     log.info("cancel_asked", extra={"run": done.run, "actor": principal().actor})
     return {**done.as_json(), "links": run_links(done.run)}

@@ -42,6 +42,23 @@ def mirrors() -> dict[str, Any]:
     return operator().mirrors(*_named()).as_json()
 
 
+@blueprint.get("/reconcile")
+def reconciled() -> dict[str, Any]:
+    """What reconcile last found, by mirror: `{"items", "next"}` of RepositoryRow. Errors: not_found, bad_request."""
+    given = arguments({"mirror", "people", "after", "limit"})
+    for name in ("mirror", "after"):
+        if not given.get(name, "").isprintable():
+            raise wrong(name, "holds characters that cannot be there")
+    if given.get("people", "") not in ("", "true", "false"):
+        raise wrong("people", "must be true or false")
+    mirror, people = given.get("mirror", "").strip(), given.get("people") == "true"
+    return (
+        operator()
+        .reconciled(mirror, given.get("after") or None, page_limit(given.get("limit")), people=people)
+        .as_json()
+    )
+
+
 @blueprint.post("/mirrors/check")
 def check_mirror() -> dict[str, Any]:
     """Ask GitLab whether `mirror` is as modsync set it up; see services.drift.MirrorCheck. Errors: not_found, busy."""

@@ -35,7 +35,7 @@ from app.domain.access import Kind, Role, looks_like
 from app.domain.errors import SyncError
 from app.services.access import Identity
 from app.services.throttle import Brake, Throttle
-from app.web import client, metrics, scopes, security
+from app.web import arrival, client, metrics, scopes, security
 from app.web.context import Principal, container
 from app.web.errors import wants_page
 
@@ -154,6 +154,8 @@ def _stranger(endpoint: str) -> AnyResponse | None:
     if endpoint == METRICS and _from_metrics_network():
         return None
     if request.method == "GET" and wants_page():
+        if arrival.from_elsewhere():
+            return arrival.once_more()
         return redirect(f"/login?next={quote(request.full_path.rstrip('?'), safe='/')}", 303)
     raise SyncError("unauthorized", "this needs a token or a login")
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # The one table from our codes to HTTP; a code that no route raises is a defect of ours when it arrives here (500).
 STATUS: Mapping[str, int] = {
     "bad_signature": 401, "unauthorized": 401, "forbidden_role": 403, "forbidden_scope": 403, "not_found": 404,
-    "already_done": 409, "still_running": 409, "not_replayable": 409, "no_rule": 409,
+    "already_done": 409, "already_ended": 409, "still_running": 409, "not_replayable": 409, "no_rule": 409,
     "body_too_large": 413, "invalid_payload": 422, "clone_url_refused": 422, "bad_request": 422,
     "source_rate_limited": 429, "internal": 500, "store_unavailable": 503, "queue_unavailable": 503, "busy": 503,
 }  # fmt: skip

@@ -33,6 +33,7 @@ _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "def
 _COMMIT: Schema = {"type": "string", "pattern": "^$|^[0-9a-fA-F]{7,64}$"}
 _PAGE = {"limit": _LIMIT, "cursor": _CURSOR}
 _NAMED = {"q": _WORDS, "after": _WORDS, "limit": _LIMIT}
+_YES_OR_NO: Schema = {"type": "string", "enum": ["", "true", "false"]}
 _CODE: Schema = {"type": "string", "minLength": 1}
 _IDENTIFIER: Schema = {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9_-]+$"}
 
@@ -86,6 +87,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/api/now", "now", "How things stand.", {200: "Now"}, {"limit": _LIMIT}),
     Operation("get", "/api/modules", "listModules", "Modules by path.", {200: "NamedPage"}, _NAMED),
     Operation("get", "/api/mirrors", "listMirrors", "Mirrors by path.", {200: "NamedPage"}, _NAMED),
+    Operation("get", "/api/reconcile", "listReconciled", "What reconcile last found, by mirror.", {200: "NamedPage"},
+              {"mirror": _WORDS, "people": _YES_OR_NO, "after": _WORDS, "limit": _LIMIT}),
     Operation("post", "/api/mirrors/check", "checkMirror", "Ask GitLab whether a mirror is as modsync set it up.",
               {200: "MirrorCheck"}, body="MirrorName", body_required=True),
     Operation("post", "/api/mirrors/mend", "mendMirror", "Set up anew what was changed (administrators).",

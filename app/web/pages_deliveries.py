@@ -11,7 +11,7 @@ from flask import redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.services.deliveries import VERDICTS, DeliveryFilter
-from app.services.delivery_views import DeliveryDetail
+from app.services.delivery_views import MADE_HERE, DeliveryDetail
 from app.web.context import container, principal
 from app.web.orders import reason_of
 from app.web.page import PAGE, blueprint, given
@@ -35,7 +35,7 @@ def deliveries() -> str:
 def delivery(identifier: str) -> str:
     """One request: headers, body, verdict, the runs it asked for. Error: not_found."""
     found = container().deliveries.detail(identifier)
-    return render_template("delivery.html", delivery=found, **_body(found))
+    return render_template("delivery.html", delivery=found, made_here=found.scheme == MADE_HERE, **_body(found))
 
 
 @blueprint.post("/deliveries/<identifier>/redeliver")

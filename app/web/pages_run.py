@@ -55,7 +55,7 @@ def replay(identifier: str) -> AnyResponse:
 
 @blueprint.post("/runs/<identifier>/cancel")
 def cancel(identifier: str) -> AnyResponse:
-    """End a run that is in flight. Errors: not_found, bad_request (it has ended already)."""
+    """End a run that is in flight. Errors: not_found, already_ended."""
     found = container().replay.find(identifier)
     SqlReplayStore(container().engine).cancel(
         found.id, principal().actor, container().clock.now(), reason_of(request.form.get("reason"))

@@ -114,13 +114,33 @@ def test_both_see_the_same(local: Operator, remote: Operator, known: dict[str, s
             by.explain(MODULE, "v1.0.0"), by.explain("elsewhere.example/x", None), by.modules("", None, 1),
             by.modules("platform", None, 9), by.mirrors("", None, 9), by.failures("2026-01-01"), by.pauses(), by.sources(),
             by.plan_replays("pipeline_failed", "2026-01-01", None, 5), by.deliveries({"source": "platform"}, None, 2),
-            by.delivery(known["delivery"]),
+            by.delivery(known["delivery"]), by.reconciled("", None, 5, people=False),
         ]  # fmt: skip
 
     for here, there in zip(seen(local), seen(remote), strict=True):
         assert here == there
     assert local.runs({}, None, 2).next
     assert local.run(known["done"]).facts.go_sum
+
+
+def test_what_reconcile_found(operator: Operator, container: Container) -> None:
+    compared(container, MIRROR, reconciled_at=NOW, result=FOUND)
+    compared(container, "go-mirrors/a/good", reconciled_at=NOW, result={"tags": 3})
+    away = {"code": "git_failed", "message": "no answer"}
+    compared(container, "go-mirrors/b/away", error="git_failed", result={"error": away})
+    first = operator.reconciled("", None, 2, people=False)
+    assert ([each.mirror for each in first.items], first.next) == (
+        ["go-mirrors/a/good", "go-mirrors/b/away"], "go-mirrors/b/away",
+    )  # fmt: skip
+    assert [each.mirror for each in operator.reconciled("", first.next, 2, people=False).items] == [MIRROR]
+    people = operator.reconciled("", None, 5, people=True).items
+    assert [each.mirror for each in people] == ["go-mirrors/b/away", MIRROR]
+    assert people[0].error is not None
+    assert (people[0].error.code, people[0].error.message) == ("git_failed", "no answer")
+    (one,) = operator.reconciled(MIRROR, None, 5, people=False).items
+    assert (one.counts, list(one.findings)) == (FOUND["counts"], FOUND["findings"])
+    assert operator.reconciled("go-mirrors/a/good", None, 5, people=True).items == ()
+    assert _code(lambda: operator.reconciled("no/such", None, 5, people=False)) == "not_found"
 
 
 def test_how_things_stand(operator: Operator, known: dict[str, str]) -> None:
@@ -224,7 +244,7 @@ def test_a_cancelled_run(operator: Operator, container: Container, known: dict[s
     assert _why(container, "run.cancel") == "tagged by mistake"
     assert (done.run, done.name, done.status) == (known["waits"], f"{MODULE}@v1.2.0", Status.FAILED)
     assert stored.run(known["waits"]).error == "cancelled"
-    assert _code(lambda: operator.cancel(known["waits"])) == "bad_request"
+    assert _code(lambda: operator.cancel(known["waits"])) == "already_ended"
 
 
 def test_a_moved_version(operator: Operator, known: dict[str, str], stored: Stored) -> None:

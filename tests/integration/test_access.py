@@ -133,7 +133,7 @@ def test_a_database_that_takes_no_writes_keeps_nobody_out(
 
 def test_two_live_tokens_cannot_share_a_name(access: Access) -> None:
     access.create_token("ci", Role.VIEWER, 1, "cli:me")
-    with pytest.raises(SyncError, match="bad_request"):
+    with pytest.raises(SyncError, match="name_taken"):
         access.create_token("ci", Role.ADMIN, 1, "cli:me")
 
 

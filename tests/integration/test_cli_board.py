@@ -122,6 +122,8 @@ def test_a_token_is_limited_to_scopes(cli: Cli) -> None:
     (entry,) = map(json.loads, cli("audit", "export").out.splitlines())
     assert (entry["reason"], entry["after"]["scopes"]) == ("INC-1", ["metrics", "now"])
     assert cli("token", "create", "x", "--scope", "nothing").status == 2
+    taken = cli("token", "create", "prometheus")
+    assert (taken.status, taken.out, taken.err.startswith("error: name_taken: ")) == (1, "", True)
 
 
 def test_a_login_link_is_an_address_of_this_modsync(cli: Cli) -> None:

@@ -6,7 +6,10 @@ import getpass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from app.adapters.database import writing
+from app.adapters.tables import releases
 from app.domain.run import Status
 from tests.integration.cli_world import Cli
 from tests.integration.databases import sqlite_only
@@ -110,6 +113,12 @@ def test_an_explanation(cli: Cli, stored: Stored) -> None:
     ):  # fmt: skip
         assert text in words
     assert cli("explain", f"{MODULE}@v1.0.0", "--json").json["routes"][0]["tag"] == "v1.0.0"
+    with writing(stored.engine) as connection:
+        connection.execute(update(releases).values(run_id=""))
+    assert "adopted from the mirror" in cli("explain", f"{MODULE}@v1.0.0").out
+    with writing(stored.engine) as connection:
+        connection.execute(update(releases).values(run_id=UNKNOWN))
+    assert f"run {UNKNOWN} (not kept any more)" in " ".join(cli("explain", f"{MODULE}@v1.0.0").out.split())
 
 
 @sqlite_only
@@ -172,4 +181,4 @@ def test_a_run_is_cancelled_once(cli: Cli, stored: Stored) -> None:
     assert cli("cancel", f"{run_id}-1-1").out == f"run {run_id} ({MODULE}@v1.0.0) is cancelled\n"
     assert stored.run(run_id).error_message == f"cancelled by cli:{getpass.getuser()}"
     again = cli("cancel", run_id, "--json")
-    assert (again.status, again.err.startswith("error: bad_request: ")) == (2, True)
+    assert (again.status, again.err.startswith("error: already_ended: ")) == (1, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from app.domain.routing import Rule
 from app.domain.run import Status
 from app.domain.webhook import Secret
 from app.services.deliveries import Deliveries, DeliveryFilter, Pruning
+from app.services.delivery_views import MADE_HERE
 from tests.integration.flow_world import FakeClock
 from tests.integration.stored import Stored
 from tests.integration.test_platform_events import RULE, SECRET, URL, Platform
@@ -106,6 +108,16 @@ def test_what_cannot_be_taken_again_is_said(platform: Platform, store: SqlDelive
     assert store.prune(FakeClock().now() + timedelta(days=1), 10) == 1
     with pytest.raises(SyncError, match="not_replayable"):
         log.redeliver(answer.delivery, "cli:alice")
+
+
+def test_what_reconcile_made_is_not_taken_again_and_keeps_its_verdict(stored: Stored, store: SqlDeliveryStore) -> None:
+    made = replace(stored.delivery(), scheme=MADE_HERE, body=b"", headers={}, reason="reconcile")
+    stored.intake.record(made, [stored.plan()])
+    noted: list[str] = []
+    log = Deliveries(store, Platform(stored.engine, "github").intake, lambda actor, *_: noted.append(actor))
+    with pytest.raises(SyncError, match=r"not_replayable: .*Replay those of its runs"):
+        log.redeliver(made.id, "cli:alice")
+    assert (log.detail(made.id).verdict, log.detail(made.id).reason, noted) == ("accepted", "reconcile", [])
 
 
 def test_old_deliveries_go_in_batches_and_runs_stay(

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
+from app.adapters.database import writing
 from app.adapters.read_store import SqlReadStore
+from app.adapters.repository_store import SqlRepositoryStore
+from app.adapters.retention_store import SqlRetentionStore
+from app.adapters.tables import releases
 from app.domain.errors import CATALOG, SyncError
+from app.domain.modules import ModulePath, Version
+from app.domain.reconcile import Finding, Item
 from app.domain.routing import Rule
 from app.services.queries import Queries, Routing
 from tests.integration.stored import MODULE, TARGET, A, B, Stored
@@ -62,9 +70,39 @@ def test_an_explanation_knows_what_was_there(stored: Stored, queries: Queries) -
     assert (release.run, release.commit, release.pushed_at is not None) == (run_id, A, True)
     (mirror,) = explanation.mirrors
     assert (mirror.path, mirror.project_id, mirror.branch_at) == (TARGET.mirror, 7, A)
-    assert [release.version for release in queries.explain(MODULE).releases] == ["v1.0.0", "v1.1.0"]
+    assert [release.version for release in queries.explain(MODULE).releases] == ["v1.1.0", "v1.0.0"]
     # Another module of the same repository: its mirror is known, though it was never released itself.
     assert [mirror.path for mirror in queries.explain(f"{MODULE}/sdk").mirrors] == [TARGET.mirror]
+
+
+def test_the_newest_versions_come_first_and_that_there_are_more_is_said(stored: Stored, queries: Queries) -> None:
+    for number in range(9, 12):  # one push brings them
+        stored.finish(stored.release(version=f"v1.{number}.0").run_id)
+    with writing(stored.engine) as connection:
+        connection.execute(update(releases).values(pushed_at=stored.now))
+    stored.later()
+    stored.finish(stored.release(version="v1.2.0").run_id)  # an old line's, later
+    stored.release(version="v1.1.0")
+    found = queries.explain(MODULE)
+    assert [each.version for each in found.releases] == ["v1.1.0", "v1.2.0", "v1.11.0", "v1.10.0", "v1.9.0"]
+    assert not found.more_releases
+    for number in range(16):
+        stored.release(version=f"v0.0.{number}")
+    found = queries.explain(MODULE)
+    assert (len(found.releases), len(found.runs), found.more_releases) == (20, 20, True)
+    assert [each.version for each in found.releases[:2]] == ["v1.1.0", "v0.0.15"]
+
+
+def test_a_version_without_a_run_says_so(stored: Stored, queries: Queries) -> None:
+    kept, pruned = stored.release(version="v1.0.0").run_id, stored.release(version="v1.1.0").run_id
+    stored.finish(pruned)
+    past = stored.later(100 * 86400)
+    assert SqlRetentionStore(stored.engine).prune_runs(past - timedelta(days=30), 10) == 1
+    module = ModulePath.parse(MODULE)
+    adopted = Item(Finding.ADOPTED, "v1.2.0", module, Version.parse("v1.2.0"), commit=A)
+    assert SqlRepositoryStore(stored.engine).adopt([adopted], past) == 1
+    found = {each.version: (each.run, each.run_kept) for each in queries.explain(MODULE).releases}
+    assert found == {"v1.0.0": (kept, True), "v1.1.0": (pruned, False), "v1.2.0": ("", False)}
 
 
 def test_a_rule_without_a_clone_url_takes_the_one_that_was_told_last(stored: Stored, queries: Queries) -> None:

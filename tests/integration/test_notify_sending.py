@@ -86,7 +86,8 @@ def test_a_receiver_that_stays_away_is_given_up_and_it_shows(
     world: World, stored: Stored, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.receiver.errors = [SyncError("receiver_refused", "HTTP 500") for _ in range(10_000)]
-    stored.fail(stored.release().run_id)
+    run = stored.release().run_id
+    stored.fail(run)
     world.tick(1)
     world.tick()
     failing = world.state()
@@ -98,11 +99,30 @@ def test_a_receiver_that_stays_away_is_given_up_and_it_shows(
         assert stored.now - began < timedelta(hours=25)
     assert stored.now - began >= timedelta(hours=23)
     assert world.state().given_up == 1
-    assert "notice_given_up" in caplog.messages
+    (line,) = (each for each in caplog.records if each.message == "notice_given_up")
+    assert line.__dict__["runs"] == [run]
     tries = len(world.receiver.tried)
     assert 100 < tries < 300  # every ten minutes or less, not every look
     world.tick(86400)
     assert len(world.receiver.tried) == tries
+
+
+def test_the_log_names_a_messages_runs_and_no_more_than_ten(
+    world: World, stored: Stored, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    world.receiver.answer(500)
+    runs = [stored.release(version=f"v1.{number}.0").run_id for number in range(12)]
+    for run in runs:
+        stored.fail(run)
+    world.tick(11)
+    world.tick(30)
+    told = [each for each in caplog.records if each.message in ("notice_not_delivered", "notice_delivered")]
+    assert {each.message for each in told} == {"notice_not_delivered", "notice_delivered"}
+    for each in told:
+        named = each.__dict__["runs"]
+        assert len(named) == len(set(named)) == 10
+        assert set(named) <= set(runs)
 
 
 def test_one_that_wants_no_more_is_given_up_at_once(world: World, stored: Stored) -> None:

@@ -242,7 +242,7 @@ def test_a_cancelled_run_ends_and_its_worker_notices(stored: Stored) -> None:
     with pytest.raises(SyncError) as caught:
         stored.record(claim, Status.DONE)
     assert code_of(caught) == "overtaken"
-    for identifier, code in ((run_id, "bad_request"), ("r" + "0" * 19, "not_found")):
+    for identifier, code in ((run_id, "already_ended"), ("r" + "0" * 19, "not_found")):
         with pytest.raises(SyncError) as caught:
             stored.ops.cancel(identifier, "cli:alice", stored.now)
         assert code_of(caught) == code

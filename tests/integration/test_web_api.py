@@ -100,6 +100,12 @@ def test_two_replays_at_the_same_moment_make_one_attempt(web: WebWorld) -> None:
     assert len(web.get(f"/api/runs/{run}").json["attempts"]) == 2
 
 
+def test_a_run_that_has_ended_is_not_cancelled(web: WebWorld) -> None:
+    run, _ = web.failed_run("v1.24.0")
+    refused = web.ask("POST", f"/api/runs/{run}/cancel", headers=BEARER)
+    assert (refused.status, refused.json["error"]["code"]) == (409, "already_ended")
+
+
 def test_a_done_run_is_replayed_by_force_only(web: WebWorld) -> None:
     run, _ = web.failed_run("v1.23.0")
     web.change(f"UPDATE runs SET status = 'done', error = NULL WHERE id = '{run}'")

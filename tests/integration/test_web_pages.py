@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from werkzeug.test import TestResponse
 
 from app.adapters.database import writing
-from app.adapters.tables import runs
+from app.adapters.tables import releases, runs
 from app.bootstrap import Container
 from app.domain.access import Role
 from tests.integration.web_world import BEARER, BROWSER, release, signed
@@ -95,6 +95,35 @@ def test_no_page_has_anything_inline_or_from_elsewhere(client: FlaskClient, path
     assert not re.search(r"<script(?! src=\"/static/)", text)
     assert not re.search(r"\s(?:style|on[a-z]+)=", text)
     assert not re.search(r"""(?:src|href|action)=["'](?:https?:)?//""", text)
+
+
+def test_a_module_s_page_says_that_it_has_more_versions(client: FlaskClient) -> None:
+    for number in range(21):
+        a_run(client, version=f"v1.{number}.0")
+    path, more = (
+        "/modules/go.corp.example/team/repo",
+        '<a href="/releases?module=go.corp.example/team/repo">and more</a>',
+    )
+    shown = page(client, path).text
+    assert more in shown
+    assert shown.index(">v1.20.0</a>") < shown.index(">v1.9.0</a>")
+    versions = shown[shown.index("<h2>Versions") : shown.index("<h2>Runs")]
+    assert ">v1.0.0</a>" not in versions
+
+
+def test_a_module_s_page_links_no_run_that_is_not_there(client: FlaskClient, container: Container) -> None:
+    a_run(client)
+    path, module = "/modules/go.corp.example/team/repo", "go.corp.example/team/repo"
+    there = {"module": module, "commit": "a" * 40, "pushed_at": container.clock.now()}
+    with writing(container.engine) as connection:
+        connection.execute(insert(releases).values(version="v1.0.0", run_id="", **there))
+        connection.execute(insert(releases).values(version="v1.1.0", run_id="r0kz3v7m2c5q8x1b4n6d", **there))
+    shown = re.sub(r"\s+", " ", page(client, path).text)
+    assert 'v1.0.0 <span class="quiet">adopted</span>' in shown
+    assert 'v1.1.0 <span class="quiet">its run is not kept</span>' in shown
+    links = set(re.findall(r'href="(/runs/\w*)"', shown))
+    assert len(links) == 1
+    assert all(page(client, each).status_code == 200 for each in links)
 
 
 def test_what_a_source_was_warned_of_is_said(client: FlaskClient, container: Container) -> None:

@@ -67,6 +67,7 @@ ROUTES: dict[str, dict[str, str]] = {
     "/api/now": {"GET": VIEWER},
     "/api/modules": {"GET": VIEWER},
     "/api/mirrors": {"GET": VIEWER},
+    "/api/reconcile": {"GET": VIEWER},
     "/api/mirrors/check": {"POST": OPERATOR},
     "/api/mirrors/mend": {"POST": ADMIN},
     "/api/failures": {"GET": VIEWER},
