@@ -26,8 +26,11 @@ def look(url: str) -> str:
 
 
 def netrc_line(host: str) -> str:
-    """The command that gives go credentials for a host, with its port where the URL has one."""
-    return f"printf 'machine %s login %s password %s\\n' {host} USER TOKEN >> ~/.netrc && chmod 600 ~/.netrc"
+    """The command that gives go credentials for a host, with its port where the URL has one.
+
+    It begins a line of its own: the file's last one may have no end.
+    """
+    return f"printf '\\nmachine %s login %s password %s\\n' {host} USER TOKEN >> ~/.netrc && chmod 600 ~/.netrc"
 
 
 def no_proxy(host: str) -> str:

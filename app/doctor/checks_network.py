@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.checks_clock import clock_of_failure
 from app.doctor.findings import Finding, found
-from app.doctor.observed import Answer, Failure, Observed, Request
+from app.doctor.observed import MISSES, Answer, Failure, Observed, Request
 from app.doctor.settings import PUBLIC_HOSTS, shown
 
 _REQUIRED_BY_NGINX = b"No required SSL certificate was sent"
-_FINE = (200, 404, 410)
 _FORWARDER = "# put a forwarder that holds the certificate before go: docs/nginx.md#mutual-tls"
 _ASK_OPERATOR = "# for the proxy's operators: its log at this time says more; their check is"
 
@@ -121,9 +120,11 @@ def _answer(request: Request, answer: Answer) -> Finding | None:
     where, status = f"{shown(request.url)} answered {answer.status}", answer.status
     if _REQUIRED_BY_NGINX in answer.body:
         return found("client-certificate", where, _FORWARDER)
+    if status in MISSES:
+        return None
     if answer.is_html and (answer.hops or status in (200, 302, 303, 511)):
         return _page(request, answer)
-    if status in _FINE:
+    if status == 200:
         return _content(request, answer)
     return _status(request, where, status)
 
@@ -142,9 +143,9 @@ def _page(request: Request, answer: Answer) -> Finding | None:
 
 def _content(request: Request, answer: Answer) -> Finding | None:
     """A 200 whose bytes are not what was asked for."""
-    if answer.status == 200 and request.purpose == "zip" and not answer.body.startswith(b"PK"):
+    if request.purpose == "zip" and not answer.body.startswith(b"PK"):
         return found("html-zip", f"{shown(request.url)} is no zip archive", look(shown(request.url)))
-    if answer.status == 200 and request.purpose == "info" and not answer.body.lstrip().startswith(b"{"):
+    if request.purpose == "info" and not answer.body.lstrip().startswith(b"{"):
         return found("html-answer", f"{shown(request.url)} is no JSON", look(shown(request.url)))
     return None
 

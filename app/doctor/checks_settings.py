@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from app.doctor.advice import machine_of
+from app.doctor.advice import machine_of, netrc_line
 from app.doctor.findings import Finding, found
 from app.doctor.settings import (
     Entry,
@@ -60,7 +60,7 @@ def _entry(settings: GoSettings, entry: Entry) -> Iterator[Finding]:
 
 
 def _netrc_instead(settings: GoSettings, entry: Entry) -> Iterator[str]:
-    yield f"printf 'machine %s login %s password %s\\n' {machine_of(entry.url)} USER PASSWORD >> ~/.netrc && chmod 600 ~/.netrc"
+    yield netrc_line(machine_of(entry.url))
     yield settings.set_command("GOPROXY", goproxy_text(settings.entries))
 
 

@@ -14,7 +14,7 @@ from app.doctor.checks_network import check_request
 from app.doctor.checks_settings import check_settings, is_direct, readable_sumdb
 from app.doctor.checks_sumdb import check_sumdb, database, goes_on, passes
 from app.doctor.findings import Finding, unique
-from app.doctor.observed import Answer, Observed, Purpose, Request
+from app.doctor.observed import MISSES, Answer, Observed, Purpose, Request
 from app.doctor.probe_goauth import go_auth
 from app.doctor.probe_http import Client
 from app.doctor.probe_machine import read_netrc, read_requirements, read_rewrites
@@ -128,9 +128,9 @@ def _listed(request: Request) -> Version | None:
 
 
 def _usable(request: Request) -> bool:
-    """Whether go could go on with this proxy."""
+    """Whether go could go on with this proxy. Of a 404 or 410 it reads no body, so that one may be a web page."""
     outcome = request.outcome
-    return isinstance(outcome, Answer) and outcome.status in (200, 404, 410) and not outcome.is_html
+    return isinstance(outcome, Answer) and (outcome.status in MISSES or (outcome.status == 200 and not outcome.is_html))
 
 
 def _of_database(settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.doctor.advice import netrc_line
 from app.doctor.explain_rule import Rule, rule
 
 _MODULE = r"(?P<module>[\w.~-]+\.[\w.~-]+(?:/[\w.~-]+)*)"
@@ -57,7 +58,7 @@ MODULE_RULES: tuple[Rule, ...] = (
     rule(
         "git-credentials",
         r"could not read (?:Username|Password) for '(?P<url>\w+://(?P<host>[^/']+))[^']*': .*",
-        "printf 'machine %s login %s password %s\\n' {host} USER TOKEN >> ~/.netrc && chmod 600 ~/.netrc",
+        netrc_line("{host}"),
     ),
     rule(
         "git-refused",

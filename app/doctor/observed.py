@@ -24,6 +24,8 @@ Trouble = Literal[
     "egress-status",
     "other",
 ]
+MISSES = (404, 410)
+"""What a proxy answers that does not have it: go asks the next one, and reads no body."""
 Purpose = Literal["list", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
 
 

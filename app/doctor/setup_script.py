@@ -117,9 +117,37 @@ _NETRC = """\
 # The proxy's password, where go looks for it. Set both variables to have it written; they are not shown.
 machine=@MACHINE@
 netrc=${NETRC:-$HOME/.netrc}
-if grep -qsF "machine $machine " "$netrc"; then
+# With GOAUTH=off go sends none.
+if [ -n "$ci" ]; then
+  [ "${GOAUTH:-}" != off ] || echo GOAUTH=netrc
+elif [ "${GOAUTH:-}" = off ]; then
+  echo "GOAUTH=off is exported; take it out of your profile and run this again" >&2
+  exit 1
+elif [ "$(go env GOAUTH)" = off ]; then
+  go env -u GOAUTH
+fi
+case "${GOPROXY_USER:-}${GOPROXY_TOKEN:-}" in
+  *[[:space:]]*) echo "GOPROXY_USER and GOPROXY_TOKEN may hold no blanks: netrc cannot" >&2; exit 1 ;;
+esac
+# The first entry of the machine counts, as for go: is it these?
+entry=
+[ ! -f "$netrc" ] || entry=$(netrc_machine=$machine awk '
+  { for (i = 1; i < NF; i += 2) {
+      if ($i == "machine") { if (here) exit; here = $(i + 1) == ENVIRON["netrc_machine"] }
+      if (here) is[$i] = $(i + 1)
+  } }
+  END {
+    same = is["login"] == ENVIRON["GOPROXY_USER"] && is["password"] == ENVIRON["GOPROXY_TOKEN"]
+    if (here) print same ? "same" : "other"
+  }' "$netrc")
+if [ -n "$entry" ]; then
   chmod 600 "$netrc"
+  if [ "$entry" = other ] && [ -n "${GOPROXY_USER:-}" ] && [ -n "${GOPROXY_TOKEN:-}" ]; then
+    echo "$netrc has another user or token for $machine, and that one counts: take it out and run this again" >&2
+  fi
 elif [ -n "${GOPROXY_USER:-}" ] && [ -n "${GOPROXY_TOKEN:-}" ]; then
+  # A last line without an end would swallow what is added.
+  if [ -n "$(tail -c 1 "$netrc" 2>/dev/null)" ]; then echo >> "$netrc"; fi
   (umask 077 && printf 'machine %s login %s password %s\\n' "$machine" "$GOPROXY_USER" "$GOPROXY_TOKEN" >> "$netrc")
   chmod 600 "$netrc"
 else

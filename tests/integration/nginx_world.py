@@ -137,10 +137,17 @@ def nginx(root: Path, **replaced: str) -> Iterator[Front]:
 @contextmanager
 def static_nginx(root: Path, files: Path) -> Iterator[str]:
     """The URL of an nginx that serves files and does nothing else; its misses are text, as go's users should see them."""
+    with plain_nginx(root, lambda port: _STATIC.format(port=port, files=files)) as url:
+        yield url
+
+
+@contextmanager
+def plain_nginx(root: Path, configuration: Callable[[int], str]) -> Iterator[str]:
+    """The URL of an nginx that has, for its port, this in its http context."""
     with _reserved() as reserved:
         port = reserved.getsockname()[1]
         (root / "conf").mkdir(parents=True)
-        (root / "conf/goproxy.conf").write_text(_STATIC.format(port=port, files=files))
+        (root / "conf/goproxy.conf").write_text(configuration(port))
         (root / "conf/nginx.conf").write_text(_MAIN.format(user=_user(), root=root))
         with _running(root, port):
             yield f"http://127.0.0.1:{port}"

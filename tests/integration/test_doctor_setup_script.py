@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from app.doctor.advice import netrc_line
+from app.doctor.probe_machine import parse_netrc
 from app.doctor.setup_script import Setup, setup_script
 from tests.integration.doctor_world import MODULE, QUERY, TREE, Machine
 from tests.integration.test_doctor_harm import PASSWORD, Guarded
@@ -72,15 +74,71 @@ def test_after_it_go_works_and_the_doctor_finds_nothing(tmp_path: Path, proxy: t
 
 def test_run_twice_it_changes_nothing_more(tmp_path: Path) -> None:
     machine = fresh(tmp_path / "machine")
-    machine.environment |= {"GOPROXY_USER": "dev", "GOPROXY_TOKEN": "s3cr$t 'x"}
+    machine.environment |= {"GOPROXY_USER": "dev", "GOPROXY_TOKEN": "s3cr$t'x"}
     first = sh(machine, setup_script(SETUPS[1]))
     settings, netrc = tmp_path / "machine/goenv", Path(machine.environment["HOME"]) / ".netrc"
     before = settings.read_text(), netrc.read_text()
     assert sh(machine, setup_script(SETUPS[1])) == first
     assert (settings.read_text(), netrc.read_text()) == before
-    assert before[1] == "machine goproxy.corp.example:8443 login dev password s3cr$t 'x\n"
+    assert before[1] == "machine goproxy.corp.example:8443 login dev password s3cr$t'x\n"
     assert netrc.stat().st_mode & 0o777 == 0o600
     assert "s3cr" not in first[1] + first[2]
+
+
+ENTRY = "machine goproxy.corp.example:8443 login dev password T0KEN\n"
+OTHER = "has another user or token for goproxy.corp.example:8443"
+NETRCS = {
+    "empty": ("", ENTRY, ""),
+    "another's": ("machine a.example login b password c\n", f"machine a.example login b password c\n{ENTRY}", ""),
+    "no end of line": ("machine a.example login b password c", f"machine a.example login b password c\n{ENTRY}", ""),
+    "a longer name": ("machine goproxy.corp.example:84430 login b password c\n", None, ""),
+    "in lines": (ENTRY.replace(" login", "\n  login"), ENTRY.replace(" login", "\n  login"), ""),
+    "old token": (old := ENTRY.replace("T0KEN", "old"), old, OTHER),
+    "old token first": (old + ENTRY, old + ENTRY, OTHER),
+    "old token behind": (ENTRY + old, ENTRY + old, ""),
+    "another user": (ENTRY.replace("dev", "me"), ENTRY.replace("dev", "me"), OTHER),
+}
+
+
+@pytest.mark.parametrize("case", NETRCS)
+def test_what_netrc_has_already(tmp_path: Path, case: str) -> None:
+    """What is there stays; what is added is a line of its own; an entry that would win over the new token is named."""
+    before, after, said = NETRCS[case]
+    machine = fresh(tmp_path / "machine")
+    machine.environment |= {"GOPROXY_USER": "dev", "GOPROXY_TOKEN": "T0KEN"}
+    netrc = Path(machine.environment["HOME"]) / ".netrc"
+    netrc.write_text(before)
+    status, _, errors = sh(machine, setup_script(SETUPS[1]))
+    assert (status, netrc.read_text()) == (0, before + ENTRY if after is None else after)
+    assert said in errors if said else errors == ""
+    assert netrc.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_that_netrc_cannot_hold_is_refused(tmp_path: Path) -> None:
+    machine = fresh(tmp_path / "machine")
+    machine.environment |= {"GOPROXY_USER": "dev", "GOPROXY_TOKEN": "a b"}
+    status, _, errors = sh(machine, setup_script(SETUPS[1]))
+    assert (status, "may hold no blanks" in errors) == (1, True)
+
+
+def test_goauth_off_is_taken_back_where_the_proxy_wants_a_password(tmp_path: Path) -> None:
+    machine = fresh(tmp_path / "machine")
+    assert machine.go("env", "-w", "GOAUTH=off").returncode == 0
+    assert sh(machine, setup_script(SETUPS[0]))[0] == 0
+    assert machine.go("env", "GOAUTH").stdout == b"off\n"
+    assert sh(machine, setup_script(SETUPS[1]))[0] == 0
+    assert machine.go("env", "GOAUTH").stdout == b"netrc\n"
+    machine.environment["GOAUTH"] = "off"
+    assert "GOAUTH=netrc" in sh(machine, setup_script(SETUPS[1]), "--ci")[1].splitlines()
+    status, _, errors = sh(machine, setup_script(SETUPS[1]))
+    assert (status, "GOAUTH=off is exported" in errors) == (1, True)
+
+
+def test_the_line_that_the_doctor_prints_is_a_line_of_its_own(tmp_path: Path) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine a.example login b password c")
+    run(["sh", "-c", netrc_line("go.example:8443")], env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, check=True)
+    assert parse_netrc(netrc.read_text()) == {"a.example": ("b", "c"), "go.example:8443": ("USER", "TOKEN")}
 
 
 def test_without_a_password_it_says_what_to_add(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ REFUSED = [
     ("/a.example/b/", 404),
     ("/", 404),
     ("/sumdb/other.example/latest", 404),
+    ("/sumdb/other.example/github.com/public/x/@v/list", 404),
+    ("/artifactory/api/go/go-virtual/github.com/public/x/@v/list", 400),
 ]
 
 
@@ -134,6 +136,16 @@ PRIVATE_FORMS = [
     f"/github.com/{'!a' * 51}/x/@v/list",
     "/sumdb/sum.golang.org/lookup/github.com/!corp/x@v1.0.0",
     "/sumdb/sum.golang.org/lookup/github.com/%21corp/x@v1.0.0",
+    "/artifactory/api/go/go-virtual/go.corp.example/secret/@v/list",
+    "/artifactory%2Fgo.corp.example/secret/@latest",
+    "/%61rtifactory/go.corp.example/secret/@v/v1.0.0.zip",
+    "/healthz/go.corp.example/secret/@v/list",
+    "/sumdb/sum.golang.org/go.corp.example/secret/@v/list",
+    "/sumdb/sum.golang.org/go.corp.example/secret/@v/v1.0.0.info",
+    "/sumdb/sum.golang.org/lookup/go.corp.example/secret/@v/list",
+    "/sumdb/sum.golang.org/lookup/artifactory/go.corp.example/secret@v1.0.0",
+    "/sumdb/sum.golang.org/tile/8/0/go.corp.example/secret/@v/list",
+    "/sumdb/sum.golang.org/tile/8/go.corp.example",
 ]
 
 
@@ -160,6 +172,13 @@ def test_what_go_sends_for_capital_letters_stays_inside(front: Front) -> None:
     assert done.returncode == 0, done.stderr.decode()
     assert "/github.com/%21corp/x/@v/v1.0.0.zip" in front.private.asked
     assert (front.public.asked, front.sumdb.asked) == ([], [])
+
+
+def test_a_path_left_over_in_goproxy_is_named_in_gos_own_words(front: Front) -> None:
+    """As after a move from Artifactory: go would ask for the private module below a path that the prefixes do not know."""
+    machine = front.machine(GOPROXY=f"{front.url}/artifactory/api/go/go-virtual")
+    assert "is GOPROXY the host alone, without a path?" in machine.download(f"{PRIVATE}@v1.0.0")
+    assert (front.private.asked, front.public.asked, front.sumdb.asked) == ([], [], [])
 
 
 def test_go_itself_cannot_make_a_private_name_leave(front: Front) -> None:

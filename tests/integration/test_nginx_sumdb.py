@@ -59,7 +59,7 @@ def test_private_modules_need_no_database(front: Front, tmp_path: Path) -> None:
 
 
 def test_refused_as_documented_go_asks_the_database_itself(tmp_path: Path) -> None:
-    refusing = 'location /sumdb/ { return 404 "ask the checksum database itself\\n"; }\n'
+    refusing = 'location ~ "^/sumdb/" { return 404 "ask the checksum database itself\\n"; }\n'
     with nginx(tmp_path / "front", sumdb=refusing) as front:
         machine = prepared(front, tmp_path)
         machine.environment["HTTPS_PROXY"] = "http://127.0.0.1:9"

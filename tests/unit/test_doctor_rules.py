@@ -64,6 +64,8 @@ ANSWERS: list[tuple[Request, list[str]]] = [
     (asked(answer(200, b"v1.0.0\n")), []),
     (asked(answer(404)), []),
     (asked(answer(410, HTML)), []),
+    (asked(answer(404, HTML, (COMPANY,))), []),
+    (asked(answer(410, HTML, (COMPANY,)), purpose="zip"), []),
     (asked(answer(200, HTML)), ["html-answer"]),
     (asked(answer(200, HTML, (COMPANY,))), ["login-page"]),
     (asked(answer(403, HTML, (COMPANY,))), ["login-page"]),

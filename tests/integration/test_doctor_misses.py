@@ -1,0 +1,42 @@
+"""What is not there: misses that go does not mind, with whatever page, and those at which it stops. A real `go` shows which."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integration.doctor_world import MODULE, QUERY
+from tests.integration.test_doctor_network import DATABASE, ZIP, World
+from tests.sandbox.bad_servers import LOGIN, Authority, Page, Pages, module_pages, redirect, text
+from tests.sandbox.serve import LoopbackServer
+
+LIST = f"/{MODULE}/@v/list"
+MISSES: list[Page] = [text("<html>Nothing here</html>", status=status, kind="text/html") for status in (404, 410)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as up:
+        good = Pages({**module_pages(MODULE, "v1.0.0"), **DATABASE})
+        server = up.enter_context(LoopbackServer(good))
+        yield World(tmp_path, good, server.port, up, Authority(tmp_path / "ca"))
+
+
+@pytest.mark.parametrize("page", MISSES, ids=["404", "410"])
+def test_a_page_about_a_miss_is_a_miss(world: World, page: Page) -> None:
+    """As many servers write it, also behind a harmless redirect: go reads nothing of it and asks the next proxy."""
+    behind = world.serve(other=redirect(f"{world.serve(other=page)}/away"))
+    for first in (world.serve(other=page), behind):
+        machine = world.machine(f"{first},http://127.0.0.1:{world.port}")
+        done = machine.go("mod", "download", QUERY)
+        assert done.returncode == 0, done.stderr.decode()
+        assert machine.codes("--module", QUERY) == []
+
+
+def test_after_a_page_about_a_miss_the_doctor_asks_on_as_go_does(world: World) -> None:
+    """A list is not needed for a version that is named; what stands before zips is."""
+    files = {**world.good.pages, LIST: MISSES[0], ZIP: LOGIN}
+    machine = world.machine(world.serve(files))
+    assert machine.explained(machine.download()) == ["html-zip"]
+    assert machine.codes("--module", QUERY) == ["html-zip"]
