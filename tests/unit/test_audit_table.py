@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 LOOKING = {
     "now", "runs", "show", "watch", "gosum", "explain", "modules", "failures", "pauses", "deliveries", "sources",
     "sources guide", "token list", "audit verify", "audit export", "notify list", "doctor", "doctor explain", "doctor proxy",
-    "config check", "config show", "gitlab check", "mirrors list", "mirrors findings", "db current", "db check", "checksum", "module-zip",
+    "config check", "config show", "gitlab check", "mirrors list", "mirrors findings",
+    "db current", "db check", "checksum", "module-zip",
     "completion",
 }  # fmt: skip
 # `send` comes in as a delivery, `notify test` goes out, the rest is modsync's own upkeep and processes.
