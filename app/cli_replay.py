@@ -16,7 +16,7 @@ from app.domain.run import Stage
 from app.services.bulk import BATCH, ReplayPlan
 from app.services.operator import Begun, Operator, Replayed
 from app.services.run_filter import LONGEST_PAGE
-from app.services.views import Page
+from app.services.views import ErrorView, Page
 
 
 @click.command(
@@ -36,21 +36,24 @@ Examples:
 @click.option("--failed", "code", metavar="CODE", help="In place of ID: all that ended failed with this error code.")
 @click.option("--since", default="24h", show_default=True, metavar="TIME", help="With --failed: since then.")
 @click.option("--after", metavar="WORD", help="With --failed: go on behind the last ones; the plan says the word.")
+@click.option("--all", "everything", is_flag=True, help="With --failed: go on by itself to the end, 500 at a time.")
 @click.option("--dry-run", is_flag=True, help="With --failed: only say what would be begun anew.")
 @click.option("--yes", is_flag=True, help="With --failed: do not ask.")
 @json_option
 @click.pass_context
 def replay(
     ctx: click.Context, identifier: str | None, from_stage: str | None, reason: str, force: bool, code: str | None,
-    since: str, after: str | None, dry_run: bool, yes: bool, as_json: bool,
+    since: str, after: str | None, everything: bool, dry_run: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Begin a new attempt with fresh retries. ID is a run's id or that of any of its RQ jobs.
 
     With --failed, at most 500 runs, oldest first, are shown and, after a question, begun anew where they failed, but for
-    those that today's rules refuse; status 1 when one of them could not be.
+    those that today's rules refuse; --all asks once and goes on behind them; status 1 when one of them could not be.
     """
     if bool(identifier) == bool(code):
         raise click.UsageError("name an ID, or give --failed CODE")
+    if everything and (identifier or dry_run):
+        raise click.UsageError("--all goes with --failed, and not with --dry-run")
     if code and (from_stage or force):
         raise click.UsageError("--from and --force go with an ID")
     operator = open_operator()
@@ -61,8 +64,9 @@ def replay(
     if dry_run:
         _show(plan, as_json)
         return
-    _ask(plan, yes, as_json)
-    ctx.exit(_many(operator, plan, reason, as_json))
+    _ask(plan, yes, as_json, everything=everything)
+    plans = _pages(operator, plan, since) if everything else iter([plan])
+    ctx.exit(_many(operator, plans, reason, as_json))
 
 
 commands: tuple[click.Command, ...] = (replay,)
@@ -101,26 +105,43 @@ def _say_refused(plan: ReplayPlan) -> None:
 
 
 def _more(plan: ReplayPlan) -> str:
-    return f"; more match: go on with --after {plan.next}" if plan.next else ""
+    if not plan.next:
+        return ""
+    of = f" (of {plan.total} in all)" if plan.total is not None else ""
+    return f"; more match{of}: go on with --after {plan.next}, or with --all"
 
 
-def _ask(plan: ReplayPlan, yes: bool, as_json: bool) -> None:
-    if yes or not plan.begun:
+def _pages(operator: Operator, plan: ReplayPlan, since: str) -> Iterator[ReplayPlan]:
+    """The plan, and those behind it, each made when the one before is done."""
+    yield plan
+    while plan.next:
+        plan = operator.plan_replays(plan.code, since, plan.next, LONGEST_PAGE)
+        yield plan
+
+
+def _ask(plan: ReplayPlan, yes: bool, as_json: bool, *, everything: bool) -> None:
+    if yes or not (plan.begun or (everything and plan.next)):
         return
     if as_json or not sys.stdin.isatty():
         raise click.UsageError("there is nobody to ask: give --yes, or --dry-run to look first")
     _show(plan, as_json)
-    click.confirm("begin them anew?", abort=True)
+    click.confirm("begin them and all behind them anew?" if everything else "begin them anew?", abort=True)
 
 
-def _many(operator: Operator, plan: ReplayPlan, reason: str, as_json: bool) -> int:
-    ids = [run.id for run in plan.begun]
-    done = list(watched(_batches(operator, ids, reason), len(ids), "replay", quiet=as_json))
+def _many(operator: Operator, plans: Iterator[ReplayPlan], reason: str, as_json: bool) -> int:
+    """Bring each plan about; JSON comes at the end as one."""
+    all_done: list[Replayed] = []
+    refused: dict[str, ErrorView] = {}
+    following = None
+    for plan in plans:
+        ids = [run.id for run in plan.begun]
+        done = list(watched(_batches(operator, ids, reason), len(ids), "replay", quiet=as_json))
+        all_done, refused, following = all_done + done, refused | dict(plan.refused), plan.next
+        if not as_json:
+            _say(done, plan)
     if as_json:
-        print_json({"runs": done, "refused": plan.refused, "next": plan.next})
-    else:
-        _say(done, plan)
-    return NO if plan.refused or any(each.error for each in done) else 0
+        print_json({"runs": all_done, "refused": refused, "next": following})
+    return NO if refused or any(each.error for each in all_done) else 0
 
 
 def _batches(operator: Operator, ids: Sequence[str], reason: str) -> Iterator[Replayed]:

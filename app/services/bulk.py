@@ -23,7 +23,7 @@ class ReplayPlan(View):
     """What a replay of runs that failed with `code` since then would do with those of one page, oldest first.
 
     `refused`: those that today's rules do not take, by id; the others would begin anew. `next`: where the page behind
-    this one begins; None: there are no more.
+    this one begins; None: there are no more. `total`: how many failed so, on all pages; None: an older server does not say.
     """
 
     code: str
@@ -31,6 +31,7 @@ class ReplayPlan(View):
     runs: tuple[RunSummary, ...]
     refused: Mapping[str, ErrorView]
     next: str | None
+    total: int | None = None
 
     @property
     def begun(self) -> tuple[RunSummary, ...]:
@@ -60,7 +61,8 @@ def plan(
     errors = replay.refusals([run.id for run in shown if run.stage is Stage.MIRROR])
     refused = {run_id: ErrorView.of_error(error) for run_id, error in errors.items()}
     following = make_cursor(last.ended_at or since, last.id) if last else None
-    return ReplayPlan(code, since, shown, refused, following)
+    total = next((each.runs for each in store.failures(since) if each.code == code), 0)
+    return ReplayPlan(code, since, shown, refused, following, total)
 
 
 def replay_all(replay: Replay, run_ids: Sequence[str], order: ReplayOrder) -> tuple[Done, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 
 from flask import render_template, request
 
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
-from app.services.bulk import BATCH, Done, plan, replay_all
+from app.services.bulk import BATCH, Done, ReplayPlan, plan, replay_all
 from app.services.run_filter import parse_time
 from app.services.stores import ReplayOrder
 from app.web.context import container, principal, queries
@@ -55,7 +56,22 @@ def replay_many() -> str:
     begun = sum(each.receipt is not None for each in done)
     log.info("replays_asked", extra={"runs": len(done), "begun": begun, "actor": order.actor})
     again = {name: request.form.get(name, "") for name in ("code", "since", "next")}
-    return render_template("replayed.html", done=[(each, _name(each)) for each in done], begun=begun, again=again)
+    return render_template(
+        "replayed.html", done=[(each, _name(each)) for each in done], begun=begun, again=again, why=order.reason,
+        onward=_onward(again),
+    )  # fmt: skip
+
+
+def _onward(again: Mapping[str, str]) -> ReplayPlan | None:
+    """The plan of the page behind, where it would begin any run anew; what is done stands, whatever becomes of this."""
+    if not again["code"] or not again["next"]:
+        return None
+    try:
+        found = plan(board(), container().replay, again["code"], _since(again["since"]), after=again["next"])
+    except SyncError as error:
+        log.warning("no_further_plan", extra={"code": error.code})
+        return None
+    return found if found.begun else None
 
 
 def _name(done: Done) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
 
 from app.bootstrap import Container
 from app.domain.run import Status
@@ -16,13 +17,15 @@ from tests.integration.cli_world import Cli
 from tests.integration.databases import sqlite_only
 from tests.integration.pages_world import page, post
 from tests.integration.stored import Stored
+from tests.integration.test_cli_reasons import run
+from tests.integration.web_world import BEARER, BROWSER
 
 
 def failing(stored: Stored, *modules: str) -> list[str]:
     """A run of each module that failed in stage mirror, in this order."""
     runs = [stored.release(module=module).run_id for module in modules]
-    for run in runs:
-        stored.fail(run, error="tag_missing")
+    for each in runs:
+        stored.fail(each, error="tag_missing")
     return runs
 
 
@@ -49,6 +52,28 @@ def test_the_page_shows_refusals_and_goes_on_behind_them(
     onward = html.unescape(re.findall(r'href="(/replays\?[^"]*)">look for more', done)[0])
     assert re.findall(r'name="run" value="(\w+)"', page(client, onward)) == [last]
     assert [stored.run(each).status for each in (refused, taken, last)] == [Status.FAILED, Status.QUEUED, Status.FAILED]
+
+
+def test_one_button_goes_on_with_the_next_and_keeps_the_reason(
+    client: FlaskClient, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.bulk.plan.__kwdefaults__", {"after": None, "limit": 2})
+    stored = Stored(container.engine)
+    stored.now = container.clock.now() - timedelta(minutes=5)
+    found = failing(stored, *(f"go.corp.example/team/x{number}" for number in range(5)))
+    shown = page(client, "/replays?code=tag_missing")
+    assert "5 runs match in all" in shown
+    for number in (2, 2, 1):
+        fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', shown)
+        form = MultiDict([(name, html.unescape(value)) for name, value in fields])
+        assert len(form.getlist("run")) == number
+        if "reason" not in form:
+            form["reason"] = 'the "proxy" is back'
+        shown = client.post("/replays", data=form, headers={**BROWSER, **BEARER}).text
+        assert f"{number} of {number} runs began anew" in shown
+        assert ("Go on with the next" in shown) == (number == 2)
+    assert [stored.run(each).status for each in found] == [Status.QUEUED] * 5
+    assert {stored.attempts(each)[1]["reason"] for each in found} == {'the "proxy" is back'}
 
 
 def test_where_all_would_be_refused_there_is_no_button(client: FlaskClient, container: Container) -> None:
@@ -82,3 +107,20 @@ def test_the_command_replays_those_that_the_rules_take(
     assert done.out.endswith("1 of 2 runs begun anew\n")
     assert [stored.run(each).status for each in (refused, taken)] == [Status.FAILED, Status.QUEUED]
     assert cli(*question, "--after", "nonsense", "--yes").status == 2
+
+
+def test_all_goes_on_to_the_end_and_without_it_how_to_go_on_is_said(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli_replay.LONGEST_PAGE", 2)
+    stored = Stored(container.engine)
+    stored.now = container.clock.now() - timedelta(minutes=5)
+    found = failing(stored, *(f"go.corp.example/team/x{number}" for number in range(7)))
+    first = run(container, "replay", "--failed", "tag_missing", "--yes")
+    assert "2 of 2 runs begun anew; more match (of 7 in all): go on with --after " in first.output
+    assert [stored.run(each).status for each in found].count(Status.QUEUED) == 2
+    rest = run(container, "replay", "--failed", "tag_missing", "--yes", "--all", "--reason", "the proxy is back")
+    assert rest.exit_code == 0, rest.output
+    assert [stored.run(each).status for each in found] == [Status.QUEUED] * 7
+    assert stored.attempts(found[-1])[1]["reason"] == "the proxy is back"
+    assert run(container, "replay", found[0], "--all").exit_code == 2
