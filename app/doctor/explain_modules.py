@@ -74,7 +74,7 @@ MODULE_RULES: tuple[Rule, ...] = (
     rule(
         "go-too-old",
         r"requires go >= (?P<go>[\d.a-z]+)",
-        "go get go@{go} && go env -u GOTOOLCHAIN   # or install go {go}",
+        "unset GOTOOLCHAIN; go env -w GOTOOLCHAIN=auto   # lets go fetch the version it needs: build again; or install go {go}",
     ),
     rule(
         "goproxy-password",

@@ -18,6 +18,7 @@ from app.doctor.observed import Certificate, Failure, Trouble
 from app.doctor.probe_trust import unchecked
 
 _PORTS = {"https": 443, "http": 80}
+_UNSPOKEN = ("https", "socks5", "socks5h")  # web proxies that go reaches, and this probe does not
 _LOOK_SECONDS = 5.0
 _VERIFY: Mapping[int, Trouble] = {
     9: "tls-expired",
@@ -94,6 +95,8 @@ def _tcp(url: str, egress: str | None, timeout: float) -> socket.socket:
     if egress is None:
         addresses(url)
         return _open(url, timeout)
+    if urlsplit(egress).scheme in _UNSPOKEN:
+        raise Unreached(Failure(url, "unprobed", f"not asked: the doctor does not speak to {_bare(egress)} as go does"))
     try:
         sock = _open(egress, timeout)
     except (Unreached, OSError) as error:

@@ -117,6 +117,15 @@ def test_only_nginx_is_open_to_others() -> None:
     }
 
 
+def test_nginx_starts_anew_with_those_whose_addresses_it_looked_up() -> None:
+    configurations = "".join(path.read_text() for path in (DEPLOY / "compose").glob("*.conf"))
+    asked = set(re.findall(r"(?:server |http://)([\w-]+):\d+", configurations))
+    owners = {alias for alias in asked for name in SERVICES if alias in (name, f"modsync-{name}")}
+    assert owners == {"athens", "modsync-web"}
+    depends = SERVICES["nginx"]["depends_on"]
+    assert {name for name, how in depends.items() if how.get("restart")} == {"athens", "web"}
+
+
 def test_redis_keeps_what_it_was_given() -> None:
     assert " ".join(SERVICES["redis"]["command"]).startswith("redis-server --appendonly yes --appendfsync everysec")
 
