@@ -16,7 +16,7 @@ from app.domain.errors import SyncError
 from app.domain.webhook import BadSignatureError, Headers
 from app.services.intake import Answer
 from app.services.stores import Receipt
-from app.web import metrics
+from app.web import client, metrics
 from app.web.context import api_url, container
 
 log = logging.getLogger(__name__)
@@ -76,9 +76,11 @@ def _refused(label: str, error: SyncError) -> None:
     verdict = "refused" if isinstance(error, BadSignatureError) else error.code
     _counted(metrics.DELIVERIES, label, verdict).inc()
     _counted(metrics.REFUSALS, label, reason).inc()
+    values = {"source": label, "code": error.code, "reason": reason, "field": error.field}
     if isinstance(error, BadSignatureError):
         _skewed(label, error.skew)
-    log.warning("delivery_refused", extra={"source": label, "code": error.code, "reason": reason, "field": error.field})
+        values["address"] = client.address()  # nobody is known by a signature: the address is all there is
+    log.warning("delivery_refused", extra=values)
 
 
 def _taken(label: str, answer: Answer) -> None:

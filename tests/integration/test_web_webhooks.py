@@ -74,6 +74,17 @@ def test_bad_signature_and_unknown_source_look_the_same_and_leave_no_trace(web: 
     assert recorded(web) == before
 
 
+def test_only_a_refused_signature_leaves_the_senders_address_in_the_log(web: WebWorld) -> None:
+    seen = len(web.log())
+    web.ask("POST", "/webhooks/platform", release(), {"X-Gitlab-Token": "sha256=nothex"})
+    web.deliver(b"{}")
+    web.deliver(release(version="v1.67.0"))
+    lines = [each for each in web.log()[seen:] if each["event"] in ("delivery_refused", "delivery_received")]
+    assert [(each.get("code"), each.get("address")) for each in lines] == [
+        ("bad_signature", "127.0.0.1"), ("invalid_payload", None), (None, None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("raw", "field"),
     [
