@@ -212,6 +212,8 @@ def _fail_proxy(things: Surroundings) -> bool:
 
 def _foreign_push(things: Surroundings) -> bool:
     """Somebody commits to `ci-sync` on top of what is there."""
+    if not things.releases.repositories:  # a session's first moments
+        return False
     repository = things.chance.choice(things.releases.repositories)
     path = f"{MIRRORS}/{repository}"
     if not things.world.gitlab.has_project(path):
