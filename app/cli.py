@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 # Command -> (the module whose `commands` hold it, what it does in one line).
 COMMANDS: dict[str, tuple[str, str]] = {
-    "now": ("app.cli_board", "Say what runs, waits, is blocked and failed, the health, and the service level."),
+    "now": ("app.cli_board", "Say what runs, waits or failed, the health, the service level."),
     "runs": ("app.cli_runs", "List runs, newest first."),
     "show": ("app.cli_runs", "Show all of a run, by its id or a job's."),
     "watch": ("app.cli_watch", "Follow a run until it ends, or all of them."),

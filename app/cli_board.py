@@ -28,7 +28,7 @@ _KINDS = (("running", "running"), ("waiting", "waiting"), ("blocked", "blocked")
 
 @click.command(
     "now",
-    short_help="Say what runs, waits, is blocked and failed, the health, and the service level.",
+    short_help="Say what runs, waits or failed, the health, the service level.",
     epilog="""\b
 Examples:
   modsync now
