@@ -46,6 +46,8 @@ _NETWORK = {
     "tls-failed": "No secure connection comes about, so nothing is downloaded.",
     "client-certificate": "The server wants a client certificate, and go cannot show one.",
     "login-page": "A login or block page answers in place of the proxy; go reads HTML where it expects a version.",
+    "redirect-refused": "go follows no redirect from https to http, and no chain of ten: something between here and the "
+    "server, most often a login page, sends requests elsewhere.",
     "html-answer": "The server answers with a web page: this is not the address of a Go module proxy.",
     "html-zip": "Something between here and the proxy replaces archives by a web page: go says 'not a valid zip file'.",
     "forbidden": "The server, or a filter before it, refuses the request.",

@@ -112,6 +112,9 @@ _FAILURES: Mapping[str, Callable[[Request, Failure], Finding]] = {
     "tls-client-certificate": _plain("client-certificate", _FORWARDER),
     "tls-other": _plain("tls-failed", "openssl s_client -connect {host}:{port} -servername {host} </dev/null"),
     "egress-down": _plain("egress-down", "env | grep -i _proxy   # mend the address, or: unset HTTPS_PROXY HTTP_PROXY"),
+    "redirect": _plain(
+        "redirect-refused", "curl -sSIL {url}   # a login page? Else whoever runs that server must keep to https"
+    ),
     "other": _plain("connection-cut", "curl -sSIv {url}"),
 }
 

@@ -72,6 +72,13 @@ def _tried_out(found: re.Match[str]) -> tuple[str, ...]:
     return (look(_url(found)), "modsync doctor   # says where the redirect goes")
 
 
+def _followed(found: re.Match[str]) -> tuple[str, ...]:
+    """go names the URL of the last redirect as the server wrote it, which may be a path alone."""
+    whole = found["url"].startswith("http")
+    look_closer = f"curl -sSIL {_url(found)}   # a login page? Else whoever runs that server must keep to https"
+    return (look_closer if whole else "modsync doctor   # says where the redirects go",)
+
+
 def _proxied(found: re.Match[str]) -> tuple[str, ...]:
     host = host_of(_url(found))
     return (f"curl -sSI https://{host}", "# a host inside the company: " + no_proxy(host))
@@ -171,6 +178,7 @@ _RULES: tuple[Rule, ...] = (
         rf"{_GET}.*(?:EOF|connection reset by peer|broken pipe)",
         _with("curl -sSIv {url}   # if it is cut there, too: the firewall's operators must allow it"),
     ),
+    rule("redirect-refused", r'(?:Get|Head) "(?P<url>[^"]+)": (?:redirected from secure URL|stopped after)', _followed),
     rule("login-page", rf'invalid response from proxy "{_URL}": invalid character \'<\'', _tried_out),
     rule(
         "html-answer",

@@ -22,6 +22,7 @@ Trouble = Literal[
     "tls-other",
     "egress-down",
     "egress-status",
+    "redirect",
     "unprobed",
     "other",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -15,7 +15,7 @@ from app.doctor.observed import Answer, Failure, Purpose, Request
 from app.doctor.probe_socket import Unreached, addresses, connect, credential_lines, last_words, read_failure
 from app.doctor.settings import Entry
 
-_MOST_REDIRECTS = 10
+_MOST_REQUESTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 BEGINNING = 64 * 1024
 """Bytes of a body that are read."""
@@ -57,12 +57,11 @@ class Client:
             except Unreached as unreached:
                 return replace(unreached.failure, hops=hops)
             target = answer.headers.get("location", "")
-            if answer.status not in _REDIRECTS or not target or len(hops) == _MOST_REDIRECTS:
+            if answer.status not in _REDIRECTS or not target:
                 return replace(answer, hops=hops)
-            hops += (url,)
-            url = urljoin(url, target)
-            if urlsplit(url).scheme not in ("http", "https"):
-                return replace(answer, hops=hops)
+            hops, url = (*hops, url), urljoin(url, target)
+            if refused := refused_hop(hops, url):
+                return Failure(url, "redirect", refused, hops=hops)
 
     def _get(self, url: str, limit: int) -> Answer:
         egress = egress_for(url, self.environment)
@@ -95,6 +94,16 @@ class Client:
     def _credentials(self, url: str) -> Mapping[str, str]:
         """The URL's own, else what GOAUTH's commands give for it."""
         return _own(url) or self.auth.headers(url)
+
+
+def refused_hop(hops: Sequence[str], url: str) -> str:
+    """Why go does not follow a redirect from the last of `hops` to `url`; empty: it does (cmd/go/internal/web/http.go)."""
+    scheme = urlsplit(url).scheme
+    if scheme not in ("http", "https"):
+        return f"redirected to {scheme or 'no'} scheme"
+    if urlsplit(hops[0]).scheme == "https" and scheme != "https":
+        return "redirected from a secure URL to an insecure one, which go refuses"
+    return f"redirected {len(hops)} times, which is where go stops" if len(hops) >= _MOST_REQUESTS else ""
 
 
 def _own(url: str) -> Mapping[str, str]:

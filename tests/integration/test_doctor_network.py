@@ -181,6 +181,17 @@ def password_in_the_url(world: World) -> Machine:
     return world.machine(f"http://dev:secret@127.0.0.1:{world.port}")
 
 
+def redirected_from_tls_to_plain_http(world: World) -> Machine:
+    """To an answer that would do: a captive portal, or a front that ends TLS and forgets to say so."""
+    answer = world.serve(other=text("v1.0.0\n"))
+    plain = world.serve(other=redirect(f"{answer}/{MODULE}/@v/list"))
+    return world.machine(f"https://localhost:{world.tls('localhost', backend=int(plain.rpartition(':')[2]))}")
+
+
+def redirected_for_ever(world: World) -> Machine:
+    return world.machine(world.serve(other=redirect("/again")))
+
+
 CASES: list[tuple[Callable[[World], Machine], list[str], list[str]]] = [
     (certificate_for_another_name, ["tls-wrong-name"], ["tls-wrong-name"]),
     (certificate_without_the_address, ["tls-wrong-name"], ["tls-wrong-name"]),
@@ -193,6 +204,8 @@ CASES: list[tuple[Callable[[World], Machine], list[str], list[str]]] = [
     (proxy_is_down, ["connection-refused"], ["connection-refused"]),
     (proxy_cuts, ["connection-cut"], ["connection-cut"]),
     (redirected_to_a_login_page, ["login-page"], ["login-page"]),
+    (redirected_from_tls_to_plain_http, ["redirect-refused"], ["redirect-refused"]),
+    (redirected_for_ever, ["redirect-refused"], ["redirect-refused"]),
     (web_page, ["html-answer"], ["login-page"]),
     (web_page_for_a_zip, ["html-zip"], ["html-zip"]),
     (status(401), ["needs-credentials"], ["needs-credentials"]),

@@ -1,0 +1,23 @@
+"""Which redirects go follows: securityPreservingHTTPClient and checkRedirect of cmd/go/internal/web/http.go."""
+
+import pytest
+
+from app.doctor.probe_http import refused_hop
+
+
+@pytest.mark.parametrize(
+    ("hops", "url", "refused"),
+    [
+        (["https://a.example/"], "https://b.example/", False),
+        (["http://a.example/"], "http://b.example/", False),
+        (["http://a.example/"], "https://b.example/", False),
+        (["http://a.example/", "https://b.example/"], "http://c.example/", False),  # it is the first one that counts
+        (["https://a.example/"], "http://a.example/", True),
+        (["https://a.example/", "https://b.example/"], "http://c.example/", True),
+        (["https://a.example/"], "ftp://a.example/", True),
+        (["https://a.example/"] * 9, "https://a.example/", False),
+        (["https://a.example/"] * 10, "https://a.example/", True),
+    ],
+)
+def test_what_go_follows(hops: list[str], url: str, refused: bool) -> None:
+    assert bool(refused_hop(hops, url)) is refused
