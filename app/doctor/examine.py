@@ -17,7 +17,8 @@ from app.doctor.findings import Finding, unique
 from app.doctor.observed import MISSES, Answer, Failure, Observed, Purpose, Request
 from app.doctor.probe_goauth import go_auth
 from app.doctor.probe_http import Client
-from app.doctor.probe_machine import read_netrc, read_requirements, read_rewrites
+from app.doctor.probe_machine import read_netrc, read_requirements
+from app.doctor.probe_rewrites import read_rewrites
 from app.doctor.probe_settings import read_settings
 from app.doctor.probe_trust import trusting
 from app.doctor.settings import Entry, GoSettings

@@ -1,21 +1,15 @@
-"""netrc, git's URL rewriting, and the go.mod here: what of this machine changes how modules come."""
+"""netrc, and the go.mod here: what of this machine changes how modules come."""
 
 from __future__ import annotations
 
 import os
 import re
-import socket
 import stat
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from app.doctor.observed import Netrc, Rewrite
+from app.doctor.observed import Netrc
 
-_SECONDS = 10.0
-_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-_SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^/:]+):(?!//)")
 _REQUIREMENT = re.compile(
     r"^\s*(?:require\s+)?(?P<path>[a-z0-9.-]+\.[a-z0-9-]+/\S+)\s+(?P<version>v\d\S*)", re.MULTILINE
 )
@@ -57,18 +51,6 @@ def _names_machine(text: str) -> bool:
     return any(words and words[0] != "default" for words in lines)
 
 
-def read_rewrites(environment: Mapping[str, str]) -> tuple[Rewrite, ...]:
-    """git's insteadOf rules, with the trouble of reaching each new host; empty without git."""
-    command = ["git", "config", "--get-regexp", "--null", r"^url\..*\.insteadof$"]
-    try:
-        done = subprocess.run(command, capture_output=True, env=dict(environment), timeout=_SECONDS, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    pairs = (item.partition("\n") for item in done.stdout.decode(errors="replace").split("\0") if item)
-    rules = ((name[len("url.") : -len(".insteadof")], prefix) for name, _, prefix in pairs)
-    return tuple(Rewrite(to, prefix, _trouble(to)) for to, prefix in rules)
-
-
 def read_requirements(directory: Path) -> tuple[str, ...]:
     """`path@version` of what the go.mod here requires, in its order; empty without one. Replaced modules count, too."""
     try:
@@ -89,18 +71,3 @@ def _without_macros(text: str) -> Iterator[str]:
         in_macro = bool(line.strip()) if in_macro else line.strip().startswith("macdef")
         if not in_macro:
             yield line
-
-
-def _trouble(to: str) -> str:
-    """Why the host of a rewritten URL cannot be reached; empty when it can, or when there is no host in it."""
-    scp = _SCP.match(to)
-    parts = urlsplit(to)
-    host = scp["host"] if scp and not parts.netloc else parts.hostname
-    if not host:
-        return ""
-    port = parts.port or _PORTS.get(parts.scheme if parts.netloc else "ssh", 443)
-    try:
-        socket.create_connection((host, port), _SECONDS).close()
-    except OSError as error:
-        return f"{host} port {port}: {error.strerror or error}"
-    return ""
