@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.doctor.checks_clock import check_clock
 from app.doctor.checks_machine import check_machine
+from app.doctor.checks_missing import check_missing
 from app.doctor.checks_network import check_request
 from app.doctor.checks_settings import check_settings, is_direct, readable_sumdb
 from app.doctor.checks_sumdb import check_sumdb, database, goes_on, passes
@@ -57,7 +58,8 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
         ca_problems=ca_problems,
         auth_problems=auth.problems(),
         slow_seconds=question.timeout / 2,
-        modules=tuple(f"{path}@{version}" if version else path.text for path, version in modules),
+        modules=_names(modules),
+        named=_names(modules) if question.modules else (),
     )
 
 
@@ -65,7 +67,13 @@ def decide(observed: Observed) -> list[Finding]:
     """All findings, once each, settings first. Pure."""
     plain = (request for request in observed.requests if not request.purpose.startswith("sumdb"))
     by_request = chain.from_iterable(check_request(request, observed) for request in plain)
-    rules = (check_settings(observed.settings), check_machine(observed), by_request, check_sumdb(observed))
+    rules = (
+        check_settings(observed.settings),
+        check_machine(observed),
+        by_request,
+        check_sumdb(observed),
+        check_missing(observed),
+    )
     found = unique(chain(*rules, check_clock(observed)))
     firsts: dict[tuple[str, str], Finding] = {}
     for finding in found:  # one cause met by several requests is told once
@@ -77,6 +85,10 @@ def _samples(question: Question, directory: Path) -> tuple[Asked, ...]:
     """What to ask for: as named, else what the go.mod here requires, else a module that every public proxy has."""
     named = question.modules or read_requirements(directory)[:_MOST_SAMPLES]
     return tuple(parsed for module in named if (parsed := _parsed(module))) or (_SAMPLE,)
+
+
+def _names(modules: tuple[Asked, ...]) -> tuple[str, ...]:
+    return tuple(f"{path}@{version}" if version else path.text for path, version in modules)
 
 
 def _parsed(text: str) -> Asked | None:

@@ -138,3 +138,4 @@ class Observed:
     auth_problems: tuple[AuthProblem, ...] = ()
     slow_seconds: float = 5.0
     modules: tuple[str, ...] = field(default_factory=tuple)
+    named: tuple[str, ...] = ()  # of these, who asked names them, and not a go.mod

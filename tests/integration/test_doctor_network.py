@@ -91,6 +91,45 @@ def test_nothing_is_found_behind_a_web_proxy_that_lets_through(world: World) -> 
     assert set(asked) == {"CONNECT goproxy.corp.example:443 HTTP/1.1"}
 
 
+def test_a_version_that_no_proxy_has(world: World) -> None:
+    proxy = f"https://localhost:{world.tls('localhost')}"
+    machine = world.machine(proxy)
+    assert machine.explained(machine.download(f"{MODULE}@v1.9.0")) == ["not-found"]
+    assert machine.codes("--module", f"{MODULE}@v1.9.0") == ["not-found"]
+    empty = world.tls("localhost", backend=int(world.serve().rpartition(":")[2]))
+    machine.environment["GOPROXY"] = f"{proxy},https://localhost:{empty}"
+    assert machine.codes("--module", f"{MODULE}@v1.9.0") == ["not-found"]
+    # What a go.mod requires may be replaced, so nothing is said of it.
+    (machine.root / "empty").mkdir(exist_ok=True)
+    (machine.root / "empty/go.mod").write_text(f"module x.example/y\n\nrequire {MODULE} v1.9.0\n")
+    assert machine.codes() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (text("<html></html>", kind="text/html"), "private-not-served"),
+        (text("nothing here", status=404), "private-not-served"),
+        (text(f'<html><meta name="go-import" content="{MODULE} git https://git.invalid/x">', kind="text/html"), ""),
+    ],
+    ids=["a page", "a miss", "go-import"],
+)
+def test_a_module_whose_repository_nobody_names(world: World, answer: Page, code: str) -> None:
+    tls = world.tls("go.corp.example", backend=int(world.serve(other=answer).rpartition(":")[2]))
+    machine = world.machine("direct", HTTPS_PROXY=world.listen(egress(to=tls)).url, GOSUMDB="off")
+    output = machine.download()
+    assert ("unrecognized import path" in output) is bool(code)
+    assert machine.codes("--module", QUERY) == ["gosumdb-off", *([code] if code else [])]
+
+
+def test_a_module_behind_a_single_sign_on(world: World) -> None:
+    pages = {"/misc": redirect("https://go.corp.example/sso")}
+    tls = world.tls("go.corp.example", backend=int(world.serve(pages, LOGIN).rpartition(":")[2]))
+    machine = world.machine("direct", HTTPS_PROXY=world.listen(egress(to=tls)).url, GOSUMDB="off")
+    assert "unrecognized import path" in machine.download()
+    assert machine.codes("--module", QUERY) == ["gosumdb-off", "login-page"]
+
+
 def test_inspected_tls_without_the_companys_ca(world: World) -> None:
     door = world.listen(egress(to=world.tls("goproxy.corp.example")))
     machine = world.machine("https://goproxy.corp.example", trusts=False, HTTPS_PROXY=door.url)
