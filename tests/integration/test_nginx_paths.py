@@ -140,6 +140,9 @@ PRIVATE_FORMS = [
     "/artifactory%2Fgo.corp.example/secret/@latest",
     "/%61rtifactory/go.corp.example/secret/@v/v1.0.0.zip",
     "/healthz/go.corp.example/secret/@v/list",
+    "/cache.corp.example/go/go.corp.example/secret/@v/list",  # a path left over that could be a module's
+    "/proxy.golang.org/github.com/!corp/x/@v/list",
+    "/sumdb/sum.golang.org/lookup/cache.corp.example/go.corp.example/secret@v1.0.0",
     "/sumdb/sum.golang.org/go.corp.example/secret/@v/list",
     "/sumdb/sum.golang.org/go.corp.example/secret/@v/v1.0.0.info",
     "/sumdb/sum.golang.org/lookup/go.corp.example/secret/@v/list",
