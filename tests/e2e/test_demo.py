@@ -64,10 +64,14 @@ def test_ctrl_c_ends_it_at_any_time(scratch: Path) -> None:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
+            if line.split()[:2] == ["the", "CLI"]:
+                cli = line.split(maxsplit=2)[2]
             if "Three releases arrive" in line:
                 break
+        ran = subprocess.run(cli, shell=True, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert "Traceback" not in output
+    assert (ran.returncode, ran.stderr) == (0, "")  # the line that people copy
     assert _left(str(scratch)) == []
     assert list(scratch.iterdir()) == []

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -90,9 +91,17 @@ def _addresses(world: World, screen: Screen) -> None:
         ("metrics", f"{world.url}/metrics"),
         ("GitLab stand-in", world.gitlab.url),
         ("private proxy", world.proxy.url),
-        ("the CLI", f"MODSYNC_CONFIG={world.config} .venv/bin/modsync runs"),
+        ("the CLI", f". {_settings(world)} && .venv/bin/modsync runs"),
     ):
         screen.tell(f"{name:<16} {address}")
+
+
+def _settings(world: World) -> Path:
+    """A file of its owner's for the shell: where the configuration is, and the secrets that it wants."""
+    file = world.root / "cli.sh"
+    file.touch(0o600)
+    file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in world.environment.items()))
+    return file
 
 
 if __name__ == "__main__":
