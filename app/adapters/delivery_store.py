@@ -194,9 +194,11 @@ def _following(connection: Connection, *behind: ColumnElement[bool]) -> tuple[st
 
 
 def _added(rows: Sequence[tuple[Any, ...]]) -> list[SecretUse]:
-    """What is kept and what was pruned, together."""
+    """What is kept and what was pruned, together. What reconcile made itself (MADE_HERE) was signed by no secret."""
     sums: dict[tuple[str, str], tuple[int, datetime]] = {}
     for source, secret, count, last in rows:
+        if not secret:
+            continue
         before = sums.get((source, secret))
         sums[source, secret] = (count + before[0], max(last, before[1])) if before else (count, last)
     return [SecretUse(*key, *sums[key]) for key in sorted(sums)]

@@ -166,7 +166,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("already_ended", _N, "There is nothing to cancel any more: look at how the run ended."),
     ErrorKind("name_taken", _N, "Choose another name, or revoke the token that has it."),
     ErrorKind("still_running", _N, "The run is in flight: wait for its end, or cancel it first."),
-    ErrorKind("not_replayable", _N, "This run cannot be replayed: see its error; send a new delivery instead."),
+    ErrorKind(
+        "not_replayable",
+        _N,
+        "It cannot be taken once more: the message says why; send a new delivery, or replay the run that failed.",
+    ),
     ErrorKind("bad_request", _N, "Correct the request as the message says."),
     ErrorKind("unauthorized", _N, "Send a valid token in the Authorization header, or log in."),
     ErrorKind("forbidden_role", _N, "Ask an administrator for a token with a role that may do this."),

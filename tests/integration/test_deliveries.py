@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
+from app.adapters.database import writing
 from app.adapters.delivery_store import SqlDeliveryStore
+from app.adapters.tables import deliveries
 from app.domain.errors import SyncError
 from app.domain.routing import Rule
 from app.domain.run import Status
@@ -141,6 +143,16 @@ def test_old_deliveries_go_in_batches_and_runs_stay(
     assert stored.run(run).status is Status.QUEUED
     (use,) = store.secret_uses()
     assert (use.count, use.last_used_at) == (6, FakeClock().now())
+
+
+def test_what_reconcile_made_used_no_secret(engine: Engine, platform: Platform, store: SqlDeliveryStore) -> None:
+    """Else it would look as if a retired secret were still in use, and nobody would dare to remove it."""
+    platform.published()
+    (before,) = store.secret_uses()
+    with writing(engine) as connection:
+        connection.execute(update(deliveries).values(secret_id=""))
+    assert list(store.secret_uses()) == []
+    assert before.secret
 
 
 def test_a_secrets_last_use_is_the_newest_delivery(platform: Platform, store: SqlDeliveryStore) -> None:
