@@ -27,10 +27,10 @@ def check_missing(observed: Observed) -> Iterator[Finding]:
             fix = f"curl -sSi {shown(entry)}/{ModulePath.parse(path).escaped}/@v/list   # is the version tagged and synced?"
             yield found("not-found", f"no proxy of GOPROXY has {name}", fix, "modsync runs")
     for request in observed.requests:
-        module = request.url.removeprefix("https://").removesuffix("?go-get=1")
-        named = any(name.partition("@")[0] == module for name in observed.named)
+        place = request.url.removeprefix("https://").removesuffix("?go-get=1")
+        named = any(name.partition("@")[0] == place for name in observed.named)
         if named and request.purpose == "discovery" and isinstance(request.outcome, Answer):
-            yield from _discovery(module, request, request.outcome)
+            yield from _discovery(place, request, request.outcome)
 
 
 def _is_nowhere(observed: Observed, path: ModulePath, version: Version) -> bool:
@@ -42,12 +42,13 @@ def _is_nowhere(observed: Observed, path: ModulePath, version: Version) -> bool:
     return all(entry.is_url for entry in entries) and 0 < len(answers) == len(missed) == len(entries)
 
 
-def _discovery(module: str, request: Request, answer: Answer) -> Iterator[Finding]:
-    if _KNOWN.match(module) or b"go-import" in answer.body or answer.status not in (200, *MISSES):
+def _discovery(place: str, request: Request, answer: Answer) -> Iterator[Finding]:
+    """`place`: what stands between https:// and ?go-get=1."""
+    if _KNOWN.match(place) or b"go-import" in answer.body or answer.status not in (200, *MISSES):
         return
     if answer.hops and answer.is_html:
         seen = f"{shown(request.url)} was redirected to {shown(answer.url)}, a web page without go-import"
         yield found("login-page", seen, look(shown(request.url)), no_proxy(host_of(request.url)))
     else:
         seen = f"{shown(request.url)} answered {answer.status} without go-import"
-        yield found("private-not-served", seen, f"curl -sSL 'https://{module}?go-get=1'")
+        yield found("private-not-served", seen, f"curl -sSL 'https://{place}?go-get=1'")
