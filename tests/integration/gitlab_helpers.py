@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,3 +55,17 @@ def refusal(act: Callable[[], object]) -> SyncError:
     with pytest.raises(SyncError) as caught:
         act()
     return caught.value
+
+
+@pytest.fixture
+def gitlab(tmp_path: Path) -> Iterator[GitLab]:
+    """The stand-in with the group of the mirrors."""
+    with GitLab(tmp_path / "gitlab") as server:
+        server.create_group("mirrors")
+        yield server
+
+
+@pytest.fixture
+def ready(gitlab: GitLab) -> int:
+    """A project that is set up, with a release in it; its id."""
+    return ready_project(gitlab)

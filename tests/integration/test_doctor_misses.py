@@ -1,15 +1,13 @@
 """What is not there: misses that go does not mind, with whatever page, and those at which it stops. A real `go` shows which."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.integration.doctor_world import MODULE, QUERY
-from tests.integration.test_doctor_network import DATABASE, ZIP, World
-from tests.sandbox.bad_servers import LOGIN, Authority, Page, Pages, module_pages, redirect, text
-from tests.sandbox.serve import LoopbackServer
+from tests.integration.test_doctor_network import ZIP, World, network
+from tests.sandbox.bad_servers import LOGIN, Page, redirect, text
 
 LIST = f"/{MODULE}/@v/list"
 MISSES: list[Page] = [text("<html>Nothing here</html>", status=status, kind="text/html") for status in (404, 410)]
@@ -17,10 +15,8 @@ MISSES: list[Page] = [text("<html>Nothing here</html>", status=status, kind="tex
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as up:
-        good = Pages({**module_pages(MODULE, "v1.0.0"), **DATABASE})
-        server = up.enter_context(LoopbackServer(good))
-        yield World(tmp_path, good, server.port, up, Authority(tmp_path / "ca"))
+    with network(tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("page", MISSES, ids=["404", "410"])

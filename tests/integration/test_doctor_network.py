@@ -1,7 +1,7 @@
 """Each cause on the way to a proxy, made with real servers: a real `go` fails on it, and the doctor names it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -68,12 +68,19 @@ class World:
         return Authority(self.root / "other", "Some other CA").ca_file
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+@contextmanager
+def network(root: Path) -> Iterator[World]:
+    """A world with a healthy proxy."""
     with ExitStack() as up:
         good = Pages({**module_pages(MODULE, "v1.0.0"), **DATABASE})
         server = up.enter_context(LoopbackServer(good))
-        yield World(tmp_path, good, server.port, up, Authority(tmp_path / "ca"))
+        yield World(root, good, server.port, up, Authority(root / "ca"))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with network(tmp_path) as made:
+        yield made
 
 
 def test_nothing_is_found_where_go_works(world: World) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from threading import Barrier, Thread
 
 import pytest
@@ -12,13 +11,6 @@ from app.adapters.gitlab import GitLabApi
 from tests.integration.gitlab_helpers import PATH, asked, connect, refusal
 from tests.sandbox.gitlab import GitLab, faults
 from tests.sandbox.gitlab.model import Level, ProtectedBranch
-
-
-@pytest.fixture
-def gitlab(tmp_path: Path) -> Iterator[GitLab]:
-    with GitLab(tmp_path / "gitlab") as server:
-        server.create_group("mirrors")
-        yield server
 
 
 def test_a_new_project_is_empty_and_ready_before_anything_is_pushed(gitlab: GitLab) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -13,24 +13,12 @@ import pytest
 from pydantic import SecretStr
 
 from app.adapters.gitlab import GitLabApi, GitLabOptions
-from tests.integration.gitlab_helpers import PATH, asked, connect, ready_project, refusal
+from tests.integration.gitlab_helpers import PATH, asked, connect, refusal
 from tests.integration.keep_alive import keep_alive_server
 from tests.sandbox.gitlab import GitLab, faults
 from tests.sandbox.serve import LoopbackServer
 
 TOKEN = "glpat-known-secret-value"
-
-
-@pytest.fixture
-def gitlab(tmp_path: Path) -> Iterator[GitLab]:
-    with GitLab(tmp_path / "gitlab") as server:
-        server.create_group("mirrors")
-        yield server
-
-
-@pytest.fixture
-def ready(gitlab: GitLab) -> int:
-    return ready_project(gitlab)
 
 
 def everything_said(error: BaseException) -> str:

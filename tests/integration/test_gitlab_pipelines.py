@@ -2,25 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from tests.integration.gitlab_helpers import PATH, connect, ready_project, refusal
+from tests.integration.gitlab_helpers import PATH, connect, refusal
 from tests.sandbox.gitlab import GitLab, faults
-
-
-@pytest.fixture
-def gitlab(tmp_path: Path) -> Iterator[GitLab]:
-    with GitLab(tmp_path / "gitlab") as server:
-        server.create_group("mirrors")
-        yield server
-
-
-@pytest.fixture
-def ready(gitlab: GitLab) -> int:
-    return ready_project(gitlab)
 
 
 def test_variables_reach_the_pipeline(gitlab: GitLab, ready: int) -> None:
