@@ -21,6 +21,7 @@ from app.services.wanted import Wanted
 log = logging.getLogger(__name__)
 
 AUDIT_FILE = "access-audit.jsonl"
+PATIENCE_SECONDS = 0.5  # for the database, of a build that waits for Athens
 
 
 class AthensHook:
@@ -38,7 +39,7 @@ class AthensHook:
     def validation(self) -> Validation:
         """The service behind the hook."""
         parts, athens = self._container, self._container.settings.athens
-        records = Hurried(SqlReadStore(parts.engine, parts.clock))
+        records = Hurried(SqlReadStore(parts.engine, parts.clock), seconds=PATIENCE_SECONDS)
         return Validation(
             Admission(athens.allow, athens.block), records, self._is_private, self._unknown,
             block_moved=athens.block_moved,

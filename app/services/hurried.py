@@ -23,7 +23,7 @@ class Records(Protocol):
 class Hurried:
     """Asks `records` in one of `threads` threads, and waits `seconds`; a question has at most two such answers."""
 
-    def __init__(self, records: Records, *, seconds: float = 0.5, threads: int = 4) -> None:
+    def __init__(self, records: Records, *, seconds: float, threads: int = 4) -> None:
         self._records, self._seconds, self._threads = records, seconds, threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="records")
         self._late, self._lock = set[Future[Known]](), threading.Lock()

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import socket
+import threading
 import time
 from typing import Any
 
@@ -51,11 +52,11 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
     One that waited WAIT_SECONDS for a thread is answered 503, and none of ours begins with it; Athens' questions wait on.
     """
 
-    def init_process(self) -> None:
-        """Runs in the worker's process, before its loop."""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._due: dict[Any, float] = {}
         self._waiting: dict[Any, float] = {}
-        super().init_process()
+        self._leave = threading.Lock()
 
     def enqueue_req(self, conn: Any) -> None:
         """A new connection, or a kept one on which a request begins: it waits for a thread."""
@@ -65,8 +66,10 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
     def handle(self, conn: Any) -> Any:
         """One request, in a thread."""
         try:
-            # Whoever takes it out has it: the loop, which turned it away, or we.
-            if self._waiting.pop(conn, None) is None:
+            # Whoever takes it out has it: the loop, which has told it so when it lets go of the lock, or we.
+            with self._leave:
+                waited = self._waiting.pop(conn, None)
+            if waited is None:
                 return _left(conn.sock)
             self._due[conn] = time.monotonic() + REQUEST_SECONDS
             return super().handle(conn)
@@ -87,13 +90,19 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
                     conn.sock.shutdown(socket.SHUT_RDWR)
 
     def _turn_away(self, conn: Any) -> bool:
-        if _begins(conn.sock) == _WAITS_ON or self._waiting.pop(conn, None) is None:
-            return False
-        with contextlib.suppress(OSError):  # gone, or so slow that it does not even take this
-            conn.sock.setblocking(False)
-            conn.sock.send(_TOO_BUSY)
-            conn.sock.shutdown(socket.SHUT_WR)
+        with self._leave:
+            if _begins(conn.sock) == _WAITS_ON or self._waiting.pop(conn, None) is None:
+                return False
+            _tell(conn.sock)
         return True
+
+
+def _tell(sock: socket.socket) -> None:
+    """Without waiting: who is gone, or so slow that it does not even take this, is not told."""
+    with contextlib.suppress(OSError):
+        sock.setblocking(False)
+        sock.send(_TOO_BUSY)
+        sock.shutdown(socket.SHUT_WR)
 
 
 def _left(sock: socket.socket) -> bool:

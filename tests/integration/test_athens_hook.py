@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from app import create_app
+from app import athens_hook, create_app
 from app.adapters import migrate
 from app.adapters.database import connect, reading, writing
 from app.adapters.job_queue import RqJobQueue
@@ -23,6 +23,7 @@ from tests.sandbox.bad_servers import Listener, hanging
 
 SECRET = "a-secret-in-the-address-of-the-tests"
 PRIVATE = "go.corp.example/team/repo"
+PATIENCE_SECONDS = athens_hook.PATIENCE_SECONDS
 TABLE = '[athens]\nsecret_env = "ATHENS_SECRET"\n'
 
 
@@ -64,6 +65,12 @@ class Hook:
     def repositories(self) -> list[str]:
         with reading(connect(self.settings.store.url)) as connection:
             return [row[0] for row in connection.execute(text("SELECT mirror FROM repositories WHERE job_at NOT NULL"))]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowded machine's database may take longer than a build should wait."""
+    monkeypatch.setattr(athens_hook, "PATIENCE_SECONDS", 30.0)
 
 
 @pytest.fixture
@@ -198,8 +205,12 @@ def test_a_body_that_ends_early_is_a_refusal_as_well(hook: Hook) -> None:
 
 
 @pytest.mark.parametrize("module", [PRIVATE, f"{PRIVATE}/sub"])
-def test_a_database_that_says_nothing_costs_a_second_and_then_nothing(tmp_path: Path, module: str) -> None:
+def test_a_database_that_says_nothing_costs_a_second_and_then_nothing(
+    tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A black hole: connections are made, and nothing ever comes."""
+    assert PATIENCE_SECONDS <= 0.5
+    monkeypatch.setattr(athens_hook, "PATIENCE_SECONDS", 0.8)
     with Listener(hanging) as hole:
         url = f"postgresql+psycopg://u@127.0.0.1:{hole.port}/m"
         settings = write_settings(tmp_path, more=TABLE + 'block = ["go.corp.example/bad"]', ATHENS_SECRET=SECRET)
@@ -212,8 +223,8 @@ def test_a_database_that_says_nothing_costs_a_second_and_then_nothing(tmp_path: 
             begun = time.monotonic()
             assert client.post(f"/athens/validate/{SECRET}", json=asked).status_code == 200
             seconds.append(time.monotonic() - begun)
-        assert max(seconds[:4]) < 2  # half a second, and a slow machine's own
-        assert seconds[4] < 0.4  # as many as there are threads wait: nobody waits any more
+        assert 0.8 <= min(seconds[:4]) <= max(seconds[:4]) < 6  # and a slow machine's own
+        assert seconds[4] < 0.7  # as many as there are threads wait: nobody waits any more
         blocked = client.post(f"/athens/validate/{SECRET}", json=asked | {"Module": "go.corp.example/bad"})
         assert blocked.status_code == 403
     lines = (settings.data_dir / "access-audit.jsonl").read_text().splitlines()
