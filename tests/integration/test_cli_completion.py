@@ -1,4 +1,4 @@
-"""Shell completion in a real, interactive bash: what the Tab key makes of a line."""
+"""Shell completion in a real, interactive bash, zsh and fish: what the Tab key makes of a line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +19,17 @@ import pytest
 from tests.integration.cli_world import MODSYNC, TIMEOUT
 
 
+SHELLS = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config", "-i"]}
+# As the epilog of `modsync completion` and the shells' own manuals have it.
+LOAD = {
+    "bash": 'eval "$(modsync completion bash)"\n',
+    "zsh": 'fpath=("$HOME" $fpath); modsync completion zsh > "${fpath[1]}/_modsync"; autoload -Uz compinit; compinit -u\n',
+    "fish": "modsync completion fish | source\n",
+}
+
+
 class Terminal:
-    """A bash on a terminal of its own."""
+    """A shell on a terminal of its own."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._seen = descriptor, ""
@@ -38,17 +49,18 @@ class Terminal:
 
 
 @contextmanager
-def bash(home: Path) -> Iterator[Terminal]:
-    """An interactive bash that knows `modsync` and nothing else of ours."""
+def terminal(home: Path, shell: str) -> Iterator[Terminal]:
+    """An interactive shell that knows `modsync` and nothing else of ours."""
     ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 200))
     environment = {
-        "PATH": f"{MODSYNC.parent}:/usr/bin:/bin", "HOME": str(home), "TERM": "dumb", "PS1": "$ ", "LC_ALL": "C.UTF-8",
-        "HISTFILE": "/dev/null", "COLUMNS": "200",
+        "PATH": f"{MODSYNC.parent}:/usr/bin:/bin", "HOME": str(home), "TERM": "xterm", "PS1": "$ ", "LC_ALL": "C.UTF-8",
+        "HISTFILE": "/dev/null", "fish_history": "",
     }  # fmt: skip
+    # fish wants the terminal to be its session's own
     process = subprocess.Popen(
-        ["bash", "--norc", "--noprofile", "-i"], stdin=its, stdout=its, stderr=its, cwd=home, env=environment,
-        start_new_session=True,
-    )  # fmt: skip
+        ["setsid", "-c", shell, *SHELLS[shell]], stdin=its, stdout=its, stderr=its, cwd=home, env=environment
+    )
     os.close(its)
     try:
         yield Terminal(ours)
@@ -58,17 +70,21 @@ def bash(home: Path) -> Iterator[Terminal]:
         os.close(ours)
 
 
-def test_tab_completes_commands_options_and_values(tmp_path: Path) -> None:
-    with bash(tmp_path) as terminal:
-        terminal.type('eval "$(modsync completion bash)"; echo re"ad"y\n')
-        terminal.wait_for("\nready")
+@pytest.mark.parametrize("shell", SHELLS)
+def test_tab_completes_commands_options_and_values(tmp_path: Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "load").write_text(LOAD[shell])
+    with terminal(tmp_path, shell) as keys:
+        keys.type("source ./load; echo re'ad'y\n")
+        keys.wait_for("ready")
         for typed, completed in (
-            ("modsync rede\t", "liver "), ("modsync replay --fai\t", "led "), ("modsync replay --from pi\t", "peline "),
-            ("modsync db back\t", "up "), ("modsync --ser\t", "ver "),
+            ("modsync rede\t", "liver"), ("modsync replay --fai\t", "led"), ("modsync replay --from pi\t", "peline"),
+            ("modsync db back\t", "up"), ("modsync --ser\t", "ver"),
         ):  # fmt: skip
-            terminal.type(typed)
-            terminal.wait_for(typed.rstrip("\t") + completed)
-            terminal.type("\x15")  # Ctrl+U: an empty line again
+            keys.type(typed)
+            keys.wait_for(typed.split()[-1] + completed)
+            keys.type("\x15")  # Ctrl+U: an empty line again
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
