@@ -18,7 +18,6 @@ import pytest
 
 from tests.integration.cli_world import MODSYNC, TIMEOUT
 
-
 SHELLS = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config", "-i"]}
 # As the epilog of `modsync completion` and the shells' own manuals have it.
 LOAD = {
