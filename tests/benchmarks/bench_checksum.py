@@ -16,7 +16,7 @@ from tests.benchmarks.histories import add_files
 from tests.benchmarks.mirror_stage import bare_environment
 from tests.sandbox.repositories import Repositories
 
-FILES = 3000
+FILES, ROUNDS = 3000, 9
 _MODULE, _VERSION = ModulePath.parse("go.corp.example/team/wide"), Version.parse("v1.0.0")
 
 
@@ -34,7 +34,7 @@ def lines(root: Path) -> Iterator[Line]:
         command = f"git archive {commit} | sha256sum"
         return timed(lambda: subprocess.check_output(command, shell=True, cwd=path, env=bare_environment()))
 
-    yield compared("checksum", ours, bare, 1.3, rounds=9, warm=2)
+    yield compared("checksum", ours, bare, 1.3, rounds=ROUNDS, warm=2)
 
 
 def sums(path: Path, environment: dict[str, str], scratch: Path, commit: str) -> None:

@@ -23,7 +23,7 @@ from tests.benchmarks.mirror_stage import SECRETS, Ours
 from tests.integration.web_world import ROOT
 from tests.sandbox.processes import end_group
 
-JOBS = 60
+JOBS, ROUNDS = 60, 7
 
 
 def lines(root: Path) -> Iterator[Line]:
@@ -36,7 +36,7 @@ def lines(root: Path) -> Iterator[Line]:
         started.append(_start([sys.executable, "-m", "tests.benchmarks.idle_worker", PLAIN, socket_url(data)]))
         config = str(ours.container.settings.path)
         started.append(_start([sys.executable, "-m", "tests.benchmarks.idle_worker", config]))
-        yield compared("job-overhead", lambda: _ours(ours), lambda: _bare(socket_url(data)), 1.5, rounds=7)
+        yield compared("job-overhead", lambda: _ours(ours), lambda: _bare(socket_url(data)), 1.5, rounds=ROUNDS)
     finally:
         for process in reversed(started):
             process.terminate()
