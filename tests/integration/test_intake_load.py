@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from statistics import median
 
 import pytest
 from redis import Redis
@@ -200,7 +201,8 @@ def test_redis_away_costs_no_request_anything_and_all_is_enqueued_when_it_is_bac
             timed(world, "v1.0.0")  # the first one pays for imports and connections
             answers = [timed(world, f"v1.0.{number}") for number in range(1, 11)]
             assert {status for status, _ in answers} == {202}
-            assert max(seconds for _, seconds in answers) < 1
+            assert median(seconds for _, seconds in answers) < 1
+            assert max(seconds for _, seconds in answers) < 2.5  # a crowded machine's own; Redis would take longer
             runs = {run for (run,) in world.rows("SELECT id FROM runs WHERE status = 'queued'")}
             assert len(runs) == 11
             world.start_redis()

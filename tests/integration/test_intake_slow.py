@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
 import psycopg
 import pytest
@@ -72,7 +73,8 @@ def test_a_redis_that_answers_late_costs_no_request_anything(tmp_path: Path) -> 
                 timed(world, "v1.0.0")  # the first one pays for imports and connections
                 answers = [timed(world, f"v1.0.{number}") for number in range(1, 11)]
                 assert [answer.status for answer, _ in answers] == [202] * 10
-                assert max(seconds for _, seconds in answers) < 1
+                assert median(seconds for _, seconds in answers) < 1
+                assert max(seconds for _, seconds in answers) < 2.5  # a crowded machine's own; Redis would take longer
                 assert stored(world) == (11,) * 5
                 queue = Queue("live", connection=Redis.from_url(redis_url(home)), serializer=JSONSerializer)
                 asked = {answer.json["runs"][0]["id"] for answer, _ in answers}
