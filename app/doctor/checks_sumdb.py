@@ -8,7 +8,7 @@ from dataclasses import replace
 from app.doctor.checks_network import check_request
 from app.doctor.findings import Finding, found
 from app.doctor.observed import Answer, Failure, Observed, Request
-from app.doctor.settings import GoSettings, shown
+from app.doctor.settings import GoSettings, covered, shown
 
 _TREE = b"go.sum database tree"
 _GONE = (404, 410)
@@ -91,6 +91,7 @@ def _mend_proxy(request: Request, settings: GoSettings) -> Iterator[str]:
 def _reach_database(request: Request, settings: GoSettings) -> Iterator[str]:
     yield f"curl -sSi {shown(request.url)}"
     yield "# let your company's proxy pass it on (docs/nginx.md#sumdb), or have the firewall allow it."
-    private = ",".join(settings.private_patterns)
-    if private:
+    missing = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_sumdb)]
+    if missing:
+        private = ",".join((*settings.no_sumdb, *missing))
         yield f"{settings.set_command('GONOSUMDB', private)}   # for private modules; never GOSUMDB=off"

@@ -75,6 +75,7 @@ class Failure:
 class Request:
     """One thing asked as go would, how it ended (after `seconds`), and the way there.
 
+    `asked`: the module, as in Observed.modules, where one was asked for.
     `addresses`: what the host's name resolved to, empty behind an egress proxy; `with_credentials`: netrc or the URL had some.
     """
 
@@ -86,6 +87,7 @@ class Request:
     egress: str | None = None
     with_credentials: bool = False
     entry: Entry | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)

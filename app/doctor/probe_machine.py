@@ -61,6 +61,16 @@ def read_requirements(directory: Path) -> tuple[str, ...]:
     return tuple(f"{match['path']}@{match['version']}" for match in found)
 
 
+def read_sums(directory: Path) -> frozenset[str]:
+    """`path@version` of each zip whose h1 the go.sum here has, and `path@version/go.mod` of each go.mod."""
+    try:
+        lines = (directory / "go.sum").read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    words = (line.split() for line in lines)
+    return frozenset(f"{line[0]}@{line[1]}" for line in words if len(line) == 3)
+
+
 def _file_name() -> str:
     return "_netrc" if os.name == "nt" else ".netrc"
 
