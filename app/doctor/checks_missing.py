@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from app.doctor.advice import host_of, look, no_proxy
@@ -10,12 +9,6 @@ from app.doctor.findings import Finding, found
 from app.doctor.observed import MISSES, Answer, Observed, Request
 from app.doctor.settings import Entry, shown
 from app.domain.modules import ModulePath
-
-# Hosts whose repositories go knows without asking (cmd/go/internal/vcs/vcs.go, vcsPaths), and what names one itself.
-_KNOWN = re.compile(
-    r"(?:github\.com|bitbucket\.org|hub\.jazz\.net|git\.apache\.org|git\.openstack\.org|chiselapp\.com)(?:/|\Z)"
-    r"|.*\.(?:git|hg|svn|bzr|fossil)(?:/|\Z)"
-)
 
 
 def check_missing(observed: Observed) -> Iterator[Finding]:
@@ -27,10 +20,9 @@ def check_missing(observed: Observed) -> Iterator[Finding]:
             fix = f"curl -sSi {shown(entry)}/{ModulePath.parse(path).escaped}/@v/list   # is the version tagged and synced?"
             yield found("not-found", f"no proxy of GOPROXY has {name}", fix, "modsync runs")
     for request in observed.requests:
-        place = request.url.removeprefix("https://").removesuffix("?go-get=1")
-        named = any(name.partition("@")[0] == place for name in observed.named)
+        named = request.asked in observed.named
         if named and request.purpose == "discovery" and isinstance(request.outcome, Answer):
-            yield from _discovery(place, request, request.outcome)
+            yield from _discovery(request, request.outcome)
 
 
 def is_nowhere(entries: Sequence[Entry], name: str, requests: Iterable[Request]) -> bool:
@@ -41,13 +33,12 @@ def is_nowhere(entries: Sequence[Entry], name: str, requests: Iterable[Request])
     return bool(lasts) and lasts.keys() == proxies and all(missed) and all(entry.text != "direct" for entry in entries)
 
 
-def _discovery(place: str, request: Request, answer: Answer) -> Iterator[Finding]:
-    """`place`: what stands between https:// and ?go-get=1."""
-    if _KNOWN.match(place) or b"go-import" in answer.body or answer.status not in (200, *MISSES):
+def _discovery(request: Request, answer: Answer) -> Iterator[Finding]:
+    if b"go-import" in answer.body or answer.status not in (200, *MISSES):
         return
     if answer.hops and answer.is_html:
         seen = f"{shown(request.url)} was redirected to {shown(answer.url)}, a web page without go-import"
         yield found("login-page", seen, look(shown(request.url)), no_proxy(host_of(request.url)))
     else:
         seen = f"{shown(request.url)} answered {answer.status} without go-import"
-        yield found("private-not-served", seen, f"curl -sSL 'https://{place}?go-get=1'")
+        yield found("private-not-served", seen, f"curl -sSL '{request.url}'")

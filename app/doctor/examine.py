@@ -23,7 +23,8 @@ from app.doctor.probe_machine import read_netrc, read_requirements, read_sums
 from app.doctor.probe_rewrites import read_rewrites
 from app.doctor.probe_settings import read_settings
 from app.doctor.probe_trust import trusting
-from app.doctor.settings import Entry, GoSettings
+from app.doctor.settings import Entry, GoSettings, matches_any, patterns
+from app.doctor.vcs_paths import is_known
 from app.domain.modules import ModulePath, RuleBroken, Version
 
 Asked = tuple[ModulePath, Version | None]
@@ -119,13 +120,18 @@ def _parsed(text: str) -> Asked | None:
 
 
 def _requests(settings: GoSettings, client: Client, modules: tuple[Asked, ...]) -> Iterator[Request]:
-    for module, _ in modules:
-        if is_direct(settings, module):
-            yield client.ask("discovery", f"https://{module}?go-get=1")
+    for asked in modules:
+        if is_direct(settings, asked[0]) and _is_discovered(settings, asked[0].text):
+            yield replace(client.ask("discovery", f"https://{asked[0]}?go-get=1"), asked=_name(asked))
     proxied = [asked for asked in modules if not is_direct(settings, asked[0])]
     for entry in settings.entries:
         if entry.is_url and entry.scheme in ("http", "https"):
             yield from _of_proxy(entry, client, proxied or [_SAMPLE])
+
+
+def _is_discovered(settings: GoSettings, path: str) -> bool:
+    """Not what go knows by its path. With GOINSECURE go sends credentials to whoever answers, and the doctor does not."""
+    return not is_known(path) and not matches_any(patterns(settings["GOINSECURE"]), path)
 
 
 def _broken(requests: list[Request]) -> set[Entry]:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.doctor_world import MODULE, QUERY, Machine
-from tests.sandbox.bad_servers import Listener, Pages, egress, module_pages
+from tests.sandbox.bad_servers import Authority, Listener, Page, Pages, egress, module_pages, text, tls_front
+from tests.sandbox.gotool import go_binary
+from tests.sandbox.modules import make_plain
+from tests.sandbox.platform import Platform
 from tests.sandbox.serve import LoopbackServer
 
 PUBLIC = "github.com/public/lib"
@@ -100,3 +103,61 @@ def test_of_the_database_the_doctor_advises_nothing_that_is_set_already(world: W
         fixes += [finding["fix"] for finding in found["findings"] if finding["code"] == "sumdb-blocked"]
     assert "GONOSUMDB" not in fixes[0]
     assert "export GONOSUMDB=go.corp.example,git.corp.example " in fixes[1]
+
+
+KNOWN = (
+    *("github.com/corp/log", "bitbucket.org/corp/log/v2", "hub.jazz.net/git/corp/log", "git.apache.org/log.git"),
+    *("git.openstack.org/corp/log", "chiselapp.com/user/corp/repository/log", "example.net/log"),
+    *("git.corp.example/t/log.git", "gitsub.corp.example/t/log.git/sub/v2", "hg.corp.example/log.hg"),
+    *("svn.corp.example/~t/log.svn", "fossil.corp.example/log.fossil"),
+)
+ASKED = (
+    *("go.corp.example/misc", "www.github.com/corp/log", "github.company.example/corp/log", "dot.corp.example/git"),
+    *(
+        "old.corp.example/log.git-old",
+        "one.corp.example/log.git1/x",
+        "cvs.corp.example/log.cvs",
+        "hub.jazz.net/corp/log",
+    ),
+)
+
+
+def test_go_and_the_doctor_ask_the_same_hosts_where_repositories_are(world: World) -> None:
+    """Without git, go goes no further; what it knows by the path alone it asks nobody about."""
+    machine = world.machine(GOPROXY="direct", GOPRIVATE="*", GONOSUMDB="*", PATH=str(Path(go_binary()).parent))
+    assert machine.go("mod", "download", *(f"{path}@v1.0.0" for path in (*KNOWN, *ASKED))).returncode != 0
+    hosts, by_go = sorted(path.partition("/")[0] for path in ASKED), sorted(set(world.outside))
+    assert by_go == [f"CONNECT {host}:443 HTTP/1.1" for host in hosts]
+    world.outside.clear()
+    machine.doctor(*(f"--module={path}" for path in (*KNOWN, *ASKED)))
+    assert sorted(set(world.outside)) == by_go
+
+
+def test_nobody_is_asked_where_a_repository_is_whose_path_says_it(world: World, tmp_path: Path) -> None:
+    """git comes to it by its own ways, past a host whose web is closed."""
+    with Platform(tmp_path / "mirror") as mirror:
+        make_plain(mirror, "log", path="github.com/corp/log")
+        rewriting = {"GIT_CONFIG_KEY_0": f"url.{mirror.clone_url('log')}.insteadOf", "GIT_CONFIG_COUNT": "1"}
+        rewriting["GIT_CONFIG_VALUE_0"] = "https://github.com/corp/log"
+        private = {"GOPROXY": "direct", "GOPRIVATE": "github.com/corp", "GONOSUMDB": "github.com/corp"}
+        machine = world.machine(**private, **rewriting, GIT_ALLOW_PROTOCOL="http:https")
+        done = machine.go("mod", "download", "github.com/corp/log@v1.0.0")
+        assert done.returncode == 0, done.stderr.decode()
+        assert machine.codes("--module", "github.com/corp/log@v1.0.0") == ["git-insteadof"]  # to plain http
+    assert world.outside == []
+
+
+def test_a_certificate_of_nobody_is_no_finding_where_goinsecure_lets_it_in(world: World) -> None:
+    meta = text(f'<meta name="go-import" content="{MODULE} fossil https://git.invalid/x">', kind="text/html")
+    port = self_signed(world, meta)
+    machine = world.machine(GOPROXY="direct", GOINSECURE="go.corp.example", HTTPS_PROXY=port)
+    assert "fossil" in machine.download()
+    assert machine.codes("--module", QUERY) == ["goinsecure"]
+
+
+def self_signed(world: World, page: Page) -> str:
+    """A web proxy that leads to this page behind a certificate that nobody trusts."""
+    backend = world.up.enter_context(LoopbackServer(Pages(other=page))).port
+    pem = Authority(world.root / "ca").issue("go.corp.example")
+    tls = world.up.enter_context(Listener(tls_front(pem, backend))).port
+    return world.up.enter_context(Listener(egress(to=tls))).url
