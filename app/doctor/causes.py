@@ -34,7 +34,7 @@ _NETWORK = {
     "dns-no-such-host": "The name cannot be resolved here, so nothing comes from it.",
     "dns-hijack": "This machine's DNS sends a public name to an address inside: an interception page answers, not the server.",
     "connection-refused": "Nothing listens there: the proxy is down, or the port is wrong.",
-    "connection-cut": "The connection is cut before an answer, as firewalls and broken proxies do.",
+    "connection-cut": "The connection is cut before an answer or in its middle, as firewalls, filters and broken proxies do.",
     "timeout": "go waits for minutes and then fails.",
     "slow": "Each module takes this long, and a build asks for hundreds.",
     "tls-unknown-authority": "Something between here and the server, most often the company's TLS inspection, shows a "

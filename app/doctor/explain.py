@@ -175,8 +175,8 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule(
         "connection-cut",
-        rf"{_GET}.*(?:EOF|connection reset by peer|broken pipe)",
-        _with("curl -sSIv {url}   # if it is cut there, too: the firewall's operators must allow it"),
+        rf'(?:Get|Head|read) "{_URL}".*(?:EOF|connection reset by peer|broken pipe)',
+        _with("curl -sSv -o /dev/null {url}   # if it is cut there, too: the firewall's operators must allow it"),
     ),
     rule("redirect-refused", r'(?:Get|Head) "(?P<url>[^"]+)": (?:redirected from secure URL|stopped after)', _followed),
     rule("login-page", rf'invalid response from proxy "{_URL}": invalid character \'<\'', _tried_out),

@@ -28,6 +28,8 @@ Trouble = Literal[
 ]
 MISSES = (404, 410)
 """What a proxy answers that does not have it: go asks the next one, and reads no body."""
+BEGINNING = 64 * 1024
+"""Bytes of a body that are read at most."""
 Purpose = Literal["list", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
 
 
