@@ -49,6 +49,7 @@ _NETWORK = {
     "redirect-refused": "go follows no redirect from https to http, and no chain of ten: something between here and the "
     "server, most often a login page, sends requests elsewhere.",
     "html-answer": "The server answers with a web page: this is not the address of a Go module proxy.",
+    "info-invalid": "go cannot read what the proxy says of the version, and refuses the module.",
     "html-zip": "Something between here and the proxy replaces archives by a web page: go says 'not a valid zip file'.",
     "forbidden": "The server, or a filter before it, refuses the request.",
     "needs-credentials": "The server wants credentials, and go has none for it.",

@@ -9,6 +9,7 @@ from zipfile import is_zipfile
 
 from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.checks_clock import clock_of_failure
+from app.doctor.checks_info import check_info
 from app.doctor.findings import Finding, found
 from app.doctor.observed import BEGINNING, MISSES, Answer, Failure, Observed, Request
 from app.doctor.settings import PUBLIC_HOSTS, shown
@@ -152,9 +153,7 @@ def _content(request: Request, answer: Answer) -> Finding | None:
     if request.purpose == "zip" and len(answer.body) < BEGINNING and not is_zipfile(BytesIO(answer.body)):
         seen = f"{shown(request.url)} is the beginning of a zip archive, and {len(answer.body)} bytes long"
         return found("connection-cut", seen, _CUT.format(url=shown(request.url)))
-    if request.purpose == "info" and not answer.body.lstrip().startswith(b"{"):
-        return found("html-answer", f"{shown(request.url)} is no JSON", look(shown(request.url)))
-    return None
+    return check_info(request, answer)
 
 
 def _status(request: Request, where: str, status: int) -> Finding:

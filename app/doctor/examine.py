@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.doctor.ask_database import ask_database, is_needed
 from app.doctor.checks_clock import check_clock
+from app.doctor.checks_info import fault_of
 from app.doctor.checks_machine import check_machine
 from app.doctor.checks_missing import check_missing
 from app.doctor.checks_network import check_request
@@ -142,8 +143,9 @@ def _of_proxy(entry: Entry, client: Client, modules: list[Asked]) -> Iterator[Re
     """Ask one proxy for each module until something fails: the rest would fail in the same way."""
     for asked in modules:
         for request in _of_module(entry, client, asked):
-            yield replace(request, asked=_name(asked))
-            if not _usable(request):
+            named = replace(request, asked=_name(asked))
+            yield named
+            if not _usable(named):
                 return
 
 
@@ -171,7 +173,9 @@ def _listed(request: Request) -> Version | None:
 def _usable(request: Request) -> bool:
     """Whether go could go on with this proxy. Of a 404 or 410 it reads no body, so that one may be a web page."""
     outcome = request.outcome
-    return isinstance(outcome, Answer) and (outcome.status in MISSES or (outcome.status == 200 and not outcome.is_html))
+    if not isinstance(outcome, Answer) or outcome.status in MISSES:
+        return isinstance(outcome, Answer)
+    return outcome.status == 200 and not outcome.is_html and not fault_of(request, outcome)
 
 
 def _probed(request: Request) -> bool:

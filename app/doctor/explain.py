@@ -17,6 +17,9 @@ _GET = rf'(?:Get|Head) "{_URL}"'
 _ASKED = r"(?:reading |Get \")(?P<url>https?://%s[^\s\":]*)\"?: ?(?P<said>.*)"
 _SUMDB = _ASKED % r"\S*?/sumdb/(?P<name>[\w.]+)/(?:supported|latest|lookup|tile)"
 _SUMDB_DIRECT = _ASKED % r"(?:sum\.golang\.org|sum\.golang\.google\.cn)/"
+_NO_JSON = (
+    r"invalid character '(?!ï|\\ufeff)\S+ (?:looking for beginning of value|in literal)"  # but for a byte order mark
+)
 _CONTINUED = "# let your company's proxy pass it on, or have the firewall allow it (docs/nginx.md#sumdb)"
 
 
@@ -182,8 +185,18 @@ _RULES: tuple[Rule, ...] = (
     rule("login-page", rf'invalid response from proxy "{_URL}": invalid character \'<\'', _tried_out),
     rule(
         "html-answer",
-        rf'invalid response from proxy "{_URL}"',
+        rf"invalid response from proxy \"{_URL}\": {_NO_JSON}",
         _with("curl -sSi {url}   # not what a Go proxy answers: is it its base address?"),
+    ),
+    rule(
+        "info-invalid",
+        rf'invalid response from proxy "{_URL}"',
+        _with("modsync doctor proxy {url} --module MODULE@VERSION   # for its operators: what go refuses, and why"),
+    ),
+    rule(
+        "info-invalid",
+        r"(?:(?P<module>\S+): )?proxy returned info for version \S* instead of requested version",
+        lambda found: (f"modsync doctor proxy $(go env GOPROXY) --module {found['module'] or 'MODULE@VERSION'}",),
     ),
     rule(
         "html-zip",
