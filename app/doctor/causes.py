@@ -37,6 +37,7 @@ _NETWORK = {
     "connection-cut": "The connection is cut before an answer or in its middle, as firewalls, filters and broken proxies do.",
     "timeout": "go waits for minutes and then fails.",
     "slow": "Each module takes this long, and a build asks for hundreds.",
+    "http2-broken": "The server, or a filter before it, breaks HTTP/2 connections off before the answer is there.",
     "tls-unknown-authority": "Something between here and the server, most often the company's TLS inspection, shows a "
     "certificate of a CA that this machine does not trust; go refuses it.",
     "tls-wrong-name": "The server that answers is not the one that was asked for: a wrong address, a hijacked name, or a "
@@ -88,6 +89,8 @@ _EXPLAINED = {
     "vcs-missing": "go needs this program to fetch a module directly, and it is not installed.",
     "vcs-disallowed": "GOVCS forbids the version control system that this module uses.",
     "go-too-old": "The module wants a newer go than this machine has.",
+    "toolchain-missing": "A go.mod wants a newer go, which go itself would fetch as the module golang.org/toolchain; no proxy of "
+    "GOPROXY has it.",
     "private-not-served": "Nobody says at https://MODULE?go-get=1 where this module's repository is.",
 }
 

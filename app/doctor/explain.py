@@ -181,6 +181,13 @@ _RULES: tuple[Rule, ...] = (
         rf'(?:Get|Head|read) "{_URL}".*(?:EOF|connection reset by peer|broken pipe)',
         _with("curl -sSv -o /dev/null {url}   # if it is cut there, too: the firewall's operators must allow it"),
     ),
+    rule(
+        "http2-broken",
+        rf"{_GET}.*http2: server sent GOAWAY",
+        _with(
+            "export GODEBUG=http2client=0   # go by HTTP/1.1; then {host}, or a filter before it, must mend its HTTP/2"
+        ),
+    ),
     rule("redirect-refused", r'(?:Get|Head) "(?P<url>[^"]+)": (?:redirected from secure URL|stopped after)', _followed),
     rule("login-page", rf'invalid response from proxy "{_URL}": invalid character \'<\'', _tried_out),
     rule(
