@@ -1,4 +1,4 @@
-"""A module that was asked for by version and is nowhere, or whose repository nobody names: no fault of the network."""
+"""A module that was asked for by name and is nowhere, or whose repository nobody names: no fault of the network."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from app.domain.modules import ModulePath
 def check_missing(observed: Observed) -> Iterator[Finding]:
     """Every named module of which nothing can come, though everybody answered; what a go.mod requires may be replaced."""
     for name in observed.named:
-        path, _, version = name.partition("@")
-        if version and is_nowhere(observed.settings.entries, name, observed.requests):
+        path = name.partition("@")[0]
+        if is_nowhere(observed.settings.entries, name, observed.requests):
             entry = next(entry.url for entry in observed.settings.entries if entry.is_url)
             fix = f"curl -sSi {shown(entry)}/{ModulePath.parse(path).escaped}/@v/list   # is the version tagged and synced?"
             yield found("not-found", f"no proxy of GOPROXY has {name}", fix, "modsync runs")

@@ -54,10 +54,9 @@ def passes(request: Request) -> bool:
 def _supported(request: Request, observed: Observed) -> Iterator[Finding]:
     if passes(request) or goes_on(request):
         return
-    if isinstance(request.outcome, Failure):
-        return  # the proxy's own request tells that better
-    seen = f"{shown(request.url)} answered {request.outcome.status}"
-    yield found("sumdb-proxy-error", seen, *_mend_proxy(request, observed.settings))
+    outcome = request.outcome
+    seen = f": {outcome.detail}" if isinstance(outcome, Failure) else f" answered {outcome.status}"
+    yield found("sumdb-proxy-error", shown(request.url) + seen, *_mend_proxy(request, observed.settings))
 
 
 def _latest(request: Request, observed: Observed) -> Iterator[Finding]:

@@ -19,8 +19,9 @@ from app.doctor.checks_sumdb import check_sumdb
 from app.doctor.findings import Finding, unique
 from app.doctor.observed import MISSES, Answer, Failure, Observed, Purpose, Request
 from app.doctor.probe_goauth import go_auth
+from app.doctor.probe_gomod import read_requirements, read_sums
 from app.doctor.probe_http import Client
-from app.doctor.probe_machine import read_netrc, read_requirements, read_sums
+from app.doctor.probe_machine import read_netrc
 from app.doctor.probe_rewrites import read_rewrites
 from app.doctor.probe_settings import read_settings
 from app.doctor.probe_trust import trusting
@@ -155,19 +156,22 @@ def _of_module(entry: Entry, client: Client, asked: Asked) -> Iterator[Request]:
     base = f"{entry.url}/{path.escaped}/@v"
     listed = client.ask("list", f"{base}/list", entry)
     yield listed
-    wanted = version or (None if listed.seconds > client.timeout / 2 else _listed(listed))
+    named = () if version or listed.seconds > client.timeout / 2 else _versions(listed)
+    wanted = version or max((each for each in named or () if not each.prerelease), default=None)
     kinds: tuple[Purpose, ...] = ("info", "zip") if version else ("zip",)
     for kind in kinds if wanted else ():
         yield client.ask(kind, f"{base}/{wanted.escaped if wanted else ''}.{kind}", entry)
+    if named == []:
+        yield client.ask("latest", f"{entry.url}/{path.escaped}/@latest", entry)
 
 
-def _listed(request: Request) -> Version | None:
-    """The highest release of a list, of whose answer the beginning is known; None where there is none."""
+def _versions(request: Request) -> list[Version] | None:
+    """What a list names, of whose answer the beginning is known; None where there is no list."""
     if not isinstance(request.outcome, Answer) or request.outcome.status != 200:
         return None
-    whole = request.outcome.body.decode("utf-8", "replace").splitlines()[:_MOST_LINES]
-    found = [parsed[1] for line in whole if (parsed := _parsed(f"example.com/x@{line.strip()}")) and parsed[1]]
-    return max((each for each in found if not each.prerelease), default=None)
+    whole = request.outcome.body.decode("utf-8", "replace").split("\n")[:_MOST_LINES]
+    words = (line.split() for line in whole)
+    return [parsed[1] for word in words if word and (parsed := _parsed(f"example.com/x@{word[0]}")) and parsed[1]]
 
 
 def _usable(request: Request) -> bool:

@@ -122,6 +122,7 @@ _RULES: tuple[Rule, ...] = (
         r"verifying .*/lookup/(?P<module>[^@\s]+)@\S+: (?:404 |.*set GONOSUMDB)",
         "go env -w GONOSUMDB={module}   # if it is private; with what GONOSUMDB has already, comma between",
     ),
+    rule("sumdb-proxy-error", r"(?:reading |Get \")(?P<url>\S+?/sumdb/(?P<name>[\w.]+)/supported)\"?: ", _supported),
     rule("sumdb-pinned", rf"(?:verifying .*)?{_SUMDB}", _pinned),
     rule(
         "tls-wrong-name",

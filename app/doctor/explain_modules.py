@@ -99,6 +99,11 @@ MODULE_RULES: tuple[Rule, ...] = (
         r"inconsistent vendoring",
         "go mod vendor   # or, if GOFLAGS says -mod=vendor: go env -u GOFLAGS",
     ),
+    rule(
+        "not-found",
+        r"reading file://(?P<file>\S+): no such file or directory",
+        "ls -l {file}   # is the version there, and GOPROXY the right directory?",
+    ),
     rule("goproxy-off", r"module lookup disabled by GOPROXY=off", _OFF),
     rule("goproxy-empty", r"GOPROXY list is not the empty string, but contains no entries", "go env -u GOPROXY"),
     rule(

@@ -30,7 +30,7 @@ MISSES = (404, 410)
 """What a proxy answers that does not have it: go asks the next one, and reads no body."""
 BEGINNING = 64 * 1024
 """Bytes of a body that are read at most."""
-Purpose = Literal["list", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
+Purpose = Literal["list", "latest", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
 
 
 @dataclass(frozen=True, slots=True)

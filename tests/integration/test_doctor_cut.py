@@ -74,3 +74,13 @@ def test_half_a_page_is_enough_that_has_the_go_import(world: World) -> None:
     machine = world.machine("direct", HTTPS_PROXY=world.listen(egress(to=tls.port)).url, GOPRIVATE="go.corp.example")
     assert "fossil" in machine.download()
     assert machine.codes("--module", QUERY) == []
+
+
+def test_a_question_for_the_database_that_is_cut_off(world: World) -> None:
+    """As by a filter that knows modules and not this path: go stops at it, and a 404 would let it go on."""
+    supported = "/sumdb/sum.golang.org/supported"
+    machine = world.machine(world.listen(in_place_of(supported, b"", world.port)).url, GONOSUMDB="")
+    output = machine.download()
+    assert f'{supported}": EOF' in output
+    assert machine.codes("--module", QUERY) == ["sumdb-proxy-error"]
+    assert machine.explained(output) == ["sumdb-proxy-error"]

@@ -161,3 +161,23 @@ def self_signed(world: World, page: Page) -> str:
     pem = Authority(world.root / "ca").issue("go.corp.example")
     tls = world.up.enter_context(Listener(tls_front(pem, backend))).port
     return world.up.enter_context(Listener(egress(to=tls))).url
+
+
+def test_what_a_go_mod_replaces_is_not_asked_for(world: World) -> None:
+    """Neither a directory's module, nor the one that another stands for."""
+    machine = world.machine(GONOPROXY="gone.corp.example")
+    requiring(machine, "gone.corp.example/here@v1.0.0", "gone.corp.example/moved@v1.2.3")
+    place = machine.root / "empty"
+    (place / "here").mkdir()
+    (place / "here/go.mod").write_text("module gone.corp.example/here\n")
+    with (place / "go.mod").open("a") as file:
+        file.write(
+            f"replace (\n\tgone.corp.example/here => ./here\n\tgone.corp.example/moved v1.2.3 => {MODULE} v1.0.0\n)\n"
+        )
+    done = machine.go("mod", "download")
+    assert done.returncode == 0, done.stderr.decode()
+    assert world.outside == []
+    world.proxy.asked.clear()
+    assert machine.codes() == ["goprivate-bypass", "gonosumdb-missing"]
+    assert f"/{MODULE}/@v/v1.0.0.zip" in world.proxy.asked
+    assert world.outside == []
