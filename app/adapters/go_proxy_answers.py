@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from types import NoneType
 
 from app.adapters.redact import redact
+from app.domain.goinfo import InfoRefused, parse_rev_info
 from app.domain.semver import semver_is_valid
 from app.services.ports import ProxyInfo
 
@@ -14,27 +13,19 @@ _SHOWN_BODY = 200
 
 
 def parse_info(body: bytes) -> ProxyInfo | str:
-    """The parsed .info, or what is wrong with it. An RFC 3339 `Time` is passed on as it is."""
+    """The parsed .info, or what is wrong with it: what go refuses. `Time` is passed on as it is."""
     try:
-        raw = json.loads(body)
-    except (ValueError, RecursionError):
-        return "not JSON"
-    if not isinstance(raw, dict):
-        return "not a JSON object"
-    origin = {} if raw.get("Origin") is None else raw["Origin"]
-    if not isinstance(origin, dict):
-        return "Origin is not an object"
-    version, time, commit = raw.get("Version"), raw.get("Time"), origin.get("Hash")
-    if not isinstance(version, str) or not version:
-        return "Version is missing or not a string"
-    if not isinstance(time, (str, NoneType)) or not isinstance(commit, (str, NoneType)):
-        return "Time or Origin.Hash is not a string"
-    return ProxyInfo(version, time, commit or None)
+        info = parse_rev_info(body)
+    except InfoRefused as error:
+        return str(error)
+    if not info.version:
+        return "Version is missing or empty"
+    return ProxyInfo(info.version, info.time, info.commit or None)
 
 
 def parse_list(body: bytes) -> Sequence[str]:
     """The versions of a `list`, one a line; lines that name none are left out, as go does (modfetch/proxy.go Versions)."""
-    first = (line.split() for line in body.decode("utf-8", "replace").splitlines())
+    first = (line.split() for line in body.decode("utf-8", "replace").split("\n"))
     return [words[0] for words in first if words and semver_is_valid(words[0])]
 
 

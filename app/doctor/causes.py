@@ -34,9 +34,10 @@ _NETWORK = {
     "dns-no-such-host": "The name cannot be resolved here, so nothing comes from it.",
     "dns-hijack": "This machine's DNS sends a public name to an address inside: an interception page answers, not the server.",
     "connection-refused": "Nothing listens there: the proxy is down, or the port is wrong.",
-    "connection-cut": "The connection is cut before an answer, as firewalls and broken proxies do.",
+    "connection-cut": "The connection is cut before an answer or in its middle, as firewalls, filters and broken proxies do.",
     "timeout": "go waits for minutes and then fails.",
     "slow": "Each module takes this long, and a build asks for hundreds.",
+    "http2-broken": "The server, or a filter before it, breaks HTTP/2 connections off before the answer is there.",
     "tls-unknown-authority": "Something between here and the server, most often the company's TLS inspection, shows a "
     "certificate of a CA that this machine does not trust; go refuses it.",
     "tls-wrong-name": "The server that answers is not the one that was asked for: a wrong address, a hijacked name, or a "
@@ -49,6 +50,7 @@ _NETWORK = {
     "redirect-refused": "go follows no redirect from https to http, and no chain of ten: something between here and the "
     "server, most often a login page, sends requests elsewhere.",
     "html-answer": "The server answers with a web page: this is not the address of a Go module proxy.",
+    "info-invalid": "go cannot read what the proxy says of the version, and refuses the module.",
     "html-zip": "Something between here and the proxy replaces archives by a web page: go says 'not a valid zip file'.",
     "forbidden": "The server, or a filter before it, refuses the request.",
     "needs-credentials": "The server wants credentials, and go has none for it.",
@@ -87,6 +89,8 @@ _EXPLAINED = {
     "vcs-missing": "go needs this program to fetch a module directly, and it is not installed.",
     "vcs-disallowed": "GOVCS forbids the version control system that this module uses.",
     "go-too-old": "The module wants a newer go than this machine has.",
+    "toolchain-missing": "A go.mod wants a newer go, which go itself would fetch as the module golang.org/toolchain; no proxy of "
+    "GOPROXY has it.",
     "private-not-served": "Nobody says at https://MODULE?go-get=1 where this module's repository is.",
 }
 

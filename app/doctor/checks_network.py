@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from zipfile import is_zipfile
 
 from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.checks_clock import clock_of_failure
+from app.doctor.checks_info import check_info
 from app.doctor.findings import Finding, found
-from app.doctor.observed import MISSES, Answer, Failure, Observed, Request
+from app.doctor.observed import BEGINNING, MISSES, Answer, Failure, Observed, Request
 from app.doctor.settings import PUBLIC_HOSTS, shown
 
 _REQUIRED_BY_NGINX = b"No required SSL certificate was sent"
 _FORWARDER = "# put a forwarder that holds the certificate before go: docs/nginx.md#mutual-tls"
+_CUT = "curl -sSv -o /dev/null {url}   # if it is cut there, too: the firewall's operators must allow it"
 _ASK_OPERATOR = "# for the proxy's operators: its log at this time says more; their check is"
 
 
@@ -103,9 +107,7 @@ _FAILURES: Mapping[str, Callable[[Request, Failure], Finding]] = {
     "dns": _plain("dns-no-such-host", "getent ahosts {host}   # mend the name in GOPROXY, or the DNS (VPN connected?)"),
     "refused": _plain("connection-refused", "curl -sSI {url}   # start the proxy, or mend the port in GOPROXY"),
     "timeout": _plain("timeout", "curl -sSI --max-time 20 {url}   # a firewall that drops, or a proxy that hangs"),
-    "cut": _plain(
-        "connection-cut", "curl -sSIv {url}   # if it is cut there, too: the firewall's operators must allow it"
-    ),
+    "cut": _plain("connection-cut", _CUT),
     "tls-authority": _authority,
     "tls-name": _wrong_name,
     "tls-plain": _plain("tls-not-tls", "curl -sSI {url}   # the port is wrong, or the entry needs http://"),
@@ -115,7 +117,7 @@ _FAILURES: Mapping[str, Callable[[Request, Failure], Finding]] = {
     "redirect": _plain(
         "redirect-refused", "curl -sSIL {url}   # a login page? Else whoever runs that server must keep to https"
     ),
-    "other": _plain("connection-cut", "curl -sSIv {url}"),
+    "other": _plain("connection-cut", "curl -sSv -o /dev/null {url}"),
 }
 
 
@@ -148,9 +150,10 @@ def _content(request: Request, answer: Answer) -> Finding | None:
     """A 200 whose bytes are not what was asked for."""
     if request.purpose == "zip" and not answer.body.startswith(b"PK"):
         return found("html-zip", f"{shown(request.url)} is no zip archive", look(shown(request.url)))
-    if request.purpose == "info" and not answer.body.lstrip().startswith(b"{"):
-        return found("html-answer", f"{shown(request.url)} is no JSON", look(shown(request.url)))
-    return None
+    if request.purpose == "zip" and len(answer.body) < BEGINNING and not is_zipfile(BytesIO(answer.body)):
+        seen = f"{shown(request.url)} is the beginning of a zip archive, and {len(answer.body)} bytes long"
+        return found("connection-cut", seen, _CUT.format(url=shown(request.url)))
+    return check_info(request, answer)
 
 
 def _status(request: Request, where: str, status: int) -> Finding:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from app.doctor.checks_network import check_request
 from app.doctor.findings import Finding, found
 from app.doctor.observed import Answer, Failure, Observed, Request
-from app.doctor.settings import GoSettings, shown
+from app.doctor.settings import GoSettings, covered, shown
 
 _TREE = b"go.sum database tree"
 _GONE = (404, 410)
@@ -54,10 +54,9 @@ def passes(request: Request) -> bool:
 def _supported(request: Request, observed: Observed) -> Iterator[Finding]:
     if passes(request) or goes_on(request):
         return
-    if isinstance(request.outcome, Failure):
-        return  # the proxy's own request tells that better
-    seen = f"{shown(request.url)} answered {request.outcome.status}"
-    yield found("sumdb-proxy-error", seen, *_mend_proxy(request, observed.settings))
+    outcome = request.outcome
+    seen = f": {outcome.detail}" if isinstance(outcome, Failure) else f" answered {outcome.status}"
+    yield found("sumdb-proxy-error", shown(request.url) + seen, *_mend_proxy(request, observed.settings))
 
 
 def _latest(request: Request, observed: Observed) -> Iterator[Finding]:
@@ -91,6 +90,7 @@ def _mend_proxy(request: Request, settings: GoSettings) -> Iterator[str]:
 def _reach_database(request: Request, settings: GoSettings) -> Iterator[str]:
     yield f"curl -sSi {shown(request.url)}"
     yield "# let your company's proxy pass it on (docs/nginx.md#sumdb), or have the firewall allow it."
-    private = ",".join(settings.private_patterns)
-    if private:
+    missing = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_sumdb)]
+    if missing:
+        private = ",".join((*settings.no_sumdb, *missing))
         yield f"{settings.set_command('GONOSUMDB', private)}   # for private modules; never GOSUMDB=off"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
+from app.doctor.checks_info import info_fault
 from app.doctor.observed import Answer, Failure
+from app.domain.goinfo import parse_rev_info
 from app.domain.modules import ModulePath, RuleBroken, Version, parse_go_mod
 
 Result = Literal["pass", "fail", "skip"]
@@ -160,33 +160,15 @@ def _lines(outcome: Outcome) -> list[str]:
     if not isinstance(outcome, Answer) or not is_good(outcome):
         return []
     # go reads the first word of a line; some proxies add a time behind it.
-    return [line.split()[0] for line in outcome.body.decode(errors="replace").splitlines() if line.strip()]
+    return [line.split()[0] for line in outcome.body.decode(errors="replace").split("\n") if line.strip()]
 
 
 def _version_in(outcome: Outcome) -> str:
-    return str(_json(outcome).get("Version", "")) if isinstance(outcome, Answer) else ""
+    return parse_rev_info(outcome.body).version if isinstance(outcome, Answer) else ""
 
 
 def _info_fault(outcome: Outcome, version: Version | None) -> str:
     """What is wrong with a `.info` or `@latest`, or nothing."""
     if not is_good(outcome) or isinstance(outcome, Failure):
         return said(outcome)
-    info = _json(outcome)
-    if not info:
-        return "not a JSON object"
-    if version is not None and info.get("Version") != version.text:
-        return f"Version is {info.get('Version')!r}, not {version}"
-    try:
-        Version.parse(str(info.get("Version")))
-        datetime.fromisoformat(str(info["Time"])) if info.get("Time") else None
-    except (RuleBroken, ValueError) as error:
-        return str(error)
-    return ""
-
-
-def _json(answer: Answer) -> dict[str, object]:
-    try:
-        value = json.loads(answer.body)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+    return info_fault(outcome.body, version)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
+from app.doctor.ask_database import ask_database, is_needed
 from app.doctor.checks_clock import check_clock
+from app.doctor.checks_info import fault_of
 from app.doctor.checks_machine import check_machine
 from app.doctor.checks_missing import check_missing
 from app.doctor.checks_network import check_request
-from app.doctor.checks_settings import check_settings, is_direct, readable_sumdb
-from app.doctor.checks_sumdb import check_sumdb, database, goes_on, passes
+from app.doctor.checks_settings import check_settings, is_direct
+from app.doctor.checks_sumdb import check_sumdb
 from app.doctor.findings import Finding, unique
 from app.doctor.observed import MISSES, Answer, Failure, Observed, Purpose, Request
 from app.doctor.probe_goauth import go_auth
+from app.doctor.probe_gomod import read_requirements, read_sums
 from app.doctor.probe_http import Client
-from app.doctor.probe_machine import read_netrc, read_requirements
+from app.doctor.probe_machine import read_netrc
 from app.doctor.probe_rewrites import read_rewrites
 from app.doctor.probe_settings import read_settings
 from app.doctor.probe_trust import trusting
-from app.doctor.settings import Entry, GoSettings
+from app.doctor.settings import Entry, GoSettings, matches_any, patterns
+from app.doctor.vcs_paths import is_known
 from app.domain.modules import ModulePath, RuleBroken, Version
 
 Asked = tuple[ModulePath, Version | None]
@@ -48,11 +52,13 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
     auth = go_auth(settings["GOAUTH"], credentials, environment)
     client = Client(trust, environment, auth, question.timeout)
     modules = _samples(question, directory)
-    requests = tuple(request for request in _requests(settings, client, modules) if _probed(request))
+    requests = [*_requests(settings, client, modules)]
+    if is_needed(settings, _unverified(question, directory), requests):
+        requests += ask_database(settings, client, _broken(requests))
     return Observed(
         settings=settings,
         now=datetime.now(UTC),
-        requests=requests,
+        requests=tuple(request for request in requests if _probed(request)),
         rewrites=read_rewrites(environment),
         netrc=netrc,
         ca_problems=ca_problems,
@@ -87,8 +93,24 @@ def _samples(question: Question, directory: Path) -> tuple[Asked, ...]:
     return tuple(parsed for module in named if (parsed := _parsed(module))) or (_SAMPLE,)
 
 
+def _unverified(question: Question, directory: Path) -> tuple[str, ...]:
+    """What go would ask the checksum database about, but for GONOSUMDB: all of it that go.sum does not have.
+
+    Of what is only required, go may need the go.mod alone.
+    """
+    known, required = read_sums(directory), read_requirements(directory)
+    if question.modules or not required:
+        return tuple(name for name in _names(_samples(question, directory)) if name not in known)
+    return tuple(name for name in required if not {name, f"{name}/go.mod"} & known)
+
+
 def _names(modules: tuple[Asked, ...]) -> tuple[str, ...]:
-    return tuple(f"{path}@{version}" if version else path.text for path, version in modules)
+    return tuple(map(_name, modules))
+
+
+def _name(asked: Asked) -> str:
+    path, version = asked
+    return f"{path}@{version}" if version else path.text
 
 
 def _parsed(text: str) -> Asked | None:
@@ -100,74 +122,66 @@ def _parsed(text: str) -> Asked | None:
 
 
 def _requests(settings: GoSettings, client: Client, modules: tuple[Asked, ...]) -> Iterator[Request]:
-    for module, _ in modules:
-        if is_direct(settings, module):
-            yield client.ask("discovery", f"https://{module}?go-get=1")
+    for asked in modules:
+        if is_direct(settings, asked[0]) and _is_discovered(settings, asked[0].text):
+            yield replace(client.ask("discovery", f"https://{asked[0]}?go-get=1"), asked=_name(asked))
     proxied = [asked for asked in modules if not is_direct(settings, asked[0])]
-    broken: set[Entry] = set()
     for entry in settings.entries:
         if entry.is_url and entry.scheme in ("http", "https"):
-            for request in _of_proxy(entry, client, proxied or [_SAMPLE]):
-                broken |= set() if _usable(request) else {entry}
-                yield request
-    yield from _of_database(settings, client, broken)
+            yield from _of_proxy(entry, client, proxied or [_SAMPLE])
+
+
+def _is_discovered(settings: GoSettings, path: str) -> bool:
+    """Not what go knows by its path. With GOINSECURE go sends credentials to whoever answers, and the doctor does not."""
+    return not is_known(path) and not matches_any(patterns(settings["GOINSECURE"]), path)
+
+
+def _broken(requests: list[Request]) -> set[Entry]:
+    return {request.entry for request in requests if request.entry and not _usable(request)}
 
 
 def _of_proxy(entry: Entry, client: Client, modules: list[Asked]) -> Iterator[Request]:
     """Ask one proxy for each module until something fails: the rest would fail in the same way."""
-    for path, version in modules:
-        base = f"{entry.url}/{path.escaped}/@v"
-        request = client.ask("list", f"{base}/list", entry)
-        yield request
-        # A login page, or what inspects downloads, often stands before zips alone: one is asked for in any case.
-        kinds: tuple[Purpose, ...] = ("info", "zip") if version else ("zip",)
-        wanted = version or (None if request.seconds > client.timeout / 2 else _listed(request))
-        for kind in kinds if wanted else ():
-            if not _usable(request):
+    for asked in modules:
+        for request in _of_module(entry, client, asked):
+            named = replace(request, asked=_name(asked))
+            yield named
+            if not _usable(named):
                 return
-            request = client.ask(kind, f"{base}/{wanted.escaped if wanted else ''}.{kind}", entry)
-            yield request
-        if not _usable(request):
-            return
 
 
-def _listed(request: Request) -> Version | None:
-    """The highest release of a list, of whose answer the beginning is known; None where there is none."""
+def _of_module(entry: Entry, client: Client, asked: Asked) -> Iterator[Request]:
+    """A login page, or what inspects downloads, often stands before zips alone: one is asked for in any case."""
+    path, version = asked
+    base = f"{entry.url}/{path.escaped}/@v"
+    listed = client.ask("list", f"{base}/list", entry)
+    yield listed
+    named = () if version or listed.seconds > client.timeout / 2 else _versions(listed)
+    wanted = version or max((each for each in named or () if not each.prerelease), default=None)
+    kinds: tuple[Purpose, ...] = ("info", "zip") if version else ("zip",)
+    for kind in kinds if wanted else ():
+        yield client.ask(kind, f"{base}/{wanted.escaped if wanted else ''}.{kind}", entry)
+    if named == []:
+        yield client.ask("latest", f"{entry.url}/{path.escaped}/@latest", entry)
+
+
+def _versions(request: Request) -> list[Version] | None:
+    """What a list names, of whose answer the beginning is known; None where there is no list."""
     if not isinstance(request.outcome, Answer) or request.outcome.status != 200:
         return None
-    whole = request.outcome.body.decode("utf-8", "replace").splitlines()[:_MOST_LINES]
-    found = [parsed[1] for line in whole if (parsed := _parsed(f"example.com/x@{line.strip()}")) and parsed[1]]
-    return max((each for each in found if not each.prerelease), default=None)
+    whole = request.outcome.body.decode("utf-8", "replace").split("\n")[:_MOST_LINES]
+    words = (line.split() for line in whole)
+    return [parsed[1] for word in words if word and (parsed := _parsed(f"example.com/x@{word[0]}")) and parsed[1]]
 
 
 def _usable(request: Request) -> bool:
     """Whether go could go on with this proxy. Of a 404 or 410 it reads no body, so that one may be a web page."""
     outcome = request.outcome
-    return isinstance(outcome, Answer) and (outcome.status in MISSES or (outcome.status == 200 and not outcome.is_html))
+    if not isinstance(outcome, Answer) or outcome.status in MISSES:
+        return isinstance(outcome, Answer)
+    return outcome.status == 200 and not outcome.is_html and not fault_of(request, outcome)
 
 
 def _probed(request: Request) -> bool:
     """Of what could not be asked as go asks, nothing is known."""
     return not (isinstance(request.outcome, Failure) and request.outcome.trouble == "unprobed")
-
-
-def _of_database(settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:
-    """Ask as go does: each proxy whether it passes the database on, then the first that does, else the database."""
-    name, base = database(settings)
-    if not name or not readable_sumdb(settings["GOSUMDB"]):
-        return
-    for entry in settings.entries if base == f"https://{name}" else ():  # a URL in GOSUMDB bypasses the proxies
-        if not entry.is_url:
-            break
-        if entry in broken and not entry.any_error:
-            return  # go would not get past it either, and what is wrong with it is known
-        if entry in broken or entry.scheme == "file":
-            continue
-        request = client.ask("sumdb-supported", f"{entry.url}/sumdb/{name}/supported", entry)
-        yield request
-        if passes(request):
-            yield client.ask("sumdb-latest", f"{entry.url}/sumdb/{name}/latest", entry)
-            return
-        if not goes_on(request):
-            return
-    yield client.ask("sumdb-latest", f"{base}/latest")

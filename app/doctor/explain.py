@@ -17,6 +17,9 @@ _GET = rf'(?:Get|Head) "{_URL}"'
 _ASKED = r"(?:reading |Get \")(?P<url>https?://%s[^\s\":]*)\"?: ?(?P<said>.*)"
 _SUMDB = _ASKED % r"\S*?/sumdb/(?P<name>[\w.]+)/(?:supported|latest|lookup|tile)"
 _SUMDB_DIRECT = _ASKED % r"(?:sum\.golang\.org|sum\.golang\.google\.cn)/"
+_NO_JSON = (
+    r"invalid character '(?!ï|\\ufeff)\S+ (?:looking for beginning of value|in literal)"  # but for a byte order mark
+)
 _CONTINUED = "# let your company's proxy pass it on, or have the firewall allow it (docs/nginx.md#sumdb)"
 
 
@@ -119,6 +122,7 @@ _RULES: tuple[Rule, ...] = (
         r"verifying .*/lookup/(?P<module>[^@\s]+)@\S+: (?:404 |.*set GONOSUMDB)",
         "go env -w GONOSUMDB={module}   # if it is private; with what GONOSUMDB has already, comma between",
     ),
+    rule("sumdb-proxy-error", r"(?:reading |Get \")(?P<url>\S+?/sumdb/(?P<name>[\w.]+)/supported)\"?: ", _supported),
     rule("sumdb-pinned", rf"(?:verifying .*)?{_SUMDB}", _pinned),
     rule(
         "tls-wrong-name",
@@ -175,15 +179,32 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule(
         "connection-cut",
-        rf"{_GET}.*(?:EOF|connection reset by peer|broken pipe)",
-        _with("curl -sSIv {url}   # if it is cut there, too: the firewall's operators must allow it"),
+        rf'(?:Get|Head|read) "{_URL}".*(?:EOF|connection reset by peer|broken pipe)',
+        _with("curl -sSv -o /dev/null {url}   # if it is cut there, too: the firewall's operators must allow it"),
+    ),
+    rule(
+        "http2-broken",
+        rf"{_GET}.*http2: server sent GOAWAY",
+        _with(
+            "export GODEBUG=http2client=0   # go by HTTP/1.1; then {host}, or a filter before it, must mend its HTTP/2"
+        ),
     ),
     rule("redirect-refused", r'(?:Get|Head) "(?P<url>[^"]+)": (?:redirected from secure URL|stopped after)', _followed),
     rule("login-page", rf'invalid response from proxy "{_URL}": invalid character \'<\'', _tried_out),
     rule(
         "html-answer",
-        rf'invalid response from proxy "{_URL}"',
+        rf"invalid response from proxy \"{_URL}\": {_NO_JSON}",
         _with("curl -sSi {url}   # not what a Go proxy answers: is it its base address?"),
+    ),
+    rule(
+        "info-invalid",
+        rf'invalid response from proxy "{_URL}"',
+        _with("modsync doctor proxy {url} --module MODULE@VERSION   # for its operators: what go refuses, and why"),
+    ),
+    rule(
+        "info-invalid",
+        r"(?:(?P<module>\S+): )?proxy returned info for version \S* instead of requested version",
+        lambda found: (f"modsync doctor proxy $(go env GOPROXY) --module {found['module'] or 'MODULE@VERSION'}",),
     ),
     rule(
         "html-zip",

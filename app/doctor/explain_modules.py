@@ -6,6 +6,7 @@ from app.doctor.advice import netrc_line
 from app.doctor.explain_rule import Rule, rule
 
 _MODULE = r"(?P<module>[\w.~-]+\.[\w.~-]+(?:/[\w.~-]+)*)"
+_OFF = "go env GOPROXY   # off alone: go env -u GOPROXY; off behind a proxy: that one does not have the module"
 _AT = rf"{_MODULE}@(?P<version>v[\w.+-]+)"
 
 MODULE_RULES: tuple[Rule, ...] = (
@@ -77,6 +78,18 @@ MODULE_RULES: tuple[Rule, ...] = (
         "unset GOTOOLCHAIN; go env -w GOTOOLCHAIN=auto   # lets go fetch the version it needs: build again; or install go {go}",
     ),
     rule(
+        "go-too-old",
+        r"cannot find \"go(?P<go>[\d.a-z]+)\" in PATH",
+        "unset GOTOOLCHAIN; go env -w GOTOOLCHAIN=auto   # lets go fetch go{go}: build again; or install it",
+    ),
+    rule(
+        "toolchain-missing",
+        r"download go(?P<go>[\d.a-z]+) for (?P<os>\w+)/(?P<arch>\w+): toolchain not available",
+        "curl -sSI PROXY/golang.org/toolchain/@v/v0.0.1-go{go}.{os}-{arch}.zip   # each PROXY of: go env GOPROXY\n"
+        "# let one have it; or install go{go}, and where several are installed: go env -w GOTOOLCHAIN=local",
+    ),
+    rule("gosumdb-off", r"checksum database disabled by GOSUMDB=off", "go env -u GOSUMDB"),
+    rule(
         "goproxy-password",
         r"refusing to pass credentials to insecure URL: (?P<url>https?://(?:[^@/]*@)?(?P<host>[^/:]+)\S*)",
         "go env -w GOPROXY=https://{host}   # and the password to netrc: machine {host} login USER password TOKEN",
@@ -86,7 +99,12 @@ MODULE_RULES: tuple[Rule, ...] = (
         r"inconsistent vendoring",
         "go mod vendor   # or, if GOFLAGS says -mod=vendor: go env -u GOFLAGS",
     ),
-    rule("goproxy-off", r"module lookup disabled by GOPROXY=off", "go env -u GOPROXY"),
+    rule(
+        "not-found",
+        r"reading file://(?P<file>\S+): no such file or directory",
+        "ls -l {file}   # is the version there, and GOPROXY the right directory?",
+    ),
+    rule("goproxy-off", r"module lookup disabled by GOPROXY=off", _OFF),
     rule("goproxy-empty", r"GOPROXY list is not the empty string, but contains no entries", "go env -u GOPROXY"),
     rule(
         "goproxy-invalid",

@@ -28,7 +28,9 @@ Trouble = Literal[
 ]
 MISSES = (404, 410)
 """What a proxy answers that does not have it: go asks the next one, and reads no body."""
-Purpose = Literal["list", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
+BEGINNING = 64 * 1024
+"""Bytes of a body that are read at most."""
+Purpose = Literal["list", "latest", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Failure:
 class Request:
     """One thing asked as go would, how it ended (after `seconds`), and the way there.
 
+    `asked`: the module, as in Observed.modules, where one was asked for.
     `addresses`: what the host's name resolved to, empty behind an egress proxy; `with_credentials`: netrc or the URL had some.
     """
 
@@ -86,6 +89,7 @@ class Request:
     egress: str | None = None
     with_credentials: bool = False
     entry: Entry | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,12 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from app.doctor.egress import egress_for
 from app.doctor.goauth import GoAuth
-from app.doctor.observed import Answer, Failure, Purpose, Request
+from app.doctor.observed import BEGINNING, Answer, Failure, Purpose, Request
 from app.doctor.probe_socket import Unreached, addresses, connect, credential_lines, last_words, read_failure
 from app.doctor.settings import Entry
 
 _MOST_REQUESTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
-BEGINNING = 64 * 1024
-"""Bytes of a body that are read."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Client:
         """Ask, and say how it went; never raises."""
         egress = egress_for(url, self.environment)
         began = time.monotonic()
-        outcome = self.fetch(url)
+        outcome = self.fetch(url, whole=purpose != "discovery")
         return Request(
             purpose=purpose,
             url=url,
@@ -46,14 +44,17 @@ class Client:
             entry=entry,
         )
 
-    def fetch(self, url: str, limit: int = BEGINNING) -> Answer | Failure:
-        """Follow redirects to an answer, of which at most `limit` bytes are read, or to a failure."""
+    def fetch(self, url: str, limit: int = BEGINNING, *, whole: bool = True) -> Answer | Failure:
+        """Follow redirects to an answer, of which at most `limit` bytes are read, or to a failure.
+
+        `whole`: a 200 whose body ends too early is one, too. Only for its go-import go is content with half a page.
+        """
         hops: tuple[str, ...] = ()
         while True:
             try:
-                answer = self._get(url, limit)
+                answer = self._get(url, limit, whole)
                 if not _own(url) and self.auth.again(url, answer):
-                    answer = self._get(url, limit)
+                    answer = self._get(url, limit, whole)
             except Unreached as unreached:
                 return replace(unreached.failure, hops=hops)
             target = answer.headers.get("location", "")
@@ -63,7 +64,7 @@ class Client:
             if refused := refused_hop(hops, url):
                 return Failure(url, "redirect", refused, hops=hops)
 
-    def _get(self, url: str, limit: int) -> Answer:
+    def _get(self, url: str, limit: int, whole: bool) -> Answer:
         egress = egress_for(url, self.environment)
         sock = connect(url, egress, self.trust, self.timeout)
         parts = urlsplit(url)
@@ -72,11 +73,13 @@ class Client:
         try:
             connection.request("GET", _target(url, egress), headers=self._headers(url, egress))
             answer = connection.getresponse()
-            body = answer.read(limit)
+            body, missing = _read(answer, limit)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreached(read_failure(url, last_words(sock) or error)) from error
         finally:
             connection.close()
+        if missing and whole and answer.status == 200:  # of other answers go reads no body
+            raise Unreached(Failure(url, "cut", missing))
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(url, answer.status, headers, body)
 
@@ -104,6 +107,18 @@ def refused_hop(hops: Sequence[str], url: str) -> str:
     if urlsplit(hops[0]).scheme == "https" and scheme != "https":
         return "redirected from a secure URL to an insecure one, which go refuses"
     return f"redirected {len(hops)} times, which is where go stops" if len(hops) >= _MOST_REQUESTS else ""
+
+
+def _read(answer: http.client.HTTPResponse, limit: int) -> tuple[bytes, str]:
+    """At most `limit` bytes of the body, and what is missing of these, in words."""
+    try:
+        body = answer.read(limit)
+    except TimeoutError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return getattr(error, "partial", b""), f"the answer was cut off in its middle ({error or type(error).__name__})"
+    left = (answer.length or 0) if len(body) < limit else 0
+    return body, f"the answer was cut off after {len(body)} of {len(body) + left} bytes" if left else ""
 
 
 def _own(url: str) -> Mapping[str, str]:

@@ -1,18 +1,13 @@
-"""netrc, and the go.mod here: what of this machine changes how modules come."""
+"""netrc: what go knows of users and passwords."""
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from app.doctor.observed import Netrc
-
-_REQUIREMENT = re.compile(
-    r"^\s*(?:require\s+)?(?P<path>[a-z0-9.-]+\.[a-z0-9-]+/\S+)\s+(?P<version>v\d\S*)", re.MULTILINE
-)
 
 Credentials = dict[str, tuple[str, str]]
 
@@ -49,16 +44,6 @@ def _names_machine(text: str) -> bool:
     """Whether anything is meant for a host: a file of comments, or of a default for other programs, is no broken one."""
     lines = (line.split() for line in _without_macros(text) if not line.lstrip().startswith("#"))
     return any(words and words[0] != "default" for words in lines)
-
-
-def read_requirements(directory: Path) -> tuple[str, ...]:
-    """`path@version` of what the go.mod here requires, in its order; empty without one. Replaced modules count, too."""
-    try:
-        text = (directory / "go.mod").read_text(errors="replace")
-    except OSError:
-        return ()
-    found = _REQUIREMENT.finditer(text)
-    return tuple(f"{match['path']}@{match['version']}" for match in found)
 
 
 def _file_name() -> str:

@@ -153,3 +153,41 @@ def test_text_from_a_file_and_for_people(world: World) -> None:
     (machine.root / "empty/output.txt").write_text("go: module lookup disabled by GOPROXY=off\n")
     assert machine.codes("explain", "output.txt") == ["goproxy-off"]
     assert machine.codes("explain", stdin="go: downloading a.b/c v1.0.0\n") == []
+
+
+def wanting_newer(world: World, toolchain: str, pages: Pages) -> Machine:
+    """A machine with a go.mod that wants a go which nobody has, and this GOTOOLCHAIN."""
+    machine = world.proxied(pages)
+    machine.environment["GOTOOLCHAIN"] = toolchain
+    (machine.root / "empty").mkdir(exist_ok=True)
+    (machine.root / "empty/go.mod").write_text("module a.example/b\n\ngo 1.99.1\n")
+    return machine
+
+
+def test_a_newer_go_that_no_proxy_has(world: World) -> None:
+    machine = wanting_newer(world, "auto", good())
+    output = machine.go("mod", "download").stderr.decode()
+    assert "toolchain not available" in output
+    _, found = machine.doctor("explain", stdin=output)
+    (finding,) = found["findings"]
+    assert finding["code"] == "toolchain-missing"
+    assert "/golang.org/toolchain/@v/v0.0.1-go1.99.1." in finding["fix"]
+
+
+@pytest.mark.parametrize("toolchain", ["path", "local"])
+def test_a_newer_go_that_a_setting_keeps_out(world: World, toolchain: str) -> None:
+    machine = wanting_newer(world, toolchain, good())
+    assert machine.explained(machine.go("mod", "download").stderr.decode()) == ["go-too-old"]
+
+
+def test_a_newer_go_is_not_fetched_without_the_database(world: World) -> None:
+    """It is verified whatever GONOSUMDB says, and refused where there is nothing to verify it by."""
+    pages = good()
+    machine = wanting_newer(world, "auto", pages)
+    machine.environment["GOSUMDB"] = "off"
+    assert "toolchain not available" in machine.go("mod", "download").stderr.decode()
+    version = pages.asked[-1].rpartition("/")[2].removesuffix(".zip")
+    pages.pages |= module_pages("golang.org/toolchain", version)
+    output = machine.go("mod", "download").stderr.decode()
+    assert "checksum database disabled by GOSUMDB=off" in output
+    assert machine.explained(output) == ["gosumdb-off"]

@@ -22,6 +22,7 @@ from tests.integration.test_doctor_proxy import (
     changing,
     everything,
 )
+from tests.integration.test_go_info import REFUSED, of_version
 from tests.sandbox.bad_servers import LOGIN, Page, Pages, module_pages, module_zip, text
 
 Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
@@ -77,6 +78,7 @@ def typed(kind: str) -> Page:
 
 INFO = text('{"Version":"v0.0.0-modsync-doctor","Time":"2026-01-02T15:04:05Z"}')
 LATEST = text('{"Version":"v1.0.0","Time":"2026-01-02T15:04:05Z"}', Cache_Control="max-age=60, s-maxage=86400")
+OTHERS = ("UTF-16", "a no-break space", "NaN")
 ONE: list[tuple[str, Callable[[], Application], tuple[str, ...], list[str]]] = [
     ("zip as text", with_pages({ZIP: typed("text/plain")}), (QUERY,), [f"content types {QUERY}"]),
     ("mod as a page's type", with_pages({f"{BASE}/v1.0.0.mod": LOGIN}), (QUERY,),
@@ -115,6 +117,30 @@ ONE: list[tuple[str, Callable[[], Application], tuple[str, ...], list[str]]] = [
     ("pseudo-version unknown", with_pages({f"{PSEUDO_BASE}.{kind}": text("", 404) for kind in ("info", "mod", "zip")}),
      (HIDDEN,), [f"{check} {HIDDEN}" for check in ("info", "mod", "zip", "content types", "repeat mod", "repeat zip")]),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_info_that_go_refuses(world: World, name: str) -> None:
+    """A real `go` refuses it, too, and says why in words that `explain` knows; some bodies are no JSON from the first byte on."""
+    body = of_version(REFUSED[name], "v1.0.0")
+    url = world.serve(Pages(everything() | {f"{BASE}/v1.0.0.info": (200, {}, body)}))
+    world.machine.environment["GOPROXY"] = url
+    output = world.machine.download()
+    assert "invalid response from proxy" in output
+    assert world.failed(url) == [f"info {QUERY}"]
+    said = [world.machine.codes("--module", QUERY), world.machine.explained(output)]
+    assert said == [["info-invalid"]] * 2 or (
+        name in OTHERS and all(code in (["html-answer"], ["info-invalid"]) for code in said)
+    )
+
+
+def test_an_info_of_another_version(world: World) -> None:
+    url = world.serve(Pages(everything() | {f"{BASE}/v1.0.0.info": INFO}))
+    world.machine.environment["GOPROXY"] = url
+    output = world.machine.download()
+    assert "proxy returned info for version v0.0.0-modsync-doctor" in output
+    assert world.failed(url) == [f"info {QUERY}"]
+    assert world.machine.codes("--module", QUERY) == world.machine.explained(output) == ["info-invalid"]
 
 
 @pytest.mark.parametrize(("make", "modules", "wanted"), [case[1:] for case in ONE], ids=[case[0] for case in ONE])

@@ -19,6 +19,7 @@ from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from tests.integration.keep_alive import keep_alive_server
+from tests.integration.test_go_info import REFUSED, TAKEN, of_version
 from tests.sandbox.serve import LoopbackServer
 
 MODULE, VERSION = ModulePath("example.com/x"), Version("v1.0.0")
@@ -146,6 +147,17 @@ def test_a_page_for_not_found_is_said_to_be_one() -> None:
 )
 def test_an_info_of_another_shape(shown: bytes) -> None:
     assert refusal(Answers(body=shown), read_info).code == "proxy_not_goproxy"
+
+
+@pytest.mark.parametrize("shown", REFUSED.values(), ids=REFUSED)
+def test_an_info_that_go_refuses(shown: bytes) -> None:
+    assert refusal(Answers(body=of_version(shown, VERSION.text)), read_info).code == "proxy_not_goproxy"
+
+
+@pytest.mark.parametrize("shown", TAKEN.values(), ids=TAKEN)
+def test_an_info_that_go_takes(shown: bytes) -> None:
+    with LoopbackServer(Answers(body=of_version(shown, VERSION.text))) as server:
+        assert GoProxyClient(ProxyOptions("corp", server.url)).info(MODULE, VERSION).version == VERSION.text
 
 
 @pytest.mark.parametrize("extra", [{}, {"Origin": None, "Time": None}, {"Origin": {}}, {"Origin": {"Hash": ""}}])

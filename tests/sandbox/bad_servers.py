@@ -139,6 +139,21 @@ def answering(answer: str) -> Handler:
     return handle
 
 
+def in_place_of(path: str, answer: bytes, backend: int) -> Handler:
+    """Answers requests for `path` with these bytes, head and all, and closes; the rest comes from the port `backend`."""
+
+    def handle(connection: socket.socket, stopping: threading.Event) -> None:
+        head = _head(connection)
+        if head.split()[1] == path:
+            connection.sendall(answer)
+            return
+        with socket.create_connection(("127.0.0.1", backend)) as plain:
+            plain.sendall(head.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").encode())
+            _pipe(connection, plain)
+
+    return handle
+
+
 def tls_front(
     pem: Path, backend: int, *, client_ca: Path | None = None, newest: ssl.TLSVersion | None = None
 ) -> Handler:

@@ -13,7 +13,7 @@ from app.doctor.checks_sumdb import check_sumdb, database
 from app.doctor.egress import egress_for
 from app.doctor.examine import decide
 from app.doctor.findings import found
-from app.doctor.observed import Answer, Failure, Observed, Request
+from app.doctor.observed import BEGINNING, Answer, Failure, Observed, Request
 from app.doctor.settings import Entry, GoSettings, shown
 
 COMPANY = "https://goproxy.corp.example"
@@ -72,7 +72,8 @@ ANSWERS: list[tuple[Request, list[str]]] = [
     (asked(answer(511, HTML)), ["html-answer"]),
     (asked(answer(200, HTML), purpose="zip"), ["html-zip"]),
     (asked(answer(200, b"Blocked by policy"), purpose="zip"), ["html-zip"]),
-    (asked(answer(200, b"PK\x03\x04"), purpose="zip"), []),
+    (asked(answer(200, b"PK\x03\x04" + bytes(BEGINNING)), purpose="zip"), []),
+    (asked(answer(200, b"PK\x03\x04"), purpose="zip"), ["connection-cut"]),
     (asked(answer(200, b"no"), purpose="info"), ["html-answer"]),
     (asked(answer(200, HTML), purpose="discovery"), []),
     (asked(answer(400, b"No required SSL certificate was sent")), ["client-certificate"]),

@@ -17,6 +17,7 @@ NAMES = {"module", "modules", "version", "versions"}
 BOUNDARY = {
     "app/adapters/operator_http.py": {"explain", "accept_move"},
     "app/doctor/examine.py": {"Question"},
+    "app/domain/goinfo.py": {"RevInfo"},
     "app/domain/gomod.py": {"GoModFile", "_Lax", "major_matches"},
     "app/domain/platforms/artifactory.py": {"_release"},
     "app/services/explain.py": {"parse_release"},
