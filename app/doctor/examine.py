@@ -15,7 +15,7 @@ from app.doctor.checks_network import check_request
 from app.doctor.checks_settings import check_settings, is_direct, readable_sumdb
 from app.doctor.checks_sumdb import check_sumdb, database, goes_on, passes
 from app.doctor.findings import Finding, unique
-from app.doctor.observed import MISSES, Answer, Failure, Observed, Purpose, Request
+from app.doctor.observed import MISSES, Answer, Observed, Purpose, Request
 from app.doctor.probe_goauth import go_auth
 from app.doctor.probe_http import Client
 from app.doctor.probe_machine import read_netrc, read_requirements
@@ -48,7 +48,7 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
     auth = go_auth(settings["GOAUTH"], credentials, environment)
     client = Client(trust, environment, auth, question.timeout)
     modules = _samples(question, directory)
-    requests = tuple(request for request in _requests(settings, client, modules) if _probed(request))
+    requests = tuple(_requests(settings, client, modules))
     return Observed(
         settings=settings,
         now=datetime.now(UTC),
@@ -144,11 +144,6 @@ def _usable(request: Request) -> bool:
     """Whether go could go on with this proxy. Of a 404 or 410 it reads no body, so that one may be a web page."""
     outcome = request.outcome
     return isinstance(outcome, Answer) and (outcome.status in MISSES or (outcome.status == 200 and not outcome.is_html))
-
-
-def _probed(request: Request) -> bool:
-    """Of what could not be asked as go asks, nothing is known."""
-    return not (isinstance(request.outcome, Failure) and request.outcome.trouble == "unprobed")
 
 
 def _of_database(settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:
