@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 _VERSION, _NO_LOGIN, _PASSWORD, _NONE = 5, 0, 2, 0xFF
@@ -64,11 +65,18 @@ def _address(host: str) -> bytes:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        name = host.encode("ascii" if host.isascii() else "idna")
+        name = _in_dns(host)
         if len(name) > _MOST_BYTES:
             raise Refusal("egress-status", "FQDN too long") from None
         return bytes((_NAME,)) + _counted(name)
     return bytes((1 if address.version == 4 else 4,)) + address.packed
+
+
+def _in_dns(host: str) -> bytes:
+    """As DNS has it, or as it is where DNS could have no such name."""
+    with suppress(UnicodeError):
+        return host.encode("idna")
+    return host.encode()
 
 
 def _versioned(sock: socket.socket, size: int) -> bytes:

@@ -53,12 +53,13 @@ _Tls = TypeVar("_Tls", bound=ssl.SSLSocket | Within)
 
 
 def tls(sock: socket.socket, context: ssl.SSLContext, url: str) -> ssl.SSLSocket | Within:
-    """TLS with the server of `url`, whose greeting is still to come."""
-    return (
-        Within(sock, context, urlsplit(url).hostname)
-        if isinstance(sock, ssl.SSLSocket)
-        else first_tls(sock, context, url)
-    )
+    """TLS with the server of `url`, whose greeting is still to come; Unreached where no certificate could have its name."""
+    host = urlsplit(url).hostname
+    try:
+        return Within(sock, context, host) if isinstance(sock, ssl.SSLSocket) else first_tls(sock, context, url)
+    except ValueError as error:
+        sock.close()
+        raise Unreached(Failure(url, "tls-other", f"{host} is no name")) from error
 
 
 def first_tls(sock: socket.socket, context: ssl.SSLContext, url: str) -> ssl.SSLSocket:

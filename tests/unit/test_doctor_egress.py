@@ -9,6 +9,8 @@ from app.doctor.egress import egress_for, joined, login_of, masked, place_of
 from app.doctor.observed import Failure
 from app.doctor.probe_http import Client
 from app.doctor.probe_socks import Refusal, ask_socks
+from tests.sandbox.bad_servers import Listener, hanging
+from tests.sandbox.web_proxies import Socks
 
 READ = [
     ("p:1", "http", "p:1", None),
@@ -60,6 +62,15 @@ def test_no_address_is_a_failure_and_no_error(proxy: str) -> None:
     assert isinstance(outcome, Failure)
     assert (outcome.trouble, outcome.egress) == ("egress-down", masked(proxy))
     assert "is no address" in outcome.detail
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "bü" * 40])
+def test_no_name_is_a_failure_and_no_error(host: str) -> None:
+    with Listener(hanging) as there, Listener(Socks(to=there.port)) as door:
+        client = Client(ssl.create_default_context(), {"HTTPS_PROXY": f"socks5://127.0.0.1:{door.port}"}, timeout=2.0)
+        outcome = client.fetch(f"https://{host}/")
+    assert isinstance(outcome, Failure)
+    assert (outcome.trouble, outcome.detail) == ("tls-other", f"{host} is no name")
 
 
 def shaken(*answers: bytes, host: str = "a.example", login: tuple[str, str] | None = None) -> tuple[bytes, bytes]:
