@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from app.doctor.egress import is_socks, joined, masked, place_of
+
 _INSTALL_CA = """\
 # Save the company's root CA, from your IT or from the end of the chain that this shows, as company-ca.crt:
-openssl s_client {via}-connect {host}:{port} -servername {host} -showcerts </dev/null
+{look}
 # Debian, Ubuntu:
 sudo cp company-ca.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates
 # Fedora, RHEL:
@@ -15,9 +17,24 @@ sudo cp company-ca.crt /etc/pki/ca-trust/source/anchors/ && sudo update-ca-trust
 
 def install_ca(url: str, egress: str | None) -> str:
     """How to make this machine, and so go, trust the CA that is met on the way to `url`."""
-    parts = urlsplit(url)
-    via = f"-proxy {urlsplit(egress).netloc.rpartition('@')[2]} " if egress else ""
-    return _INSTALL_CA.format(via=via, host=parts.hostname, port=port_of(url))
+    host, port = host_of(url), port_of(url)
+    if egress and (is_socks(egress) or urlsplit(egress).scheme == "https"):  # openssl knows neither kind of web proxy
+        trusted = "" if is_socks(egress) else '${SSL_CERT_FILE:+--proxy-cacert "$SSL_CERT_FILE"} '  # as -k unsets it
+        by = f"{trusted}-x {masked(egress, 'socks5h' if is_socks(egress) else 'https')}"
+        look = f"curl -sk -o /dev/null -w '%{{certs}}' {by} https://{host}:{port}   # curl 7.88 or newer"
+        return _INSTALL_CA.format(look=look)
+    return install_ca_of(host, str(port), f"-proxy {joined(*place_of(egress))} " if egress else "")
+
+
+def install_ca_of(host: str, port: str, via: str = "") -> str:
+    """The same by openssl alone, for a host and port, or words in their place; `via`: what leads it there."""
+    look = f"openssl s_client {via}-connect {host}:{port} -servername {host} -showcerts </dev/null"
+    return _INSTALL_CA.format(look=look)
+
+
+def through(egress: str) -> str:
+    """What makes curl take this web proxy as go does, with names looked up there; nothing where its own way is the same."""
+    return f"-x {masked(egress, 'socks5h')} " if is_socks(egress) else ""
 
 
 def look(url: str) -> str:

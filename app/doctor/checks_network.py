@@ -9,7 +9,9 @@ from zipfile import is_zipfile
 
 from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.checks_clock import clock_of_failure
+from app.doctor.checks_egress import FORWARDER, of_egress, variable_of
 from app.doctor.checks_info import check_info
+from app.doctor.egress import masked, reads_requests
 from app.doctor.findings import Finding, found
 from app.doctor.observed import BEGINNING, MISSES, Answer, Failure, Observed, Request
 from app.doctor.settings import PUBLIC_HOSTS, shown
@@ -47,9 +49,7 @@ def _hijack(request: Request) -> Iterator[Finding]:
 def _failure(request: Request, failure: Failure, observed: Observed) -> Finding:
     if failure.trouble == "tls-expired":
         return clock_of_failure(failure, observed.now) or _expired(failure)
-    if failure.trouble == "egress-status":
-        return _egress(failure)
-    return _FAILURES[failure.trouble](request, failure)
+    return of_egress(failure, _seen(failure)) or _FAILURES[failure.trouble](request, failure)
 
 
 def _seen(failure: Failure) -> str:
@@ -59,17 +59,21 @@ def _seen(failure: Failure) -> str:
 
 def _authority(request: Request, failure: Failure) -> Finding:
     issuer = f"; the certificate is by {failure.certificate.issuer}" if failure.certificate else ""
-    return found("tls-unknown-authority", _seen(failure) + issuer, install_ca(failure.url, request.egress))
+    return found(
+        "tls-unknown-authority",
+        _seen(failure) + issuer,
+        install_ca(failure.url, None if failure.egress else request.egress),
+    )
 
 
 def _wrong_name(request: Request, failure: Failure) -> Finding:
     subject = f"; the certificate is for {failure.certificate.subject or 'another name'}" if failure.certificate else ""
     where = f"; {host_of(failure.url)} is {', '.join(request.addresses)}" if request.addresses else ""
-    host = host_of(failure.url)
+    host, setting = host_of(failure.url), "HTTPS_PROXY or HTTP_PROXY" if failure.egress else "GOPROXY"
     return found(
         "tls-wrong-name",
         _seen(failure) + subject + where,
-        f"getent ahosts {host}   # is this the proxy's address? If not: mend the DNS entry, or the address in GOPROXY",
+        f"getent ahosts {host}   # is this the proxy's address? If not: mend the DNS entry, or the address in {setting}",
         f"openssl s_client -connect {host}:{port_of(failure.url)} -servername {host} </dev/null "
         "| openssl x509 -noout -subject -ext subjectAltName",
     )
@@ -83,13 +87,9 @@ def _expired(failure: Failure) -> Finding:
     )
 
 
-def _egress(failure: Failure) -> Finding:
-    host = host_of(failure.url)
-    if failure.status == 407:
-        fix = "export HTTPS_PROXY=http://USER:PASSWORD@PROXY:PORT   # with your account"
-        return found("egress-credentials", _seen(failure), fix)
-    ask = f"# or let the web proxy's operators allow CONNECT {host}:443; for a host inside the company: "
-    return found("egress-refused", _seen(failure), ask + no_proxy(host), f"curl -sSI {shown(failure.url)}")
+def _client_certificate(request: Request, failure: Failure) -> Finding:
+    forwarder = FORWARDER.format(variable_of(request.url)) if failure.egress else _FORWARDER
+    return found("client-certificate", _seen(failure), forwarder)
 
 
 def _plain(code: str, *fix: str) -> Callable[[Request, Failure], Finding]:
@@ -111,9 +111,8 @@ _FAILURES: Mapping[str, Callable[[Request, Failure], Finding]] = {
     "tls-authority": _authority,
     "tls-name": _wrong_name,
     "tls-plain": _plain("tls-not-tls", "curl -sSI {url}   # the port is wrong, or the entry needs http://"),
-    "tls-client-certificate": _plain("client-certificate", _FORWARDER),
+    "tls-client-certificate": _client_certificate,
     "tls-other": _plain("tls-failed", "openssl s_client -connect {host}:{port} -servername {host} </dev/null"),
-    "egress-down": _plain("egress-down", "env | grep -i _proxy   # mend the address, or: unset HTTPS_PROXY HTTP_PROXY"),
     "redirect": _plain(
         "redirect-refused", "curl -sSIL {url}   # a login page? Else whoever runs that server must keep to https"
     ),
@@ -162,11 +161,10 @@ def _status(request: Request, where: str, status: int) -> Finding:
         code = "credentials-refused" if request.with_credentials else "needs-credentials"
         return found(code, where, netrc_line(machine_of(request.url)))
     if status == 407:
-        return found(
-            "egress-credentials", where, "export HTTP_PROXY=http://USER:PASSWORD@PROXY:PORT   # with your account"
-        )
+        proxy = masked(request.egress or "http://PROXY", login=True)
+        return found("egress-credentials", where, f"export HTTP_PROXY={proxy}   # with your account")
     if status == 403:
-        code = "egress-refused" if request.egress and request.url.startswith("http:") else "forbidden"
+        code = "egress-refused" if reads_requests(request.url, request.egress) else "forbidden"
         return found(code, where, again + "   # then ask who runs it to allow this machine or account")
     if status == 429:
         return found(

@@ -17,7 +17,7 @@ from app.doctor.checks_network import check_request
 from app.doctor.checks_settings import check_settings, is_direct
 from app.doctor.checks_sumdb import check_sumdb
 from app.doctor.findings import Finding, unique
-from app.doctor.observed import MISSES, Answer, Failure, Observed, Purpose, Request
+from app.doctor.observed import MISSES, Answer, Observed, Purpose, Request
 from app.doctor.probe_goauth import go_auth
 from app.doctor.probe_gomod import read_requirements, read_sums
 from app.doctor.probe_http import Client
@@ -58,7 +58,7 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
     return Observed(
         settings=settings,
         now=datetime.now(UTC),
-        requests=tuple(request for request in requests if _probed(request)),
+        requests=tuple(requests),
         rewrites=read_rewrites(environment),
         netrc=netrc,
         ca_problems=ca_problems,
@@ -180,8 +180,3 @@ def _usable(request: Request) -> bool:
     if not isinstance(outcome, Answer) or outcome.status in MISSES:
         return isinstance(outcome, Answer)
     return outcome.status == 200 and not outcome.is_html and not fault_of(request, outcome)
-
-
-def _probed(request: Request) -> bool:
-    """Of what could not be asked as go asks, nothing is known."""
-    return not (isinstance(request.outcome, Failure) and request.outcome.trouble == "unprobed")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.doctor import explain_egress
 from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.explain_modules import MODULE_RULES
 from app.doctor.explain_rule import Rule, lines_of, rule
@@ -113,6 +114,7 @@ def _handshake(found: re.Match[str]) -> tuple[str, ...]:
 
 _FORWARDER = _with("# put a forwarder that holds the certificate before go: docs/nginx.md#mutual-tls")
 _RULES: tuple[Rule, ...] = (
+    *explain_egress.FIRST,
     rule("sumdb-proxy-error", r"reading (?P<url>\S+/sumdb/(?P<name>[\w.]+)/supported): \d{3}", _supported),
     rule(
         "tls-unknown-authority", rf"{_GET}.*x509: .*(?:unknown authority|not trusted|failed to load system roots)", _ca
@@ -167,6 +169,7 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule("tls-failed", rf"{_GET}.*\btls: ", _handshake),
     rule("sumdb-blocked", rf"(?:verifying .*)?{_SUMDB_DIRECT}", _database),
+    *explain_egress.LAST,
     rule(
         "egress-refused",
         rf"{_GET}: (?:Forbidden|Method Not Allowed|Bad Gateway|Service Unavailable|Gateway Timeout|Bad Request)$",

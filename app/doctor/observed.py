@@ -21,9 +21,10 @@ Trouble = Literal[
     "tls-client-certificate",
     "tls-other",
     "egress-down",
+    "egress-login",
+    "egress-scheme",
     "egress-status",
     "redirect",
-    "unprobed",
     "other",
 ]
 MISSES = (404, 410)
@@ -62,12 +63,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No HTTP answer: the kind of trouble and its words. `status` is the web proxy's; `server_time` the server's own clock."""
+    """No HTTP answer: the kind of trouble and its words. `server_time` is the server's own clock.
+
+    `egress`: the web proxy, where it is what failed, its password masked.
+    """
 
     url: str
     trouble: Trouble
     detail: str
-    status: int = 0
+    egress: str = ""
     certificate: Certificate | None = None
     server_time: datetime | None = None
     hops: tuple[str, ...] = ()

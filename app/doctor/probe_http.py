@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urljoin, urlsplit
 
-from app.doctor.egress import egress_for
+from app.doctor.egress import egress_for, reads_requests
 from app.doctor.goauth import GoAuth
 from app.doctor.observed import BEGINNING, Answer, Failure, Purpose, Request
-from app.doctor.probe_socket import Unreached, addresses, connect, credential_lines, last_words, read_failure
+from app.doctor.probe_socket import Unreached, addresses, credential_lines, last_words, read_failure
+from app.doctor.probe_way import connect
 from app.doctor.settings import Entry
 
 _MOST_REQUESTS = 10
@@ -90,7 +91,7 @@ class Client:
             "Connection": "close",
         }
         headers |= self._credentials(url)
-        if egress and urlsplit(url).scheme == "http":
+        if egress and reads_requests(url, egress):
             headers |= dict(line.split(": ", 1) for line in credential_lines(egress, "Proxy-Authorization"))
         return headers
 
@@ -128,7 +129,7 @@ def _own(url: str) -> Mapping[str, str]:
 def _target(url: str, egress: str | None) -> str:
     parts = urlsplit(url)
     path = quote(parts.path or "/", safe="/%!@+~:$&',;=*()") + (f"?{parts.query}" if parts.query else "")
-    return f"http://{parts.netloc.rpartition('@')[2]}{path}" if egress and parts.scheme == "http" else path
+    return f"http://{parts.netloc.rpartition('@')[2]}{path}" if reads_requests(url, egress) else path
 
 
 def _resolved(url: str) -> tuple[str, ...]:

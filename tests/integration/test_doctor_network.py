@@ -22,7 +22,6 @@ from tests.sandbox.bad_servers import (
     Pages,
     answering,
     cutting,
-    egress,
     hanging,
     module_pages,
     redirect,
@@ -30,6 +29,7 @@ from tests.sandbox.bad_servers import (
     tls_front,
 )
 from tests.sandbox.serve import LoopbackServer
+from tests.sandbox.web_proxies import egress
 
 Files = dict[str, Page]
 ZIP = f"/{MODULE}/@v/v1.0.0.zip"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.doctor_world import MODULE, QUERY, TREE, Machine, needs_namespaces
-from tests.sandbox.bad_servers import Authority, Listener, Pages, egress, hanging, module_pages, text, tls_front
+from tests.sandbox.bad_servers import Authority, Listener, Pages, hanging, module_pages, text, tls_front
 from tests.sandbox.serve import LoopbackServer
+from tests.sandbox.web_proxies import egress
 
 DATABASE = {"/sumdb/sum.golang.org/supported": text(""), "/sumdb/sum.golang.org/latest": text(TREE)}
 

@@ -133,7 +133,7 @@ def answering(answer: str) -> Handler:
     """Answer any request with this text, head and all."""
 
     def handle(connection: socket.socket, stopping: threading.Event) -> None:
-        _head(connection)
+        head_of(connection)
         connection.sendall(answer.encode())
 
     return handle
@@ -174,7 +174,7 @@ def tls_front(
         with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secure:
             if _greeted(secure):
                 with socket.create_connection(("127.0.0.1", backend)) as plain:
-                    _pipe(secure, plain)
+                    pipe(secure, plain)
 
     return handle
 
@@ -189,24 +189,7 @@ def mutual_forwarder(pem: Path, ca_file: Path, host: str, port: int) -> Handler:
             socket.create_connection((host, port)) as plain,
             context.wrap_socket(plain, server_hostname=host) as secure,
         ):
-            _pipe(connection, secure)
-
-    return handle
-
-
-def egress(status: int = 200, *, to: int = 0, asked: list[str] | None = None) -> Handler:
-    """A web proxy: answers CONNECT (and anything else) with `status`; a 200 leads to the port `to`, whatever was asked."""
-
-    def handle(connection: socket.socket, stopping: threading.Event) -> None:
-        head = _head(connection)
-        if asked is not None:
-            asked.append(head.partition("\r\n")[0])
-        reason = {200: "OK", 403: "Forbidden", 407: "Proxy Authentication Required"}.get(status, "Refused")
-        length = "" if status == 200 else "Content-Length: 0\r\n"
-        connection.sendall(f"HTTP/1.1 {status} {reason}\r\n{length}\r\n".encode())
-        if status == 200:
-            with socket.create_connection(("127.0.0.1", to)) as plain:
-                _pipe(connection, plain)
+            pipe(connection, secure)
 
     return handle
 
@@ -263,7 +246,8 @@ def module_zip(path: str, version: str, files: Mapping[str, str]) -> bytes:
     return target.getvalue()
 
 
-def _head(connection: socket.socket) -> str:
+def head_of(connection: socket.socket) -> str:
+    """A request's head, and nothing of what comes after it."""
     data = b""
     while b"\r\n\r\n" not in data and (chunk := connection.recv(1)):
         data += chunk
@@ -282,7 +266,7 @@ def _greeted(secure: ssl.SSLSocket) -> bool:
     return True
 
 
-def _pipe(one: socket.socket, other: socket.socket) -> None:
+def pipe(one: socket.socket, other: socket.socket) -> None:
     """Copy both ways until either side ends; in one thread, for a TLS socket stands no second one."""
     ways = {one: other, other: one}
     for each in ways:

@@ -80,6 +80,7 @@ ANSWERS: list[tuple[Request, list[str]]] = [
     (asked(answer(401)), ["needs-credentials"]),
     (asked(answer(401), with_credentials=True), ["credentials-refused"]),
     (asked(answer(403), egress="http://p", url="http://a.example/x"), ["egress-refused"]),
+    (asked(answer(403), egress="socks5://p", url="http://a.example/x"), ["forbidden"]),
     (asked(answer(407)), ["egress-credentials"]),
     (asked(answer(302)), ["unexpected-status"]),
     (asked(answer(200), seconds=7.0), ["slow"]),
@@ -110,13 +111,16 @@ TROUBLES = {
     "tls-other": "tls-failed",
     "egress-down": "egress-down",
     "egress-status": "egress-refused",
+    "egress-login": "egress-credentials",
+    "egress-scheme": "egress-scheme",
     "other": "connection-cut",
 }
 
 
 @pytest.mark.parametrize(("trouble", "code"), TROUBLES.items())
 def test_failures(trouble: str, code: str) -> None:
-    request = asked(Failure(f"{COMPANY}/x", trouble, "words", 403))  # type: ignore[arg-type]
+    egress = "http://p:1" if trouble.startswith("egress") else ""
+    request = asked(Failure(f"{COMPANY}/x", trouble, "words", egress=egress))  # type: ignore[arg-type]
     (finding,) = check_request(request, observed(request))
     assert finding.code == code
     assert "words" in finding.seen
