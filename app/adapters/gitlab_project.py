@@ -140,7 +140,7 @@ class Projects:
         """Version tags are made by maintainers and above, and changed by nobody."""
         call = Call("list protected tags", f"of {found.path}")
         rules = self._door.ask(
-            call, lambda gl: gl.projects.get(found.id, lazy=True).protectedtags.list(per_page=_PAGE, get_all=False)
+            call, lambda gl: gl.projects.get(found.id, lazy=True).protectedtags.list(per_page=_PAGE, get_all=True)
         )
         names = {rule.asdict().get("name") for rule in rules}
         for name in (tag for tag in VERSION_TAGS if tag not in names):

@@ -10,7 +10,7 @@ import pytest
 from app.adapters.gitlab import GitLabApi
 from tests.integration.gitlab_helpers import PATH, asked, connect, refusal
 from tests.sandbox.gitlab import GitLab, faults
-from tests.sandbox.gitlab.model import Level, ProtectedBranch
+from tests.sandbox.gitlab.model import Level, ProtectedBranch, ProtectedTag
 
 
 def test_a_new_project_is_empty_and_ready_before_anything_is_pushed(gitlab: GitLab) -> None:
@@ -134,6 +134,16 @@ def test_protected_tags_that_came_meanwhile_are_no_error(gitlab: GitLab) -> None
     connect(gitlab).ensure_project(PATH)
     assert 422 in {one.status for one in gitlab.requests}
     assert set(gitlab.project(PATH).protected_tags) == {"v*", "*/v*"}
+
+
+def test_rules_behind_a_hundred_others_are_seen_and_not_made_again(gitlab: GitLab) -> None:
+    connect(gitlab).ensure_project(PATH)
+    rules = gitlab.project(PATH).protected_tags
+    ours, before = dict(rules), len(gitlab.requests)
+    rules.clear()
+    rules.update({f"x{number}": ProtectedTag(f"x{number}", Level.MAINTAINER) for number in range(120)}, **ours)
+    connect(gitlab).ensure_project(PATH)
+    assert {line.split()[0] for line in asked(gitlab)[before:]} == {"GET"}
 
 
 def test_two_threads_race_for_one_project(gitlab: GitLab) -> None:
