@@ -14,6 +14,7 @@ from app.adapters.gitlab_client import Client, Door, Failure, Guard
 from app.adapters.gitlab_drift import GitLabInspector
 from app.adapters.gitlab_errors import Call
 from app.adapters.gitlab_project import Projects, Wanted
+from app.adapters.gitlab_rules import Patience
 from app.adapters.http_session import Transport
 from app.services.gitlab_login import TokenInfo
 from app.services.measuring import Tally
@@ -148,10 +149,9 @@ class GitLabApi:
                 return found
             after = page[-1][0]
 
-    @property
-    def inspector(self) -> GitLabInspector:
+    def inspector(self, patience: Patience | None = None) -> GitLabInspector:
         """Looks whether mirrors are as this object would set them up."""
-        return GitLabInspector(self._door, self._options.wanted())
+        return GitLabInspector(self._door, self._options.wanted(), patience)
 
     def token(self) -> TokenInfo:
         """What GitLab says of the token that this object uses; any scope may ask. GitLab: personal_access_tokens/self."""

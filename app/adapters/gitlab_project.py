@@ -30,6 +30,17 @@ class Wanted:
     settings: Mapping[str, Any]
 
 
+def branch_rule(name: str) -> dict[str, Any]:
+    """The rule of the mirror branch, as the API takes it."""
+    levels = {"push_access_level": MAINTAINER, "merge_access_level": MAINTAINER}
+    return {"name": name, **levels, "allow_force_push": True}
+
+
+def tag_rule(name: str) -> dict[str, Any]:
+    """The rule of version tags, as the API takes it."""
+    return {"name": name, "create_access_level": MAINTAINER}
+
+
 class Projects:
     """Mirror projects of one GitLab. Remembers which ones it has verified, so that a known good one costs one GET."""
 
@@ -125,12 +136,7 @@ class Projects:
 
     def _add_branch(self, found: ProjectAnswer) -> bool:
         """False when it is protected already."""
-        body = {
-            "name": self._wanted.branch,
-            "push_access_level": MAINTAINER,
-            "merge_access_level": MAINTAINER,
-            "allow_force_push": True,
-        }
+        body = branch_rule(self._wanted.branch)
         call = Call("protect branch", f"{self._wanted.branch} of {found.path}", writes=True)
         return self._protected(
             self._door.attempt(call, lambda gl: gl.projects.get(found.id, lazy=True).protectedbranches.create(body))
@@ -144,7 +150,7 @@ class Projects:
         )
         names = {rule.asdict().get("name") for rule in rules}
         for name in (tag for tag in VERSION_TAGS if tag not in names):
-            self._add_tag(found, {"name": name, "create_access_level": MAINTAINER})
+            self._add_tag(found, tag_rule(name))
 
     def _add_tag(self, found: ProjectAnswer, body: dict[str, Any]) -> None:
         call = Call("protect tags", f"{body['name']} of {found.path}", writes=True)
