@@ -13,7 +13,7 @@ from app.adapters import gitlab_answers as answers
 from app.adapters.gitlab_client import Client, Door, Failure, Guard
 from app.adapters.gitlab_drift import GitLabInspector
 from app.adapters.gitlab_errors import Call
-from app.adapters.gitlab_project import Projects, Wanted
+from app.adapters.gitlab_project import Projects, Seen, Wanted
 from app.adapters.gitlab_rules import Patience
 from app.adapters.http_session import Transport
 from app.services.gitlab_login import TokenInfo
@@ -66,12 +66,14 @@ class GitLabOptions:
 class GitLabApi:
     """ports.GitLab over API v4; one object serves all threads. Every failure is a SyncError without the token in it."""
 
-    def __init__(self, options: GitLabOptions, guard: Guard | None = None, tally: Tally | None = None) -> None:
+    def __init__(
+        self, options: GitLabOptions, guard: Guard | None = None, tally: Tally | None = None, seen: Seen | None = None
+    ) -> None:  # fmt: skip
         transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
         self._options = options
         more = (*options.secrets, *((options.trigger_token.get_secret_value(),) if options.trigger_token else ()))
         self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more, tally)
-        self._projects = Projects(self._door, options.wanted())
+        self._projects = Projects(self._door, options.wanted(), seen)
 
     def ensure_project(self, path: str) -> MirrorProject:
         """See ports.GitLab. The clone URL is built from our own base URL, for the push carries credentials."""
@@ -79,7 +81,7 @@ class GitLabApi:
 
     def find_project(self, path: str) -> MirrorProject | None:
         """See ports.GitLab."""
-        found = self._projects.find(path)
+        found = self._projects.protected(path)
         return self._mirror(found) if found else None
 
     def remove_tag(self, project: int, tag: str) -> None:

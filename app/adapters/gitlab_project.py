@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from app.adapters.gitlab_answers import ProjectAnswer, group_id, project
 from app.adapters.gitlab_client import Door, Failure
 from app.adapters.gitlab_errors import Call, is_taken, is_there_already
+from app.adapters.shared_seen import SeenHere
 from app.domain.errors import SyncError
 
 T = TypeVar("T")
@@ -41,12 +42,23 @@ def tag_rule(name: str) -> dict[str, Any]:
     return {"name": name, "create_access_level": MAINTAINER}
 
 
-class Projects:
-    """Mirror projects of one GitLab. Remembers which ones it has verified, so that a known good one costs one GET."""
+class Seen(Protocol):
+    """Remembers for a while what was looked at."""
 
-    def __init__(self, door: Door, wanted: Wanted) -> None:
-        self._door, self._wanted = door, wanted
-        self._verified: dict[str, int] = {}
+    def recently(self, name: str) -> bool:
+        """True when it was looked at a short while ago."""
+        ...
+
+    def now(self, name: str) -> None:
+        """It was looked at."""
+        ...
+
+
+class Projects:
+    """Mirror projects of one GitLab. What `seen` remembers as protected costs one GET; somebody may remove a rule later."""
+
+    def __init__(self, door: Door, wanted: Wanted, seen: Seen | None = None) -> None:
+        self._door, self._wanted, self._seen = door, wanted, seen or SeenHere()
 
     def ensure(self, path: str) -> ProjectAnswer:
         """The project at `path` (group/.../name), set up. Errors: see ports.GitLab; a moved one is `project_missing`."""
@@ -56,10 +68,14 @@ class Projects:
             self._change(found, self._wanted.settings)
         elif drift := self.drift(found):
             self._change(found, drift)
-        if self._verified.get(path) != found.id:
-            self._protect_branch(found)
-            self._protect_tags(found)
-            self._verified[path] = found.id
+        self._protect(found)
+        return found
+
+    def protected(self, path: str) -> ProjectAnswer | None:
+        """As find(); protections that somebody removed since the last look are there again."""
+        found = self.find(path)
+        if found is not None:
+            self._protect(found)
         return found
 
     def drift(self, found: ProjectAnswer) -> dict[str, Any]:
@@ -77,6 +93,14 @@ class Projects:
         if found.archived:
             raise SyncError("gitlab_refused", f"GitLab, find project {path}: it is archived and takes no push")
         return found
+
+    def _protect(self, found: ProjectAnswer) -> None:
+        """Make the rules that are missing, where nobody looked lately."""
+        name = f"{self._door.url} {found.id} {self._wanted.branch}"
+        if not self._seen.recently(name):
+            self._protect_branch(found)
+            self._protect_tags(found)
+            self._seen.now(name)
 
     def _create(self, path: str) -> ProjectAnswer:
         parent, _, leaf = path.rpartition("/")

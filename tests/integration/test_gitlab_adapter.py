@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from threading import Barrier, Thread
 
 import pytest
+from pydantic import SecretStr
 
-from app.adapters.gitlab import GitLabApi
+from app.adapters.gitlab import GitLabApi, GitLabOptions
+from app.adapters.shared_seen import SeenHere
 from tests.integration.gitlab_helpers import PATH, asked, connect, refusal
 from tests.sandbox.gitlab import GitLab, faults
 from tests.sandbox.gitlab.model import Level, ProtectedBranch, ProtectedTag
@@ -36,6 +38,27 @@ def test_a_known_good_project_costs_one_get(gitlab: GitLab) -> None:
     before = len(gitlab.requests)
     api.ensure_project(PATH)
     assert asked(gitlab)[before:] == ["GET /api/v4/projects/mirrors%2Fgo%2Fledger"]
+
+
+def test_a_removed_protection_is_back_with_a_release_when_the_last_look_is_an_hour_ago(gitlab: GitLab) -> None:
+    now = [1000.0]
+    seen = SeenHere(clock=lambda: now[0])
+    api = GitLabApi(GitLabOptions(gitlab.url, SecretStr(gitlab.create_token(scopes=["api"]))), seen=seen)
+    api.ensure_project(PATH)
+    del gitlab.project(PATH).protected_tags["v*"]
+    del gitlab.project(PATH).protected_branches["ci-sync"]
+    before = len(gitlab.requests)
+    now[0] += 3599
+    api.find_project(PATH)
+    assert (len(gitlab.requests) - before, set(gitlab.project(PATH).protected_tags)) == (1, {"*/v*"})
+    now[0] += 1
+    api.find_project(PATH)
+    assert set(gitlab.project(PATH).protected_tags) == {"v*", "*/v*"}
+    assert gitlab.project(PATH).protected_branches["ci-sync"].allow_force_push is True
+    del gitlab.project(PATH).protected_tags["v*"]
+    now[0] += 3600
+    api.ensure_project(PATH)
+    assert set(gitlab.project(PATH).protected_tags) == {"v*", "*/v*"}
 
 
 def test_another_process_verifies_a_good_project_without_writing(gitlab: GitLab) -> None:
