@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.domain.platforms.fields import REF_LIMIT, Fields, invalid
+from app.domain.platforms.fields import Fields, invalid
 from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent, as_parsed
 from app.domain.platforms.versions import tag_release
 
@@ -35,14 +35,14 @@ def _release(body: Fields) -> ReleaseEvent | Ignored:
         return Ignored("not_published", f"action {action!r} of a release is not its publication")
     commit = body.maybe("commit")
     sha = commit.commit("id") if commit else None
-    return tag_release(body.text("tag", REF_LIMIT), body.name("tag"), _clone_url(body), sha)
+    return tag_release(body.free_text("tag"), body.name("tag"), _clone_url(body), sha)
 
 
 def _tag_push(body: Fields) -> ReleaseEvent | Ignored:
     """`checkout_sha` is the commit that the tag peels to (`after` may be the tag object), null on delete."""
     if not body.text("after", 64).strip("0"):
         return Ignored("deleted", "the tag was deleted; modsync never deletes a version")
-    ref = body.text("ref", REF_LIMIT)
+    ref = body.free_text("ref")
     if not ref.startswith("refs/tags/"):
         raise invalid(body.name("ref"), "is not a tag")
     found = tag_release(ref.removeprefix("refs/tags/"), body.name("ref"), _clone_url(body), None)
