@@ -13,11 +13,12 @@ _WORD_LIMIT = 100
 
 
 def parse_gitlab(_headers: Mapping[str, str], body: Fields, policy: Policy) -> Parsed:
-    """By `object_kind`; GitLab has no test event of its own, its test button sends a sample of a real one."""
-    if body.values.get("object_kind") is None and body.values.get("event_name"):
-        kind = body.text("event_name", _WORD_LIMIT)  # members and subgroups
-        return Ignored("not_a_release", f"event {kind!r} tells no release")
-    kind = body.text("object_kind", _WORD_LIMIT)
+    """By `object_kind`; GitLab has no test event of its own, its test button sends a sample of a real one.
+
+    System hooks name some kinds by `event_name` only, tag pushes among them (doc/administration/system_hooks.md).
+    """
+    named = "event_name" if body.values.get("object_kind") is None and body.values.get("event_name") else "object_kind"
+    kind = body.text(named, _WORD_LIMIT)
     if kind == "release":
         return as_parsed(_release(body))
     if kind != "tag_push":
