@@ -25,7 +25,9 @@ def hurried_mirror_care(container: Container) -> MirrorCare:
     from app.adapters.gitlab import GitLabApi  # python-gitlab takes long to import
 
     options = container._gitlab_options()
-    hurried = replace(options, timeout_seconds=min(PAGE_SECONDS, options.timeout_seconds))
+    hurried = replace(
+        options, timeout_seconds=min(PAGE_SECONDS, options.timeout_seconds), total_seconds=PAGE_SECONDS
+    )  # fmt: skip
     return _care(container, GitLabApi(hurried, container.gitlab_guard).inspector())
 
 

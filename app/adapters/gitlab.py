@@ -15,6 +15,7 @@ from app.adapters.gitlab_drift import GitLabInspector
 from app.adapters.gitlab_errors import Call
 from app.adapters.gitlab_project import Projects, Seen, Wanted
 from app.adapters.gitlab_rules import Patience
+from app.adapters.gitlab_trace import MOST_BYTES, read_trace
 from app.adapters.http_session import Transport
 from app.services.gitlab_login import TokenInfo
 from app.services.measuring import Tally
@@ -22,7 +23,6 @@ from app.services.ports import MirrorProject, Pipeline
 
 _LOG_LINES = 30
 _LOG_BYTES = 256 * 1024
-_LOG_BLOCK = 64 * 1024
 _PAGE = 100
 
 
@@ -33,7 +33,8 @@ class GitLabOptions:
     `url` is the base URL (a relative root included). `ci_config_path` (empty: left alone) names the pre-cache pipeline's
     file, also in another project (`precache.yml@platform/ci-templates`). `variables_role` is who may set pipeline
     variables; it is left alone where parameters go as `inputs` (GitLab 18.1 and newer). `secrets`: what else no answer of
-    GitLab's, a job's log above all, may bring into ours.
+    GitLab's, a job's log above all, may bring into ours. `timeout_seconds` bounds each wait for an answer, `total_seconds`
+    (None: four times that) a whole one, `max_log` the bytes that are read of a job's log.
     """
 
     url: str
@@ -45,6 +46,8 @@ class GitLabOptions:
     trigger_token: SecretStr | None = None
     variables_role: Literal["developer", "maintainer", "owner"] = "maintainer"
     timeout_seconds: float = 30.0
+    total_seconds: float | None = None
+    max_log: int = MOST_BYTES
     ca_file: str | None = None
     http_proxy: str | None = field(default=None, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
@@ -69,7 +72,10 @@ class GitLabApi:
     def __init__(
         self, options: GitLabOptions, guard: Guard | None = None, tally: Tally | None = None, seen: Seen | None = None
     ) -> None:  # fmt: skip
-        transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
+        transport = Transport(
+            options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy,
+            total_seconds=options.total_seconds,
+        )  # fmt: skip
         self._options = options
         more = (*options.secrets, *((options.trigger_token.get_secret_value(),) if options.trigger_token else ()))
         self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more, tally)
@@ -183,20 +189,14 @@ class GitLabApi:
         return {"variables": [{"key": key, "value": value} for key, value in variables.items()]}
 
     def _log(self, project: int, failed: answers.JobAnswer) -> str:
-        """The last lines of a job's log, held in bounded memory however long it is."""
+        """The last lines of a job's log, in bounded memory and time; those that came, where the rest did not."""
         tail = answers.Tail(_LOG_BYTES)
         call = Call("read log", f"of job {failed.id} of project {project}", missing="gitlab_refused")
-        answer = self._door.attempt(
-            call,
-            lambda gl: (
-                _lazy(gl, project)
-                .jobs.get(failed.id, lazy=True)
-                .trace(streamed=True, action=tail.add, chunk_size=_LOG_BLOCK)
-            ),
-        )
-        if isinstance(answer, Failure):
+        answer = self._door.attempt(call, lambda gl: read_trace(gl, project, failed.id, tail, self._options.max_log))
+        if isinstance(answer, Failure) and not tail.bytes():
             return f"(log not available: {answer.error})"
-        return answers.last_lines(tail.bytes(), _LOG_LINES, self._door.secrets)
+        lines = answers.last_lines(tail.bytes(), _LOG_LINES, self._door.secrets)
+        return lines if answer is True else f"{lines}\n(the log goes on: it is too long, or came too slowly)"
 
 
 def _lazy(client: Client, project: int) -> Project:
