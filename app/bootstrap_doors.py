@@ -178,8 +178,11 @@ class Doors:
     def gitlab(self) -> GitLabApi:
         """The door to GitLab's API."""
         from app.adapters.gitlab import GitLabApi
+        from app.adapters.job_queue import redis_for_enqueue
+        from app.adapters.shared_seen import SharedSeen
 
-        return GitLabApi(self._gitlab_options(), self.gitlab_guard, self.tally)
+        seen = SharedSeen(redis_for_enqueue(self.redis_url))
+        return GitLabApi(self._gitlab_options(), self.gitlab_guard, self.tally, seen)
 
     @cached_property
     def gitlab_unguarded(self) -> GitLabApi:

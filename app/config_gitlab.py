@@ -60,7 +60,9 @@ class GitLab(Table):
     poll_longest_seconds: Seconds = Field(
         default=30.0, description="Give the longest wait between two looks at a pipeline."
     )
-    timeout_seconds: Seconds = Field(default=30.0, description="Give the longest time of one API request in seconds.")
+    timeout_seconds: Seconds = Field(
+        default=30.0, description="Give the longest wait for an API answer, or its next part, in seconds."
+    )
 
 
 class Discovery(Table):

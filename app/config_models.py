@@ -139,7 +139,9 @@ class Proxy(Table):
         default=None,
         description="Give the longest wait for the proxy to have a version, or leave it out for the kind's.",
     )
-    timeout_seconds: Seconds = Field(default=60.0, description="Give the longest time of one request in seconds.")
+    timeout_seconds: Seconds = Field(
+        default=60.0, description="Give the longest wait for an answer, or its next part, in seconds."
+    )
 
     @property
     def patience(self) -> float:

@@ -12,7 +12,7 @@ import requests
 from pydantic import SecretStr
 from requests.utils import get_environ_proxies
 
-from app.adapters.http_session import PinnedSession, Transport, reason, shown_url, wait_seconds
+from app.adapters.http_session import SLOW_LINE, PinnedSession, Transport, reason, shown_url, wait_seconds
 from app.domain.errors import CATALOG, ErrorKind, Retry, SyncError
 from app.services.operator import AnswerError
 
@@ -36,8 +36,9 @@ class ApiSession:
         self._server = server
         proxy = get_environ_proxies(server.url).get(server.url.partition(":")[0])
         transport = Transport(
-            server.timeout_seconds, min(10.0, server.timeout_seconds), server.ca_file, proxy, _GET_RETRIES
-        )
+            server.timeout_seconds, min(10.0, server.timeout_seconds), server.ca_file, proxy, _GET_RETRIES,
+            slowest=SLOW_LINE,
+        )  # fmt: skip
         self._session = PinnedSession(server.url, transport)
         self._session.headers["Accept"] = "application/json"
         self._session.headers["Authorization"] = f"Bearer {server.token.get_secret_value()}"

@@ -13,7 +13,9 @@ from app.adapters import gitlab_answers as answers
 from app.adapters.gitlab_client import Client, Door, Failure, Guard
 from app.adapters.gitlab_drift import GitLabInspector
 from app.adapters.gitlab_errors import Call
-from app.adapters.gitlab_project import Projects, Wanted
+from app.adapters.gitlab_project import Projects, Seen, Wanted
+from app.adapters.gitlab_rules import Patience
+from app.adapters.gitlab_trace import MOST_BYTES, read_trace
 from app.adapters.http_session import Transport
 from app.services.gitlab_login import TokenInfo
 from app.services.measuring import Tally
@@ -21,7 +23,6 @@ from app.services.ports import MirrorProject, Pipeline
 
 _LOG_LINES = 30
 _LOG_BYTES = 256 * 1024
-_LOG_BLOCK = 64 * 1024
 _PAGE = 100
 
 
@@ -32,7 +33,8 @@ class GitLabOptions:
     `url` is the base URL (a relative root included). `ci_config_path` (empty: left alone) names the pre-cache pipeline's
     file, also in another project (`precache.yml@platform/ci-templates`). `variables_role` is who may set pipeline
     variables; it is left alone where parameters go as `inputs` (GitLab 18.1 and newer). `secrets`: what else no answer of
-    GitLab's, a job's log above all, may bring into ours.
+    GitLab's, a job's log above all, may bring into ours. `timeout_seconds` bounds each wait for an answer, `total_seconds`
+    (None: four times that) a whole one, `max_log` the bytes that are read of a job's log.
     """
 
     url: str
@@ -44,6 +46,8 @@ class GitLabOptions:
     trigger_token: SecretStr | None = None
     variables_role: Literal["developer", "maintainer", "owner"] = "maintainer"
     timeout_seconds: float = 30.0
+    total_seconds: float | None = None
+    max_log: int = MOST_BYTES
     ca_file: str | None = None
     http_proxy: str | None = field(default=None, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
@@ -65,12 +69,17 @@ class GitLabOptions:
 class GitLabApi:
     """ports.GitLab over API v4; one object serves all threads. Every failure is a SyncError without the token in it."""
 
-    def __init__(self, options: GitLabOptions, guard: Guard | None = None, tally: Tally | None = None) -> None:
-        transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
+    def __init__(
+        self, options: GitLabOptions, guard: Guard | None = None, tally: Tally | None = None, seen: Seen | None = None
+    ) -> None:  # fmt: skip
+        transport = Transport(
+            options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy,
+            total_seconds=options.total_seconds,
+        )  # fmt: skip
         self._options = options
         more = (*options.secrets, *((options.trigger_token.get_secret_value(),) if options.trigger_token else ()))
         self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more, tally)
-        self._projects = Projects(self._door, options.wanted())
+        self._projects = Projects(self._door, options.wanted(), seen)
 
     def ensure_project(self, path: str) -> MirrorProject:
         """See ports.GitLab. The clone URL is built from our own base URL, for the push carries credentials."""
@@ -78,7 +87,7 @@ class GitLabApi:
 
     def find_project(self, path: str) -> MirrorProject | None:
         """See ports.GitLab."""
-        found = self._projects.find(path)
+        found = self._projects.protected(path)
         return self._mirror(found) if found else None
 
     def remove_tag(self, project: int, tag: str) -> None:
@@ -148,10 +157,9 @@ class GitLabApi:
                 return found
             after = page[-1][0]
 
-    @property
-    def inspector(self) -> GitLabInspector:
+    def inspector(self, patience: Patience | None = None) -> GitLabInspector:
         """Looks whether mirrors are as this object would set them up."""
-        return GitLabInspector(self._door, self._options.wanted())
+        return GitLabInspector(self._door, self._options.wanted(), patience)
 
     def token(self) -> TokenInfo:
         """What GitLab says of the token that this object uses; any scope may ask. GitLab: personal_access_tokens/self."""
@@ -181,20 +189,14 @@ class GitLabApi:
         return {"variables": [{"key": key, "value": value} for key, value in variables.items()]}
 
     def _log(self, project: int, failed: answers.JobAnswer) -> str:
-        """The last lines of a job's log, held in bounded memory however long it is."""
+        """The last lines of a job's log, in bounded memory and time; those that came, where the rest did not."""
         tail = answers.Tail(_LOG_BYTES)
         call = Call("read log", f"of job {failed.id} of project {project}", missing="gitlab_refused")
-        answer = self._door.attempt(
-            call,
-            lambda gl: (
-                _lazy(gl, project)
-                .jobs.get(failed.id, lazy=True)
-                .trace(streamed=True, action=tail.add, chunk_size=_LOG_BLOCK)
-            ),
-        )
-        if isinstance(answer, Failure):
+        answer = self._door.attempt(call, lambda gl: read_trace(gl, project, failed.id, tail, self._options.max_log))
+        if isinstance(answer, Failure) and not tail.bytes():
             return f"(log not available: {answer.error})"
-        return answers.last_lines(tail.bytes(), _LOG_LINES, self._door.secrets)
+        lines = answers.last_lines(tail.bytes(), _LOG_LINES, self._door.secrets)
+        return lines if answer is True else f"{lines}\n(the log goes on: it is too long, or came too slowly)"
 
 
 def _lazy(client: Client, project: int) -> Project:

@@ -105,7 +105,7 @@ class Door:
         more_secrets: Sequence[str] = (), tally: Tally | None = None,
     ) -> None:  # fmt: skip
         self._guard, self._tally = guard or NoGuard(), tally or Tally()
-        self._url, self._token, self._transport = url, token.strip(), transport
+        self.url, self._token, self._transport = url, token.strip(), transport
         self.secrets = (self._token, *more_secrets, *proxy_secrets(transport))
         self._local = threading.local()
 
@@ -162,7 +162,7 @@ class Door:
         """This thread's client; a forked process must not share its parent's connections."""
         client: Client | None = getattr(self._local, "client", None)
         if client is None or self._local.pid != os.getpid():
-            client = Client(self._url, self._token, self._transport)
+            client = Client(self.url, self._token, self._transport)
             self._local.client, self._local.pid = client, os.getpid()
         return client
 

@@ -8,44 +8,54 @@ from typing import Any
 from app.adapters.gitlab_answers import ProjectAnswer
 from app.adapters.gitlab_client import Door
 from app.adapters.gitlab_errors import Call
-from app.adapters.gitlab_project import MAINTAINER, VERSION_TAGS, Projects, Wanted
+from app.adapters.gitlab_project import MAINTAINER, VERSION_TAGS, Projects, Wanted, branch_rule, tag_rule
+from app.adapters.gitlab_rules import Patience, ProtectionRules, Rules, holding
 from app.domain.errors import SyncError
 from app.domain.wildcards import overlap
 from app.services.drift import Drift
 
-_PAGE = 100
 _VISIBILITY = ("private", "internal", "public")
-Rules = Mapping[str, Mapping[str, Any]]
 
 
 class GitLabInspector:
     """See Inspector."""
 
-    def __init__(self, door: Door, wanted: Wanted) -> None:
-        self._door, self._wanted = door, wanted
+    def __init__(self, door: Door, wanted: Wanted, patience: Patience | None = None) -> None:
+        self._door, self._wanted, self._patience = door, wanted, patience or Patience()
 
     def drift(self, path: str) -> Sequence[Drift]:
         """See Inspector. Error: project_missing and what the API answers."""
         project = self._project(path)
-        branches = self._rules(project, "protectedbranches")
+        rules = ProtectionRules(self._door, project, self._patience)
         return [
-            *self._visibility(project), *self._settings(project), *self._branch(branches),
-            *_tags(self._rules(project, "protectedtags")),
+            *self._visibility(project), *self._settings(project), *self._branch(rules.all("protectedbranches")),
+            *_tags(rules.all("protectedtags")),
         ]  # fmt: skip
 
     def mend(self, path: str) -> None:
-        """See Inspector. A rule cannot be changed in GitLab's API but by making it anew: it is away for a moment."""
+        """See Inspector. A rule that says something else is made anew, and its refs are protected all the while."""
         project = self._project(path)
         if any(each.mendable for each in self._visibility(project)):
             self._hide(project)
-        if any(each.mendable for each in self._branch(self._rules(project, "protectedbranches"))):
-            self._remove(project, "protectedbranches", self._wanted.branch)
-        rules = self._rules(project, "protectedtags")
+        rules = ProtectionRules(self._door, project, self._patience)
+        if (found := rules.all("protectedbranches").get(self._wanted.branch)) and not _right_branch(found):
+            rules.replace("protectedbranches", branch_rule(self._wanted.branch))
+        found_tags = rules.all("protectedtags")
         for name in VERSION_TAGS:
-            if name in rules and _levels(rules[name], "create_access_levels") != {MAINTAINER}:
-                self._remove(project, "protectedtags", name)
-        # Without a memory of what was verified: everything is looked at, and made where it is missing.
+            if name in found_tags and not _right_tags(found_tags[name]):
+                rules.replace("protectedtags", tag_rule(name))
+        # Nothing is taken for verified: everything is looked at, and made where it is missing.
         Projects(self._door, self._wanted).ensure(path)
+        self._tidy(rules)
+
+    def _tidy(self, rules: ProtectionRules) -> None:
+        """Remove what held while rules were made anew, now or before somebody was stopped in the middle."""
+        branches, tags = rules.all("protectedbranches"), rules.all("protectedtags")
+        if (name := holding(self._wanted.branch)) in branches and _right_branch(branches[name]):
+            rules.remove("protectedbranches", name)
+        for name in map(holding, VERSION_TAGS):
+            if name in tags and _right_tags(tags[name]):
+                rules.remove("protectedtags", name)
 
     def _project(self, path: str) -> ProjectAnswer:
         found = Projects(self._door, self._wanted).find(path)
@@ -69,34 +79,42 @@ class GitLabInspector:
 
     def _branch(self, rules: Rules) -> Iterator[Drift]:
         branch = self._wanted.branch
-        yield from _own_branch(branch, rules.get(branch))
+        yield from _own_branch(branch, rules)
         for name in sorted(rules.keys() - {branch}):
             if overlap(name, branch) and (told := _let_in(rules[name])):
                 said = f"{told}, also to {branch}"
                 yield Drift(f"protected branch {name}", said, "nobody below maintainers", mendable=False)
 
-    def _rules(self, project: ProjectAnswer, kind: str) -> Rules:
-        call = Call("list rules", f"({kind}) of {project.path}")
-        listed = self._door.ask(
-            call, lambda gl: getattr(gl.projects.get(project.id, lazy=True), kind).list(per_page=_PAGE, get_all=True)
-        )
-        rules = [each.asdict() for each in listed]
-        return {str(rule.get("name")): rule for rule in rules}
 
-    def _remove(self, project: ProjectAnswer, kind: str, name: str) -> None:
-        call = Call("remove rule", f"{name} of {project.path}", writes=True)
-        self._door.find(call, lambda gl: getattr(gl.projects.get(project.id, lazy=True), kind).delete(name) or True)
-
-
-def _own_branch(branch: str, rule: Mapping[str, Any] | None) -> Iterator[Drift]:
-    what = f"protected branch {branch}"
+def _own_branch(branch: str, rules: Rules) -> Iterator[Drift]:
+    what, rule = f"protected branch {branch}", rules.get(branch)
+    left = holding(branch)
+    if left in rules and _right_branch(rules[left]):
+        yield _left_over(f"protected branch {left}")
     if rule is None:
-        yield Drift(what, "not protected", "force push by maintainers")
+        yield Drift(what, _missing(left, rules), "force push by maintainers")
         return
     if rule.get("allow_force_push") is not True:
         yield Drift(what, "no force push", "force push by maintainers")
-    if _levels(rule, "push_access_levels") != {MAINTAINER}:
+    if not _right_branch(rule):
         yield Drift(what, f"push by {_names(rule, 'push_access_levels')}", "push by maintainers")
+
+
+def _right_branch(rule: Mapping[str, Any]) -> bool:
+    """Who may push is right; whether by force can be changed without making the rule anew."""
+    return _levels(rule, "push_access_levels") == {MAINTAINER}
+
+
+def _right_tags(rule: Mapping[str, Any]) -> bool:
+    return _levels(rule, "create_access_levels") == {MAINTAINER}
+
+
+def _missing(left: str, rules: Rules) -> str:
+    return f"not protected, but by {left}" if left in rules else "not protected"
+
+
+def _left_over(what: str) -> Drift:
+    return Drift(what, "left over from a mending that was stopped", "no such rule")
 
 
 def _let_in(rule: Mapping[str, Any]) -> str:
@@ -113,9 +131,11 @@ def _is_wide(rule: Mapping[str, Any], field: str) -> bool:
 def _tags(rules: Rules) -> Iterator[Drift]:
     """Somebody's own rule matters where it can match a version's tag; it holds for other tags, too, so it is left alone."""
     for name in VERSION_TAGS:
+        if (left := holding(name)) in rules and _right_tags(rules[left]):
+            yield _left_over(f"protected tags {left}")
         if name not in rules:
-            yield Drift(f"protected tags {name}", "not protected", "created by maintainers")
-        elif _levels(rules[name], "create_access_levels") != {MAINTAINER}:
+            yield Drift(f"protected tags {name}", _missing(left, rules), "created by maintainers")
+        elif not _right_tags(rules[name]):
             found = f"created by {_names(rules[name], 'create_access_levels')}"
             yield Drift(f"protected tags {name}", found, "created by maintainers")
     for name in sorted(set(rules) - set(VERSION_TAGS)):

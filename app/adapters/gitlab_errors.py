@@ -17,6 +17,7 @@ from app.adapters.redact import redact
 from app.domain.errors import SyncError
 
 _LONGEST_MESSAGE = 700
+_THERE_ALREADY = re.compile(r": (?:409: Protected branch .* already exists|422: Name has already been taken)")
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -100,8 +101,10 @@ def is_taken(error: SyncError) -> bool:
 
 
 def is_there_already(error: SyncError) -> bool:
-    """True for GitLab's answers that a protection exists already (409 for branches, 422 for tags)."""
-    return error.code == "gitlab_refused" and "already exists" in error.message
+    """True for GitLab's answers that a protection exists already: 409 for branches (lib/api/protected_branches.rb), 422
+    for tags, which only know that their model's name is not unique (lib/api/protected_tags.rb).
+    """
+    return error.code == "gitlab_refused" and _THERE_ALREADY.search(error.message) is not None
 
 
 def _code(status: int | None, text: str, headers: Mapping[str, str], call: Call) -> str:

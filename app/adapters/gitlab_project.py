@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from app.adapters.gitlab_answers import ProjectAnswer, group_id, project
 from app.adapters.gitlab_client import Door, Failure
 from app.adapters.gitlab_errors import Call, is_taken, is_there_already
+from app.adapters.shared_seen import SeenHere
 from app.domain.errors import SyncError
 
 T = TypeVar("T")
@@ -30,12 +31,34 @@ class Wanted:
     settings: Mapping[str, Any]
 
 
-class Projects:
-    """Mirror projects of one GitLab. Remembers which ones it has verified, so that a known good one costs one GET."""
+def branch_rule(name: str) -> dict[str, Any]:
+    """The rule of the mirror branch, as the API takes it."""
+    levels = {"push_access_level": MAINTAINER, "merge_access_level": MAINTAINER}
+    return {"name": name, **levels, "allow_force_push": True}
 
-    def __init__(self, door: Door, wanted: Wanted) -> None:
-        self._door, self._wanted = door, wanted
-        self._verified: dict[str, int] = {}
+
+def tag_rule(name: str) -> dict[str, Any]:
+    """The rule of version tags, as the API takes it."""
+    return {"name": name, "create_access_level": MAINTAINER}
+
+
+class Seen(Protocol):
+    """Remembers for a while what was looked at."""
+
+    def recently(self, name: str) -> bool:
+        """True when it was looked at a short while ago."""
+        ...
+
+    def now(self, name: str) -> None:
+        """It was looked at."""
+        ...
+
+
+class Projects:
+    """Mirror projects of one GitLab. What `seen` remembers as protected costs one GET; somebody may remove a rule later."""
+
+    def __init__(self, door: Door, wanted: Wanted, seen: Seen | None = None) -> None:
+        self._door, self._wanted, self._seen = door, wanted, seen or SeenHere()
 
     def ensure(self, path: str) -> ProjectAnswer:
         """The project at `path` (group/.../name), set up. Errors: see ports.GitLab; a moved one is `project_missing`."""
@@ -45,10 +68,14 @@ class Projects:
             self._change(found, self._wanted.settings)
         elif drift := self.drift(found):
             self._change(found, drift)
-        if self._verified.get(path) != found.id:
-            self._protect_branch(found)
-            self._protect_tags(found)
-            self._verified[path] = found.id
+        self._protect(found)
+        return found
+
+    def protected(self, path: str) -> ProjectAnswer | None:
+        """As find(); protections that somebody removed since the last look are there again."""
+        found = self.find(path)
+        if found is not None:
+            self._protect(found)
         return found
 
     def drift(self, found: ProjectAnswer) -> dict[str, Any]:
@@ -66,6 +93,14 @@ class Projects:
         if found.archived:
             raise SyncError("gitlab_refused", f"GitLab, find project {path}: it is archived and takes no push")
         return found
+
+    def _protect(self, found: ProjectAnswer) -> None:
+        """Make the rules that are missing, where nobody looked lately."""
+        name = f"{self._door.url} {found.id} {self._wanted.branch}"
+        if not self._seen.recently(name):
+            self._protect_branch(found)
+            self._protect_tags(found)
+            self._seen.now(name)
 
     def _create(self, path: str) -> ProjectAnswer:
         parent, _, leaf = path.rpartition("/")
@@ -125,12 +160,7 @@ class Projects:
 
     def _add_branch(self, found: ProjectAnswer) -> bool:
         """False when it is protected already."""
-        body = {
-            "name": self._wanted.branch,
-            "push_access_level": MAINTAINER,
-            "merge_access_level": MAINTAINER,
-            "allow_force_push": True,
-        }
+        body = branch_rule(self._wanted.branch)
         call = Call("protect branch", f"{self._wanted.branch} of {found.path}", writes=True)
         return self._protected(
             self._door.attempt(call, lambda gl: gl.projects.get(found.id, lazy=True).protectedbranches.create(body))
@@ -140,11 +170,11 @@ class Projects:
         """Version tags are made by maintainers and above, and changed by nobody."""
         call = Call("list protected tags", f"of {found.path}")
         rules = self._door.ask(
-            call, lambda gl: gl.projects.get(found.id, lazy=True).protectedtags.list(per_page=_PAGE, get_all=False)
+            call, lambda gl: gl.projects.get(found.id, lazy=True).protectedtags.list(per_page=_PAGE, get_all=True)
         )
         names = {rule.asdict().get("name") for rule in rules}
         for name in (tag for tag in VERSION_TAGS if tag not in names):
-            self._add_tag(found, {"name": name, "create_access_level": MAINTAINER})
+            self._add_tag(found, tag_rule(name))
 
     def _add_tag(self, found: ProjectAnswer, body: dict[str, Any]) -> None:
         call = Call("protect tags", f"{body['name']} of {found.path}", writes=True)

@@ -27,7 +27,15 @@ from pydantic import SecretStr
 
 from app.adapters.cache_budget import check_room
 from app.adapters.go_proxy_answers import is_html, parse_info, parse_list, shown
-from app.adapters.http_session import PinnedSession, Transport, proxy_secrets, reason, shown_url, wait_seconds
+from app.adapters.http_session import (
+    SLOW_LINE,
+    PinnedSession,
+    Transport,
+    proxy_secrets,
+    reason,
+    shown_url,
+    wait_seconds,
+)
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
@@ -55,7 +63,8 @@ _OUTCOMES: Mapping[str, str] = {"not_cached_yet": "missing", "proxy_unreachable"
 class ProxyOptions:
     """One proxy. `url` is the GOPROXY base URL; `username` with `password` is Basic, `token` alone is a Bearer.
 
-    `timeout_seconds` bounds each wait for bytes (a proxy may fetch before its first one). Sizes in bytes; go itself
+    `timeout_seconds` bounds each wait for bytes (a proxy may fetch before its first one), `total_seconds` (None: four times
+    that) a whole answer, but for what comes at `slowest` bytes a second or more: a zip may be large. Sizes in bytes; go itself
     refuses more than 16 MiB of go.mod and 500 MiB of zip.
     """
 
@@ -66,6 +75,8 @@ class ProxyOptions:
     username: str = ""
     password: SecretStr | None = None
     timeout_seconds: float = 60.0
+    total_seconds: float | None = None
+    slowest: float = SLOW_LINE
     ca_file: str | None = None
     http_proxy: str | None = field(default=None, repr=False)
     max_info: int = MIB
@@ -114,7 +125,10 @@ class GoProxyClient:
 
     def __init__(self, options: ProxyOptions, directory: Path | None = None, tally: Tally | None = None) -> None:
         self._options, self._directory, self._tally = options, directory, tally or Tally()
-        self._transport = Transport(options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy)
+        self._transport = Transport(
+            options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy,
+            total_seconds=options.total_seconds, slowest=options.slowest,
+        )  # fmt: skip
         known = [secret.get_secret_value().strip() for secret in (options.token, options.password) if secret]
         self._secrets = (*known, *proxy_secrets(self._transport))
         self._local = threading.local()

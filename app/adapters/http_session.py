@@ -14,18 +14,23 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
+
+from app.adapters.http_allowance import ALLOWED, Allowance, AllowedAdapter
 
 USER_AGENT = f"modsync/{version('modsync')}"
 _LONGEST_REASON = 200
 _LONGEST_WAIT = 3600.0  # no other side may put us to sleep for longer
+_WAITS = 4
+SLOW_LINE = 16 * 1024.0
+"""Bytes a second: for large answers, what comes faster is no trickle but a slow line."""
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _LOW_LEVEL = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """How to reach one host. Times in seconds: `read_seconds` bounds each wait for bytes, not the whole answer.
+    """How to reach one host. Times in seconds: `read_seconds` bounds each wait for bytes, `total_seconds` the whole answer
+    (None: four times as long); `slowest`: what comes at so many bytes a second or more may take longer.
 
     `ca_file` replaces the default trust store; `http_proxy` is a URL for all requests. `get_retries` counts repeats of
     a GET whose connection broke; other methods are never sent twice.
@@ -36,6 +41,13 @@ class Transport:
     ca_file: str | None = None
     http_proxy: str | None = None
     get_retries: int = 0
+    total_seconds: float | None = None
+    slowest: float = 0.0
+
+    @property
+    def allowance(self) -> Allowance:
+        """For one request."""
+        return Allowance(self.total_seconds or _WAITS * self.read_seconds, self.slowest)
 
     @property
     def verify(self) -> bool | str:
@@ -54,12 +66,13 @@ class PinnedSession(requests.Session):
         super().__init__()
         self._origin = origin(base_url)
         self._timeout = (transport.connect_seconds, transport.read_seconds)
+        self._allowance = transport.allowance
         self.trust_env = False  # neither ~/.netrc nor *_proxy nor REQUESTS_CA_BUNDLE of whoever started us
         self.verify = transport.verify
         self.headers["User-Agent"] = USER_AGENT
         if transport.http_proxy:
             self.proxies = {"http": transport.http_proxy, "https": transport.http_proxy}
-        adapter = HTTPAdapter(max_retries=_retries(transport.get_retries))
+        adapter = AllowedAdapter(max_retries=_retries(transport.get_retries))
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -71,7 +84,11 @@ class PinnedSession(requests.Session):
         """Send with the session's time limits. ForeignHost when the URL leads elsewhere."""
         if origin(request.url or "") != self._origin:
             raise ForeignHost(f"refused to send a request to {shown_url(request.url or '')}")
-        return super().send(request, **{**kwargs, "timeout": self._timeout})
+        mine = ALLOWED.set(self._allowance)
+        try:
+            return super().send(request, **{**kwargs, "timeout": self._timeout})
+        finally:
+            ALLOWED.reset(mine)
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -101,7 +118,7 @@ def reason(error: BaseException) -> str:
         return str(error)
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return "no connection within the time limit"
-    if isinstance(error, requests.exceptions.Timeout):
+    if isinstance(error, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)):
         return "no answer within the time limit"
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
         return "the answer was cut off or garbled"

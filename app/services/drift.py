@@ -53,13 +53,27 @@ def check_mirror(inspector: Inspector, path: str, *, fix: bool) -> MirrorCheck:
     """Look at a mirror, mend it when asked, and look again: what was mended is what is gone."""
     try:
         before = tuple(inspector.drift(path))
-        if not fix or not any(each.mendable for each in before):
-            return MirrorCheck(path, before)
-        inspector.mend(path)
-        after = tuple(inspector.drift(path))
     except SyncError as error:
         return MirrorCheck(path, error=ErrorView.of(error.code, error.message))
-    return MirrorCheck(path, after, tuple(each for each in before if each not in after))
+    if not fix or not any(each.mendable for each in before):
+        return MirrorCheck(path, before)
+    return _mended(inspector, path, before)
+
+
+def _mended(inspector: Inspector, path: str, before: tuple[Drift, ...]) -> MirrorCheck:
+    """What stopped the mending hides nothing: what is there now is told as well, or what was there when last seen."""
+    failed: SyncError | None = None
+    after = before
+    try:
+        inspector.mend(path)
+    except SyncError as error:
+        failed = error
+    try:
+        after = tuple(inspector.drift(path))
+    except SyncError as error:
+        failed = failed or error
+    said = ErrorView.of(failed.code, failed.message) if failed else None
+    return MirrorCheck(path, after, tuple(each for each in before if each not in after), said)
 
 
 class MirrorCare:

@@ -162,7 +162,8 @@ class GitLab(Protocol):
     def find_project(self, path: str) -> MirrorProject | None:
         """The project as it is now, by one request; None when there is none or it is hidden.
 
-        Errors: project_missing (it moved), gitlab_refused (it is archived).
+        Where nobody looked for an hour, protections that were removed are made again, too. Errors: project_missing (it
+        moved), gitlab_refused (it is archived).
         """
         ...
 

@@ -44,7 +44,8 @@ SCHEMAS: dict[str, Schema] = {
                          release=record("tag_name", tag_name=TEXT, draft={"type": "boolean"}, prerelease={"type": "boolean"}),
                          head_commit=nullable(record(id=_COMMIT))) | {
         "description": "GitHub, Gitea, Forgejo: release, push of a tag, create; the kind is in X-GitHub-Event and the like"},
-    "GitLabEvent": record("object_kind", "project", object_kind={"type": "string", "examples": ["release", "tag_push"]},
+    "GitLabEvent": record("project", object_kind={"type": "string", "examples": ["release", "tag_push"]},
+                          event_name={"type": "string", "description": "the kind, where system hooks send no object_kind"},
                           action=TEXT, tag=TEXT, ref=TEXT, after=TEXT, checkout_sha=nullable(_COMMIT),
                           commit=nullable(record(id=_COMMIT)), project=record(git_http_url=TEXT)),
     "ArtifactoryEvent": {"anyOf": [_ARTIFACT, record(event=_ARTIFACT)]},

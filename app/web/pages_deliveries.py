@@ -51,4 +51,5 @@ def _body(found: DeliveryDetail) -> dict[str, Any]:
     text = found.body
     with suppress(ValueError, RecursionError):  # no JSON is shown as it came
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    return {"body": text[:_SHOWN_BODY], "cut": len(text) > _SHOWN_BODY}
+    shown = text[:_SHOWN_BODY].encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is no UTF-8
+    return {"body": shown, "cut": len(text) > _SHOWN_BODY}

@@ -29,7 +29,7 @@ VALUES = {
     "MODSYNC_COMMIT": "a" * 40,
     "MODSYNC_RUN": "r-1",
     "MODSYNC_WAIT": "20",
-    "MODSYNC_POLL": "0",
+    "MODSYNC_POLL": "1",
 }
 
 
@@ -71,11 +71,14 @@ def available(client: str) -> str | None:
 def make_path(folder: Path, client: str, tools: str = "") -> Path:
     """A folder with the template's declared tools and one client; the client's wrapper writes its arguments down.
 
-    `tools` names a program that stands in for all tools, as busybox can.
+    `tools` names a program that stands in for all tools, as busybox can. Nobody sleeps: for how long is written down.
     """
     folder.mkdir()
     for tool in TOOLS:
         (folder / tool).symlink_to(shutil.which(tools or tool) or tool)
+    (folder / "sleep").unlink()
+    (folder / "sleep").write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" >>"{folder.parent}/slept"\n')
+    (folder / "sleep").chmod(0o755)
     program = available(client) or client
     command = f"{program} wget" if client == "busybox-wget" else program
     wrapper = folder / client.removeprefix("busybox-")
@@ -106,3 +109,8 @@ class Shell:
     def argv(self) -> str:
         written = self.folder / "argv"
         return written.read_text() if written.exists() else ""
+
+    def slept(self) -> list[int]:
+        """The pauses between looks, in seconds."""
+        written = self.folder / "slept"
+        return [int(line) for line in written.read_text().split()] if written.exists() else []

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from threading import Barrier, Thread
 
 import pytest
+from pydantic import SecretStr
 
-from app.adapters.gitlab import GitLabApi
+from app.adapters.gitlab import GitLabApi, GitLabOptions
+from app.adapters.shared_seen import SeenHere
 from tests.integration.gitlab_helpers import PATH, asked, connect, refusal
 from tests.sandbox.gitlab import GitLab, faults
-from tests.sandbox.gitlab.model import Level, ProtectedBranch
+from tests.sandbox.gitlab.model import Level, ProtectedBranch, ProtectedTag
 
 
 def test_a_new_project_is_empty_and_ready_before_anything_is_pushed(gitlab: GitLab) -> None:
@@ -36,6 +38,27 @@ def test_a_known_good_project_costs_one_get(gitlab: GitLab) -> None:
     before = len(gitlab.requests)
     api.ensure_project(PATH)
     assert asked(gitlab)[before:] == ["GET /api/v4/projects/mirrors%2Fgo%2Fledger"]
+
+
+def test_a_removed_protection_is_back_with_a_release_when_the_last_look_is_an_hour_ago(gitlab: GitLab) -> None:
+    now = [1000.0]
+    seen = SeenHere(clock=lambda: now[0])
+    api = GitLabApi(GitLabOptions(gitlab.url, SecretStr(gitlab.create_token(scopes=["api"]))), seen=seen)
+    api.ensure_project(PATH)
+    del gitlab.project(PATH).protected_tags["v*"]
+    del gitlab.project(PATH).protected_branches["ci-sync"]
+    before = len(gitlab.requests)
+    now[0] += 3599
+    api.find_project(PATH)
+    assert (len(gitlab.requests) - before, set(gitlab.project(PATH).protected_tags)) == (1, {"*/v*"})
+    now[0] += 1
+    api.find_project(PATH)
+    assert set(gitlab.project(PATH).protected_tags) == {"v*", "*/v*"}
+    assert gitlab.project(PATH).protected_branches["ci-sync"].allow_force_push is True
+    del gitlab.project(PATH).protected_tags["v*"]
+    now[0] += 3600
+    api.ensure_project(PATH)
+    assert set(gitlab.project(PATH).protected_tags) == {"v*", "*/v*"}
 
 
 def test_another_process_verifies_a_good_project_without_writing(gitlab: GitLab) -> None:
@@ -134,6 +157,16 @@ def test_protected_tags_that_came_meanwhile_are_no_error(gitlab: GitLab) -> None
     connect(gitlab).ensure_project(PATH)
     assert 422 in {one.status for one in gitlab.requests}
     assert set(gitlab.project(PATH).protected_tags) == {"v*", "*/v*"}
+
+
+def test_rules_behind_a_hundred_others_are_seen_and_not_made_again(gitlab: GitLab) -> None:
+    connect(gitlab).ensure_project(PATH)
+    rules = gitlab.project(PATH).protected_tags
+    ours, before = dict(rules), len(gitlab.requests)
+    rules.clear()
+    rules.update({f"x{number}": ProtectedTag(f"x{number}", Level.MAINTAINER) for number in range(120)}, **ours)
+    connect(gitlab).ensure_project(PATH)
+    assert {line.split()[0] for line in asked(gitlab)[before:]} == {"GET"}
 
 
 def test_two_threads_race_for_one_project(gitlab: GitLab) -> None:

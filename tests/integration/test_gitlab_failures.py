@@ -106,6 +106,12 @@ def test_silence_ends_after_the_time_limit(gitlab: GitLab) -> None:
     assert (error.code, "time limit" in error.message) == ("gitlab_unreachable", True)
 
 
+def test_an_answer_that_drips_ends_after_the_time_for_a_whole_one(gitlab: GitLab, ready: int) -> None:
+    gitlab.faults.add("GET", faults.dripping(), times=9)
+    error = refusal(lambda: connect(gitlab, total_seconds=0.3).find_project(PATH))
+    assert (error.code, "time limit" in error.message) == ("gitlab_unreachable", True)
+
+
 def test_nobody_listens(gitlab: GitLab) -> None:
     api = connect(gitlab)
     gitlab.stop()

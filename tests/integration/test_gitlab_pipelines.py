@@ -87,3 +87,32 @@ def test_an_endless_log_is_held_in_bounded_memory(gitlab: GitLab, ready: int) ->
     assert found is not None
     assert found[2].splitlines()[-1] == "the end"
     assert len(found[2]) < 1000
+
+
+def test_of_a_log_that_is_too_long_the_end_of_what_was_read_is_shown(gitlab: GitLab, ready: int) -> None:
+    made = connect(gitlab).create_pipeline(ready, "ci-sync", {})
+    _fail(gitlab, b"first words\n" + b"x" * (1024 * 1024) + b"\nthe end\n")
+    found = connect(gitlab, max_log=12).failed_job(ready, made.id)
+    assert found is not None
+    assert found[2].splitlines()[0] == "first words"
+    assert found[2].splitlines()[-1] == "(the log goes on: it is too long, or came too slowly)"
+    assert "the end" not in found[2]
+
+
+def test_of_a_log_that_drips_what_came_is_shown(gitlab: GitLab, ready: int) -> None:
+    made = connect(gitlab).create_pipeline(ready, "ci-sync", {})
+    _fail(gitlab, b"x" * 8186 + b"\nheard" + b"." * 100_000)
+    gitlab.faults.add("GET .*/trace", faults.dripping(at_once=8192))
+    found = connect(gitlab, total_seconds=2).failed_job(ready, made.id)
+    assert found is not None
+    assert found[2].splitlines()[-2:] == ["heard", "(the log goes on: it is too long, or came too slowly)"]
+
+
+def test_of_a_log_that_drips_from_the_start_it_is_said(gitlab: GitLab, ready: int) -> None:
+    made = connect(gitlab).create_pipeline(ready, "ci-sync", {})
+    _fail(gitlab, b"x" * 100_000)
+    gitlab.faults.add("GET .*/trace", faults.dripping())
+    found = connect(gitlab, total_seconds=2).failed_job(ready, made.id)
+    assert found is not None
+    assert found[2].startswith("(log not available: gitlab_unreachable")
+    assert "time limit" in found[2]

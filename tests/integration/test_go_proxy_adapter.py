@@ -20,6 +20,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from tests.integration.keep_alive import keep_alive_server
 from tests.integration.test_go_info import REFUSED, TAKEN, of_version
+from tests.sandbox.bad_servers import Listener, trickling
 from tests.sandbox.serve import LoopbackServer
 
 MODULE, VERSION = ModulePath("example.com/x"), Version("v1.0.0")
@@ -172,6 +173,31 @@ def test_an_info_may_say_less_or_more(extra: dict[str, Any]) -> None:
 def test_a_truncated_answer_is_noticed(ask: Ask) -> None:
     error = refusal(Answers(body=b"PK" * 1000, missing=10), ask)
     assert (error.code, "cut off" in error.message) == ("proxy_unreachable", True)
+
+
+LATE = "z" * 6000
+DRIPS = {
+    "answer": ("", f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: {LATE}\r\n\r\n"),
+    "body": (f"HTTP/1.1 200 OK\r\nContent-Length: {len(LATE)}\r\n\r\n", LATE),
+    "refusal": (f"HTTP/1.1 404 Not Found\r\nContent-Length: {len(LATE)}\r\n\r\n", LATE),
+}
+
+
+@EACH
+@pytest.mark.parametrize("part", DRIPS)
+def test_a_proxy_that_drips_holds_nobody_for_long(ask: Ask, part: str) -> None:
+    with Listener(trickling(*DRIPS[part])) as server, pytest.raises(SyncError) as caught:
+        ask(GoProxyClient(ProxyOptions("corp", server.url, total_seconds=0.3)))
+    assert (caught.value.code, "time limit" in caught.value.message) == ("proxy_unreachable", True)
+
+
+def test_a_large_zip_over_a_slow_line_comes_whole() -> None:
+    """It takes longer than an answer may, and comes faster than a trickle."""
+    with Listener(
+        trickling(f"HTTP/1.1 200 OK\r\nContent-Length: {64 * 1024 + 50}\r\n\r\n{'z' * 65536}", "z" * 50)
+    ) as server:
+        client = GoProxyClient(ProxyOptions("corp", server.url, total_seconds=0.5, slowest=1024))
+        assert len(read_zip(client)) == 64 * 1024 + 50
 
 
 @EACH

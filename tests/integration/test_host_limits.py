@@ -17,26 +17,29 @@ from app.adapters.gitlab_client import NoGuard
 from app.adapters.gitlab_guard import ApiGuard
 from app.adapters.job_queue import redis_for_enqueue
 from app.adapters.shared_holds import SharedHolds
+from app.adapters.shared_seen import SEEN_SECONDS, SharedSeen
 from app.bootstrap import Container
 from app.domain.errors import SyncError
 from app.services.host_limits import LONGEST_SECONDS, UNKNOWN_SECONDS, HostLimits
 from tests.integration.embedded import embedded_redis
 from tests.integration.git_world import MIRROR, SOURCE, World, nothing, status
 from tests.integration.gitlab_helpers import PATH, refusal
+from tests.integration.test_gitlab_check import Place
 from tests.integration.web_world import write_settings
 from tests.sandbox.gitlab import GitLab, faults
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Redis]:
+def redis_url() -> Iterator[str]:
     with embedded_redis() as url:
-        yield redis_for_enqueue(url)
+        yield url
 
 
 @pytest.fixture
-def redis(running: Redis) -> Redis:
-    running.flushall()
-    return running
+def redis(redis_url: str) -> Redis:
+    found = redis_for_enqueue(redis_url)
+    found.flushall()
+    return found
 
 
 @pytest.fixture
@@ -164,3 +167,30 @@ def test_the_service_is_wired_so(tmp_path: Path) -> None:
     assert refusal(lambda: container.git.remote_refs(f"{url}/a.git", [], nothing)).code == "rate_limited"
     migrate.upgrade(container.settings.store.url)
     assert "asked for fewer requests (api)" in refusal(lambda: container.gitlab.find_project("a")).message
+
+
+def test_what_one_process_has_seen_the_others_need_not_look_at_for_a_while(redis: Redis) -> None:
+    SharedSeen(redis).now("one")
+    assert SharedSeen(redis).recently("one")
+    assert not SharedSeen(redis).recently("two")
+    assert 0 < redis.pttl(redis.keys("modsync:seen:*")[0]) <= SEEN_SECONDS * 1000
+
+
+def test_without_redis_nothing_was_seen(caplog: pytest.LogCaptureFixture) -> None:
+    alone = SharedSeen(redis_for_enqueue("redis://127.0.0.1:1/0"))
+    alone.now("one")
+    assert not alone.recently("one")
+    assert [record.message for record in caplog.records] == ["seen_not_written", "seen_not_read"]
+
+
+def test_what_a_job_has_verified_the_next_jobs_process_knows(tmp_path: Path, redis: Redis, redis_url: str) -> None:
+    assert redis.keys() == []
+    with GitLab(tmp_path / "gitlab") as gitlab:
+        gitlab.create_group("mirrors")
+        settings = Place(tmp_path, gitlab, gitlab.create_token()).settings
+        queue = settings.queue.model_copy(update={"url": redis_url})
+        settings = settings.model_copy(update={"queue": queue})
+        Container(settings).gitlab.ensure_project(PATH)
+        before = len(gitlab.requests)
+        Container(settings).gitlab.find_project(PATH)
+        assert len(gitlab.requests) - before == 1

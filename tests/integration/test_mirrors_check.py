@@ -43,7 +43,7 @@ def gitlab(tmp_path: Path) -> Iterator[GitLab]:
 
 
 def check(gitlab: GitLab, path: str = PATH, *, fix: bool = False) -> MirrorCheck:
-    return check_mirror(connect(gitlab, **OPTIONS).inspector, path, fix=fix)
+    return check_mirror(connect(gitlab, **OPTIONS).inspector(), path, fix=fix)
 
 
 def _no_force(project: Project) -> None:
@@ -164,7 +164,7 @@ def test_what_more_people_can_see_than_shall_is_hidden_again(gitlab: GitLab) -> 
 
 
 def test_what_fewer_people_can_see_than_may_is_left_to_a_person(gitlab: GitLab) -> None:
-    inspector = connect(gitlab, visibility="internal", **OPTIONS).inspector
+    inspector = connect(gitlab, visibility="internal", **OPTIONS).inspector()
     for fix in (False, True):
         found = check_mirror(inspector, PATH, fix=fix)
         assert [(each.what, each.found, each.mendable) for each in found.drift] == [("visibility", "private", False)]

@@ -200,10 +200,57 @@ def test_only_a_plain_http_url_is_a_proxy(python_shell: Shell, base: str) -> Non
     assert b"MODSYNC_PROXY_URL" in result.stdout
 
 
-@pytest.mark.parametrize("command", [("bash", "-eo", "pipefail"), ("dash", "-e"), ("busybox", "sh", "-e")])
+SHELLS = (("bash", "-eo", "pipefail"), ("dash", "-e"), ("busybox", "sh", "-e"))
+NUMBERS = ("MODSYNC_PROXY_WAIT", "MODSYNC_WAIT", "MODSYNC_POLL", "MODSYNC_REQUEST_TIMEOUT")
+
+
+@pytest.fixture(params=SHELLS, ids=lambda command: command[0])
+def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    found: tuple[str, ...] = request.param
+    if shutil.which(found[0]) is None:
+        pytest.skip(f"{found[0]} is not installed")
+    return found
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    ("value", "right"), [("0900", "900"), ("0100", "100"), ("00", "0"), ("0000000", "0"), ("007", "7")]
+)
+def test_a_leading_zero_is_refused_with_what_to_write(
+    python_shell: Shell, proxy: ScriptedProxy, command: tuple[str, ...], name: str, value: str, right: str
+) -> None:
+    """To a shell's arithmetic 0900 is no number, and 0100 is 64."""
+    result = replace(python_shell, command=command).run(**{name: value})
+    assert (result.returncode, proxy.paths) == (1, [])
+    assert result.stdout.decode() == f"modsync: FAILED: {name} has a leading zero: write {right} instead\n"
+
+
+@pytest.mark.parametrize("name", NUMBERS[2:])
+def test_no_pause_and_no_time_are_refused(
+    python_shell: Shell, proxy: ScriptedProxy, command: tuple[str, ...], name: str
+) -> None:
+    result = replace(python_shell, command=command).run(**{name: "0"})
+    assert (result.returncode, proxy.paths) == (1, [])
+    assert result.stdout.decode() == f"modsync: FAILED: {name} must be at least 1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MODSYNC_WAIT", "0"), ("MODSYNC_POLL", "10"), ("MODSYNC_REQUEST_TIMEOUT", "1")]
+)
+def test_numbers_that_are_none_of_these_are_taken(
+    python_shell: Shell, proxy: ScriptedProxy, command: tuple[str, ...], name: str, value: str
+) -> None:
+    result = replace(python_shell, command=command).run(**{name: value})
+    assert (result.returncode, proxy.paths) == (0, ORDER), result.stdout
+
+
+def test_the_pauses_double_up_to_half_a_minute(python_shell: Shell, proxy: ScriptedProxy) -> None:
+    proxy.answers = [MISS] * 6
+    assert python_shell.run(MODSYNC_POLL="3", MODSYNC_WAIT="600").returncode == 0
+    assert python_shell.slept() == [3, 6, 12, 24, 30, 30]
+
+
 def test_other_shells_run_it_as_well(shell: Shell, proxy: ScriptedProxy, command: tuple[str, ...]) -> None:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
     result = replace(shell, command=command).run()
     assert (result.returncode, proxy.paths) == (0, ORDER), result.stdout + result.stderr
     assert replace(shell, command=command).run(MODSYNC_VERSION_ESCAPED="$(touch pwned)").returncode == 1

@@ -129,6 +129,20 @@ def cutting(connection: socket.socket, stopping: threading.Event) -> None:
     connection.recv(_CHUNK)
 
 
+def trickling(at_once: str, bytewise: str, pause: float = 0.02) -> Handler:
+    """Answer any request, each byte of `bytewise` after a pause: never silent, and done after minutes."""
+
+    def handle(connection: socket.socket, stopping: threading.Event) -> None:
+        _head(connection)
+        connection.sendall(at_once.encode())
+        for byte in bytewise.encode():
+            if stopping.wait(pause):
+                return
+            connection.sendall(bytes([byte]))
+
+    return handle
+
+
 def answering(answer: str) -> Handler:
     """Answer any request with this text, head and all."""
 

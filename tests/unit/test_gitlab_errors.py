@@ -134,8 +134,11 @@ def test_the_races_are_told_apart_from_other_refusals() -> None:
     assert not is_taken(classify(400, {"path": ["is too long"]}, call=SET_UP))
     assert not is_taken(classify(502, "has already been taken", call=SET_UP))
     assert is_there_already(classify(409, "Protected branch 'ci-sync' already exists", call=SET_UP))
-    assert is_there_already(classify(422, ["Protected tag 'v*' already exists"], call=SET_UP))
+    assert is_there_already(classify(422, ["Name has already been taken"], call=SET_UP))
     assert not is_there_already(classify(422, ["Name is invalid"], call=SET_UP))
+    twice = ["Create access levels access level has already been taken"]  # another model's, of a rule that was not made
+    assert not is_there_already(classify(422, twice, call=SET_UP))
+    assert not is_there_already(classify(500, "Name has already been taken", call=SET_UP))
 
 
 def test_messages_of_any_shape_become_one_short_line() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,64 @@ def test_a_list_of_legal_releases_is_them_all_each_once(items: list[dict[str, An
     together = parse("article", {}, {"releases": items}, policy)
     found = [event for each in alone if not isinstance(each, Ignored) for event in each]
     assert (() if isinstance(together, Ignored) else together) == tuple(dict.fromkeys(found))
+
+
+def git_takes(name: str) -> bool:
+    """What may stand behind refs/heads/ and refs/tags/: git-check-ref-format(1)."""
+    parts = name.split("/")
+    odd = any(char <= " " or char in "\x7f~^:?*[\\" for char in name) or ".." in name or "@{" in name
+    return all(parts) and not odd and not any(part.startswith(".") or part.endswith((".lock", ".")) for part in parts)
+
+
+unseen = st.sampled_from("\x80\x9f\xa0\u00ad\u200b\u200d\u202e\u2028\u3000\ufeff\ufffd\uffff\U000e0001\U0010ffff")
+git_names = st.builds(
+    lambda parts, odd, times, end: "/".join(part + odd for part in parts * times) + end,
+    st.lists(st.text(st.one_of(st.characters(exclude_categories=["Cs"]), unseen), max_size=8), min_size=1, max_size=3),
+    st.one_of(st.just(""), unseen),
+    st.sampled_from([1, 1, 1, 200]),
+    st.sampled_from(["", "/v1.2.3", "v1.2.3", "v2.0.0-rc.1", "/v1.0.0+x", "-v1"]),
+).filter(git_takes)
+# Whoever writes the article's fields by hand is told what is wrong with them; `data` holds them in Standard Webhooks.
+TOLD = [
+    case
+    for case in CASES
+    if "refused" not in case["outcome"] and case["scheme"] != "article" and "data" not in case["body"]
+]
+
+
+def renamed(body: dict[str, Any], name: str) -> int:
+    """Another name for the ref that a platform's event tells; how many places it stood in."""
+    changed = 0
+    for holder, key in places(body):
+        known = holder[key]
+        if key in ("ref", "tag", "tag_name") and isinstance(known, str):
+            kind = re.match("refs/(heads|tags)/|", known)
+            holder[key] = (kind[0] if kind else "") + name
+            changed += 1
+    return changed
+
+
+@quick
+@given(git_names)
+def test_the_names_are_ones_that_git_takes(name: str) -> None:
+    asked = ["git", "check-ref-format", f"refs/tags/{name}"]
+    assert subprocess.run(asked, check=False, timeout=30).returncode == 0
+
+
+@settings(quick, max_examples=500)
+@given(st.sampled_from(TOLD), git_names, policies)
+def test_no_name_that_git_takes_is_the_platforms_mistake(case: dict[str, Any], name: str, policy: Policy) -> None:
+    """A platform cannot correct it, and GitLab would switch the webhook off."""
+    body = copy.deepcopy(case["body"])
+    renamed(body, name)
+    parsed = parse(case["scheme"], case["headers"], body, policy)
+    if isinstance(parsed, Ignored):
+        assert (parsed.message.isprintable(), len(parsed.message) < 6000) == (True, True)
+    else:
+        for event in parsed:
+            legal(event)
+
+
+def test_every_platforms_events_are_renamed() -> None:
+    changed = {case["scheme"] for case in TOLD if renamed(copy.deepcopy(case["body"]), "x")}
+    assert changed == set(SCHEMES) - {"article", "artifactory"}

@@ -26,8 +26,9 @@ def parse_artifactory(_headers: Mapping[str, str], body: Fields, _policy: Policy
     if (domain, kind) != ("artifact", "deployed"):
         return Ignored("not_a_release", f"event {kind!r} of domain {domain!r} tells no release")
     data = _data(event)
-    match = _ZIP.fullmatch(data.text("path", URL_LIMIT))
-    if match is None:
+    path = data.free_text("path")  # of any artifact: people deploy other things than modules, too
+    match = _ZIP.fullmatch(path)
+    if match is None or len(path) > URL_LIMIT:
         return Ignored("not_a_release", "the artifact is not the zip of a Go module")
     return _release(match["module"], match["version"], data.name("path"), event.optional("id", ID_LIMIT))
 

@@ -19,6 +19,7 @@ ID_LIMIT = 200
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ILLEGAL_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|\Z)|[./]\Z|\A[/.-]|\A@\Z")
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SCP_LIKE = re.compile(r"[\w.-]+@[\w.-]+:[^\s]+")
 
 T = TypeVar("T")
@@ -46,6 +47,16 @@ class Fields:
         if value is None:
             raise invalid(self.name(key), "is missing")
         return _checked_text(value, self.name(key), limit)
+
+    def free_text(self, key: str) -> str:
+        """A name that people at the platform chose, as long and as odd as git takes it.
+
+        Refused is only what no name of git's can hold: control characters, and half of a surrogate pair.
+        """
+        value = self.values.get(key)
+        if value is None:
+            raise invalid(self.name(key), "is missing")
+        return _checked_name(value, self.name(key))
 
     def optional(self, key: str, limit: int) -> str | None:
         """The same where null and absent mean None."""
@@ -101,6 +112,16 @@ def _checked_text(value: Any, field: str, limit: int) -> str:
         raise invalid(field, f"is longer than {limit} characters")
     if not value.isprintable():
         raise invalid(field, "has a control character or another that cannot be printed")
+    return value
+
+
+def _checked_name(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise invalid(field, "is not a string")
+    if not value:
+        raise invalid(field, "is empty")
+    if _NOT_IN_NAMES.search(value):
+        raise invalid(field, "has a control character")
     return value
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.domain.platforms.fields import REF_LIMIT, Fields, invalid
+from app.domain.platforms.fields import Fields, invalid
 from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent, as_parsed
 from app.domain.platforms.versions import tag_release
 
@@ -72,11 +72,11 @@ def _release(forge: Forge, body: Fields, policy: Policy) -> ReleaseEvent | Ignor
         return Ignored("not_published", f"action {action!r} of a release is not its publication")
     if release.flag("prerelease") and not policy.prereleases:
         return Ignored("prerelease", "the release is marked as a prerelease, which this source's policy leaves out")
-    return tag_release(release.text("tag_name", REF_LIMIT), release.name("tag_name"), _clone_url(body), None)
+    return tag_release(release.free_text("tag_name"), release.name("tag_name"), _clone_url(body), None)
 
 
 def _push(_forge: Forge, body: Fields, _policy: Policy) -> ReleaseEvent | Ignored:
-    ref = body.text("ref", REF_LIMIT)
+    ref = body.free_text("ref")
     if _changes_nothing(body):
         return Ignored("ping", "the platform tried the webhook out (a push that changes nothing), and it works")
     if not ref.startswith("refs/tags/"):
@@ -99,7 +99,7 @@ def _create(forge: Forge, body: Fields, _policy: Policy) -> ReleaseEvent | Ignor
         raise invalid(body.name(forge.created), "is missing, so this is no create event")
     if body.text("ref_type", _WORD_LIMIT) != "tag":
         return Ignored("not_a_release", "a branch was created, not a tag")
-    return tag_release(body.text("ref", REF_LIMIT), body.name("ref"), _clone_url(body), None)
+    return tag_release(body.free_text("ref"), body.name("ref"), _clone_url(body), None)
 
 
 def _clone_url(body: Fields) -> str | None:

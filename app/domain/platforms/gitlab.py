@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.domain.platforms.fields import REF_LIMIT, Fields, invalid
+from app.domain.platforms.fields import Fields, invalid
 from app.domain.platforms.release import Ignored, Parsed, Policy, ReleaseEvent, as_parsed
 from app.domain.platforms.versions import tag_release
 
@@ -13,11 +13,12 @@ _WORD_LIMIT = 100
 
 
 def parse_gitlab(_headers: Mapping[str, str], body: Fields, policy: Policy) -> Parsed:
-    """By `object_kind`; GitLab has no test event of its own, its test button sends a sample of a real one."""
-    if body.values.get("object_kind") is None and body.values.get("event_name"):
-        kind = body.text("event_name", _WORD_LIMIT)  # members and subgroups
-        return Ignored("not_a_release", f"event {kind!r} tells no release")
-    kind = body.text("object_kind", _WORD_LIMIT)
+    """By `object_kind`; GitLab has no test event of its own, its test button sends a sample of a real one.
+
+    System hooks name some kinds by `event_name` only, tag pushes among them (doc/administration/system_hooks.md).
+    """
+    named = "event_name" if body.values.get("object_kind") is None and body.values.get("event_name") else "object_kind"
+    kind = body.text(named, _WORD_LIMIT)
     if kind == "release":
         return as_parsed(_release(body))
     if kind != "tag_push":
@@ -35,14 +36,14 @@ def _release(body: Fields) -> ReleaseEvent | Ignored:
         return Ignored("not_published", f"action {action!r} of a release is not its publication")
     commit = body.maybe("commit")
     sha = commit.commit("id") if commit else None
-    return tag_release(body.text("tag", REF_LIMIT), body.name("tag"), _clone_url(body), sha)
+    return tag_release(body.free_text("tag"), body.name("tag"), _clone_url(body), sha)
 
 
 def _tag_push(body: Fields) -> ReleaseEvent | Ignored:
     """`checkout_sha` is the commit that the tag peels to (`after` may be the tag object), null on delete."""
     if not body.text("after", 64).strip("0"):
         return Ignored("deleted", "the tag was deleted; modsync never deletes a version")
-    ref = body.text("ref", REF_LIMIT)
+    ref = body.free_text("ref")
     if not ref.startswith("refs/tags/"):
         raise invalid(body.name("ref"), "is not a tag")
     found = tag_release(ref.removeprefix("refs/tags/"), body.name("ref"), _clone_url(body), None)

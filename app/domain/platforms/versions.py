@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from app.domain.modules import INCOMPATIBLE, ModulePath, Version, check_path_major, split_tag
-from app.domain.platforms.fields import VERSION_LIMIT, Ref, by_rule, invalid, parse_ref
+from app.domain.platforms.fields import REF_LIMIT, VERSION_LIMIT, Ref, by_rule, invalid, parse_ref
 from app.domain.platforms.release import Ignored, ReleaseEvent
 from app.domain.rules import RuleBroken
 
@@ -27,6 +27,8 @@ def tag_release(tag: str, field: str, repo_url: str | None, commit: str | None) 
     The module path is not known yet: whoever adds it calls fit_path() with the version.
     """
     name = parse_ref(f"refs/tags/{tag}", field).name
+    if len(name) > REF_LIMIT:
+        return Ignored("not_a_version_tag", f"the name of tag {name[:80]!r}... is longer than {REF_LIMIT} characters")
     try:
         subdir, version = split_tag(name)
     except RuleBroken as broken:

@@ -45,11 +45,8 @@ def get_branch(encoded: str, name: str) -> dict[str, Any]:
 @protection.patch("/projects/<encoded>/protected_branches/<name>")
 def change_branch(encoded: str, name: str) -> dict[str, Any]:
     rule, given = _branch(_project(encoded), name), parameters()
+    # Access levels can be changed in paid editions only; this one leaves them alone without a word, as the free one does.
     rule.allow_force_push = boolean(given.get("allow_force_push", rule.allow_force_push))
-    if "allowed_to_push" in given:
-        rule.push = _level(given, "", "allowed_to_push")
-    if "allowed_to_merge" in given:
-        rule.merge = _level(given, "", "allowed_to_merge")
     return views.protected_branch(rule)
 
 
@@ -70,7 +67,7 @@ def protect_tag(encoded: str) -> tuple[dict[str, Any], int]:
     found, given = _project(encoded), parameters()
     name = required(given, "name")
     if name in found.protected_tags:
-        raise ApiError(422, {"message": [f"Protected tag '{name}' already exists", "Name has already been taken"]})
+        raise ApiError(422, {"message": ["Name has already been taken"]})  # the model's words: the API has none for it
     rule = ProtectedTag(name, _level(given, "create_access_level", "allowed_to_create"))
     found.protected_tags[name] = rule
     return views.protected_tag(rule), 201

@@ -235,6 +235,24 @@ def slow(seconds: float) -> Action:
     return act
 
 
+def dripping(at_once: int = 0, pause: float = 0.02) -> Action:
+    """Answer rightly, but for the first bytes each after a pause: never silent, and not done for long."""
+
+    def act(call: Call) -> Iterable[bytes]:
+        line, headers, body = call.perform()
+        call.start_response(line, headers)
+        return _drops(body, at_once, call.stopped, pause)
+
+    return act
+
+
+def _drops(body: bytes, at_once: int, stopped: threading.Event, pause: float) -> Iterator[bytes]:
+    yield body[:at_once]
+    for byte in body[at_once:]:
+        stopped.wait(pause)
+        yield bytes([byte])
+
+
 def _half(body: bytes) -> Iterator[bytes]:
     yield body[: len(body) // 2]
     raise ConnectionAbortedError("the rest of the answer is withheld")
