@@ -16,6 +16,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from app.adapters.http_pinned import Addresses, PinnedAdapter
+
 USER_AGENT = f"modsync/{version('modsync')}"
 _LONGEST_REASON = 200
 _LONGEST_WAIT = 3600.0  # no other side may put us to sleep for longer
@@ -28,7 +30,8 @@ class Transport:
     """How to reach one host. Times in seconds: `read_seconds` bounds each wait for bytes, not the whole answer.
 
     `ca_file` replaces the default trust store; `http_proxy` is a URL for all requests. `get_retries` counts repeats of
-    a GET whose connection broke; other methods are never sent twice.
+    a GET whose connection broke; other methods are never sent twice. `addresses`: the only ones that are connected to
+    (not by way of a proxy); None: the name is looked up.
     """
 
     read_seconds: float = 30.0
@@ -36,6 +39,7 @@ class Transport:
     ca_file: str | None = None
     http_proxy: str | None = None
     get_retries: int = 0
+    addresses: Addresses | None = None
 
     @property
     def verify(self) -> bool | str:
@@ -59,7 +63,9 @@ class PinnedSession(requests.Session):
         self.headers["User-Agent"] = USER_AGENT
         if transport.http_proxy:
             self.proxies = {"http": transport.http_proxy, "https": transport.http_proxy}
-        adapter = HTTPAdapter(max_retries=_retries(transport.get_retries))
+        retries = _retries(transport.get_retries)
+        pinned = transport.addresses
+        adapter = PinnedAdapter(pinned, max_retries=retries) if pinned else HTTPAdapter(max_retries=retries)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
