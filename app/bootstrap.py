@@ -177,7 +177,7 @@ class Container(Doors):
         """What a worker drives runs with."""
         store, stage = (
             SqlFlowStore(self.engine),
-            MirrorStage(self.git, self.gitlab, self._source_h1, self.registries, self.signing),
+            MirrorStage(self.git, self.gitlab, self.source_files.h1, self.registries, self.signing),
         )
         lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
         turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))

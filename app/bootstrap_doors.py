@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from app.adapters.database import connect
@@ -20,31 +18,30 @@ from app.adapters.embedded_redis import socket_url
 from app.adapters.gitlab_login import GitLabLogin
 from app.adapters.static_proxy import StaticProxy
 from app.adapters.system import SystemClock
+from app.bootstrap_sources import SourceFiles, gigabytes, registry_options, text_of
 from app.config_models import Proxy, Settings
 from app.domain.errors import SyncError
-from app.domain.modules import RuleBroken
 from app.domain.run import Lane
 from app.domain.signature import TrustedKeys
 from app.domain.urls import whose
-from app.services.checksum import ModuleSums, SourceUnreadable, module_sums, zip_sums
+from app.services.checksum import zip_sums
 from app.services.gitlab_login import TokenWatch
 from app.services.host_limits import HostLimits
 from app.services.measuring import Tally, share
-from app.services.ports import GoProxy, SourceCopy
+from app.services.ports import GoProxy
 from app.services.registry import Registries
-from app.services.stages.mirror import Release, Signing
+from app.services.stages.mirror import Signing
 from app.services.stopping import Stop
 from app.telemetry import secret_values
 
 if TYPE_CHECKING:
     from app.adapters.git import Credential, GitDoor
+    from app.adapters.git_resolve import Resolver
     from app.adapters.gitlab import GitLabApi, GitLabOptions
     from app.adapters.gitlab_client import Guard
     from app.adapters.go_proxy import GoProxyClient
     from app.adapters.job_queue import RqJobQueue
     from app.adapters.shared_sums import RedisSums
-
-log = logging.getLogger(__name__)
 
 # Their libraries (python-gitlab, GitPython, rq, requests) cost most of a second: a command that only reads needs none.
 _HEAVY = ("git", "git_archive", "git_resolve", "gitlab", "go_proxy", "job_queue", "shared_sums")
@@ -106,10 +103,21 @@ class Doors:
         share(self.tally, self.sums)
 
     @cached_property
+    def resolver(self) -> Resolver | None:
+        """Looks sources' names up, so that they can be checked and pinned; None in the sandbox, which is on this machine."""
+        from app.adapters.git_resolve import SystemResolver
+
+        return None if self.settings.sandbox.enabled else SystemResolver()
+
+    @cached_property
+    def source_files(self) -> SourceFiles:
+        """What `go` makes of a source's files."""
+        return SourceFiles(lambda: self.tmp_dir)
+
+    @cached_property
     def git(self) -> GitDoor:
         """The door to git."""
         from app.adapters.git import GitDoor, GitOptions
-        from app.adapters.git_resolve import SystemResolver
 
         settings = self.settings
         outgoing = settings.outgoing
@@ -119,7 +127,7 @@ class Doors:
             known_hosts_file=outgoing.known_hosts_file,
             min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
-            resolver=None if settings.sandbox.enabled else SystemResolver(), refused=self._refused,
+            resolver=self.resolver, refused=self._refused,
             limited=self._limited, held=lambda url, code: self.limits.check("git", urlsplit(url).netloc, code),
         )  # fmt: skip
         return GitDoor(options, self.credential)
@@ -199,7 +207,7 @@ class Doors:
             url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
             visibility=gitlab.visibility, pipeline_parameters=gitlab.pipeline_parameters,
             trigger_token=gitlab.trigger_token, timeout_seconds=gitlab.timeout_seconds,
-            ca_file=_text(outgoing.ca_file), http_proxy=outgoing.http_proxy, secrets=secret_values(self.settings),
+            ca_file=text_of(outgoing.ca_file), http_proxy=outgoing.http_proxy, secrets=secret_values(self.settings),
         )  # fmt: skip
 
     @cached_property
@@ -217,7 +225,9 @@ class Doors:
     def signing(self) -> Mapping[str, Signing]:
         """What each source's tags have to be."""
         return {
-            each.name: Signing(each.signatures, TrustedKeys(_text(each.ssh_signers_file), _text(each.gpg_keys_file)))
+            each.name: Signing(
+                each.signatures, TrustedKeys(text_of(each.ssh_signers_file), text_of(each.gpg_keys_file))
+            )
             for each in self.settings.sources
         }
 
@@ -225,19 +235,13 @@ class Doors:
     def registries(self) -> Registries:
         """The module registries that rules name as sources."""
         bases = {rule.clone.rstrip("/") for rule in self.settings.rules if rule.content == "goproxy"}
-        return Registries({base: self._registry(base) for base in bases}, zip_sums, self._source_sums, self._attributes)
+        files = self.source_files
+        return Registries({base: self._registry(base) for base in bases}, zip_sums, files.sums, files.attributes)
 
     def _registry(self, base: str) -> GoProxyClient:
-        from app.adapters.go_proxy import GoProxyClient, ProxyOptions
+        from app.adapters.go_proxy import GoProxyClient
 
-        settings, login = self.settings, self.credential(base)
-        password = SecretStr(login.password.get_secret_value()) if login else None
-        options = ProxyOptions(
-            name="registry", url=base, username=login.username if login else "", password=password,
-            timeout_seconds=settings.git.timeout_seconds,
-            ca_file=_text(settings.outgoing.ca_file), http_proxy=settings.outgoing.http_proxy,
-            min_free=gigabytes(settings.limits.min_free_gigabytes),
-        )  # fmt: skip
+        options = registry_options(self.settings, base, self.credential(base), self.resolver)
         return GoProxyClient(options, self.tmp_dir, self.tally)
 
     def _proxy(self, proxy: Proxy) -> GoProxyClient:
@@ -247,45 +251,11 @@ class Doors:
         return GoProxyClient(
             ProxyOptions(
                 name=proxy.name, url=proxy.url, kind=proxy.kind, token=proxy.token, username=proxy.username,
-                password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=_text(outgoing.ca_file),
+                password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=text_of(outgoing.ca_file),
                 http_proxy=outgoing.http_proxy, min_free=gigabytes(self.settings.limits.min_free_gigabytes),
             ),
             self.tmp_dir, self.tally,
         )  # fmt: skip
-
-    def _source_h1(self, cache: SourceCopy, release: Release, directory: str) -> str:
-        return self._source_sums(cache, release, directory).h1_zip
-
-    def _attributes(self, cache: SourceCopy, commit: str, names: Sequence[str]) -> Mapping[str, str]:
-        from app.adapters.git_attributes import attributes_of
-
-        try:
-            return attributes_of(Path(cache.path()), commit, names, self.tmp_dir)
-        except (SourceUnreadable, OSError) as error:
-            log.warning("attributes_unknown", extra={"error": str(error)})
-            return {}
-
-    def _source_sums(self, cache: SourceCopy, release: Release, directory: str) -> ModuleSums:
-        from app.adapters.git_archive import GitArchive
-        from app.adapters.git_copy import Copy
-
-        try:
-            if isinstance(cache, Copy):
-                files: GitArchive = cache.files(self.tmp_dir)
-            else:
-                files = GitArchive(Path(cache.path()), scratch=self.tmp_dir)
-            return module_sums(files, release.commit, release.module, release.version, directory)
-        except RuleBroken as error:
-            raise SyncError(
-                "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"
-            ) from error
-        except SourceUnreadable as error:
-            raise SyncError("git_failed", f"the source's cache cannot be read: {error}") from error
-
-
-def gigabytes(number: float) -> int:
-    """In bytes."""
-    return int(number * 1_000_000_000)
 
 
 def owner() -> str:
@@ -301,7 +271,3 @@ def host() -> str:
 def _host(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port
-
-
-def _text(path: Path | None) -> str | None:
-    return str(path) if path else None

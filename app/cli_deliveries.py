@@ -33,8 +33,8 @@ Examples:
 @click.option("--source", metavar="NAME", help="From this source.")
 @click.option("--verdict", type=click.Choice(VERDICTS), help="What was decided.")
 @click.option("--failed", is_flag=True, help="Refused, or with a run that failed.")
-@click.option("--since", metavar="TIME", help="Received since then: ISO 8601, or an age like 30m, 24h, 7d.")
-@click.option("--until", metavar="TIME", help="Received before then.")
+@click.option("--since", metavar="TIME", help="Last came since then: ISO 8601, or an age like 30m, 24h, 7d.")
+@click.option("--until", metavar="TIME", help="Last came before then.")
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(1, LONGEST_PAGE), help="At most so many.")
 @click.option("--cursor", metavar="CURSOR", help="Go on where an earlier list ended.")
 @json_option
@@ -62,8 +62,8 @@ Examples:
 @click.argument("identifier", metavar="[DELIVERY]", required=False)
 @click.option("--failed", is_flag=True, help="All that were refused, or have a run that failed; needs --since.")
 @click.option("--source", metavar="NAME", help="With --failed: from this source.")
-@click.option("--since", metavar="TIME", help="With --failed: received since then.")
-@click.option("--until", metavar="TIME", help="With --failed: received before then.")
+@click.option("--since", metavar="TIME", help="With --failed: last came since then.")
+@click.option("--until", metavar="TIME", help="With --failed: last came before then.")
 @reason_option()
 @json_option
 @click.pass_context
@@ -142,12 +142,17 @@ def _print_page(out: Console, page: Page[DeliverySummary]) -> None:
         out.print("no deliveries")
         return
     rows = [
-        (local(each.received_at), each.source, each.verdict, each.reason, _runs(each), each.id) for each in page.items
+        (local(each.last_seen_at), _times(each), each.source, each.verdict, each.reason, _runs(each), each.id)
+        for each in page.items
     ]
-    columns = ("received", "source", "verdict", "why", "runs", "delivery")
-    print_table(out, columns, rows, whole=("received", "delivery"))
+    columns = ("last came", "times", "source", "verdict", "why", "runs", "delivery")
+    print_table(out, columns, rows, whole=("last came", "delivery"))
     if page.next:
         out.print(f"there are more: --cursor {page.next}")
+
+
+def _times(found: DeliverySummary) -> str:
+    return f"{found.seen} since {local(found.received_at)}" if found.seen > 1 else "once"
 
 
 def _runs(found: DeliverySummary) -> str:

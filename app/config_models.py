@@ -58,7 +58,7 @@ class Web(Table):
     workers: Count = Field(default=2, description="Give the number of web server processes.")
     threads: Count = Field(default=8, description="Give the number of threads in each web server process.")
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = Field(
-        default=1 << 20, description="Give the largest webhook body in bytes, 1024 to 67108864."
+        default=5 << 20, description="Give the largest webhook body in bytes, 1024 to 67108864."
     )
     secure_cookies: bool | None = Field(default=None, description="true, false, or leave it out to follow base_url.")
     trusted_proxies: tuple[Network, ...] = Field(

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from app.adapters.cache_budget import disk
 from app.bootstrap import Container
-from app.bootstrap_doors import gigabytes, host
+from app.bootstrap_doors import host
+from app.bootstrap_sources import gigabytes
 from app.services.standing import HostReport
 
 

@@ -15,7 +15,8 @@ from app.adapters.pipeline_slots import SqlSlotStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.retention_store import SqlRetentionStore
 from app.bootstrap import Container
-from app.bootstrap_doors import gigabytes, host
+from app.bootstrap_doors import host
+from app.bootstrap_sources import gigabytes
 from app.domain.errors import SyncError
 from app.paused_hosts import targets
 from app.services.names import Names

@@ -48,7 +48,7 @@ class SqlDeliveryStore:
         """See DeliveryStore."""
         with reading(self._engine) as connection:
             query = select(*_LISTED).where(*_conditions(wanted, after), *_few(connection, wanted))
-            newest = query.order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc()).limit(limit)
+            newest = query.order_by(deliveries.c.last_seen_at.desc(), deliveries.c.id.desc()).limit(limit)
             rows = connection.execute(newest).mappings().all()
             made = _runs(connection, [row["id"] for row in rows])
         return [DeliverySummary(**_summary(row), runs=tuple(made[row["id"]])) for row in rows]
@@ -81,9 +81,10 @@ class SqlDeliveryStore:
 
     def prune(self, before: datetime, limit: int) -> int:
         """See DeliveryStore: a delivery that no run refers to goes, of the others headers and body go."""
-        old = and_(deliveries.c.pruned.is_(False), deliveries.c.received_at < before)
+        last = deliveries.c.last_seen_at
+        old = and_(deliveries.c.pruned.is_(False), last < before)
         with writing(self._engine) as connection:
-            query = select(deliveries.c.id).where(old).order_by(deliveries.c.received_at).limit(limit)
+            query = select(deliveries.c.id).where(old).order_by(last).limit(limit)
             ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
             if ids:
                 forget(connection, ids)
@@ -94,7 +95,7 @@ _LISTED = [column for column in deliveries.c if column.name not in ("headers", "
 
 
 def _conditions(wanted: DeliveryFilter, after: tuple[datetime, str] | None) -> list[ColumnElement[bool]]:
-    received = deliveries.c.received_at
+    last = deliveries.c.last_seen_at
     found: list[ColumnElement[bool]] = []
     if wanted.source:
         # Not by the index of sources, which knows another order; where it names few, _few enters it.
@@ -104,11 +105,11 @@ def _conditions(wanted: DeliveryFilter, after: tuple[datetime, str] | None) -> l
     if wanted.verdict in ("ignored", "refused"):
         found.append(deliveries.c.verdict != literal_column("'accepted'"))  # the index's own condition
     if wanted.since:
-        found.append(received >= wanted.since)
+        found.append(last >= wanted.since)
     if wanted.until:
-        found.append(received < wanted.until)
+        found.append(last < wanted.until)
     if after:
-        found += [received <= after[0], or_(received < after[0], deliveries.c.id < after[1])]
+        found += [last <= after[0], or_(last < after[0], deliveries.c.id < after[1])]
     return found
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import ColumnElement, Connection, bindparam, collate, func, select, update
 
 from app.adapters.tables import mirrors, runs
 from app.domain.errors import SyncError
 from app.domain.run import Claim
 from app.services.stores import MirrorLease
+
+_PART = 1000
 
 # Made once, before workers fork: to make a statement takes longer than to run it.
 _MINE = update(runs).where(
@@ -24,6 +26,23 @@ _MY_MIRROR = update(mirrors).where(
 def in_order(claims: Sequence[Claim]) -> list[Claim]:
     """As intake takes the runs of a delivery (intake_store): of two that want the same rows none waits for the other."""
     return sorted(claims, key=lambda claim: (claim.run.module, claim.run.version or "", claim.run.commit))
+
+
+def take_in_order(connection: Connection, *which: ColumnElement[bool]) -> list[str]:
+    """The ids of these runs, whose rows are the transaction's from here on; taken in the order of in_order()."""
+    exact = (
+        "C" if connection.dialect.name == "postgresql" else "BINARY"
+    )  # as Python compares, whatever the database's locale
+    names = (runs.c.module, func.coalesce(runs.c.version, ""), runs.c.commit)
+    ordered = select(runs.c.id).where(*which).order_by(*(collate(each, exact) for each in names))
+    return list(connection.execute(ordered.with_for_update()).scalars())
+
+
+def write_taken(connection: Connection, ids: Sequence[str], values: dict[str, Any]) -> None:
+    """The same values to all of these runs: in parts, for a statement holds only so many ids."""
+    for begin in range(0, len(ids), _PART):
+        part = ids[begin : begin + _PART]
+        connection.execute(update(runs).where(runs.c.id.in_(part)).values(values))
 
 
 def fenced(connection: Connection, claim: Claim, values: dict[str, Any], *, strict: bool = True) -> None:

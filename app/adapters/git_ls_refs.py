@@ -8,16 +8,15 @@ Whoever asks must be ready for None: then git itself asks, and says what is wron
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.adapters.git_env import Credential
+from app.adapters.reached import reached
 
 _OK = 200
 _LENGTH = 4  # hex digits before each line, which count themselves
@@ -78,7 +77,7 @@ class _Plain(HTTPConnection):
 
     def connect(self) -> None:
         """Connect to the first address that can be reached. Raises OSError."""
-        self.sock = _reached(self._addresses or [self.host], self.port, self.timeout)
+        self.sock = reached(self._addresses or [self.host], self.port, self.timeout)
 
 
 class _Secure(HTTPSConnection):
@@ -93,11 +92,11 @@ class _Secure(HTTPSConnection):
 
     def connect(self) -> None:
         """Connect to the first address that can be reached. Raises OSError."""
-        reached = _reached(self._addresses or [self.host], self.port, self.timeout)
+        plain = reached(self._addresses or [self.host], self.port, self.timeout)
         try:
-            self.sock = self._trust.wrap_socket(reached, server_hostname=self.host)
+            self.sock = self._trust.wrap_socket(plain, server_hostname=self.host)
         except BaseException:
-            reached.close()
+            plain.close()
             raise
 
 
@@ -105,19 +104,6 @@ class _Secure(HTTPSConnection):
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     """To read all of the system's authorities takes longer than to ask a server."""
     return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-
-
-def _reached(addresses: Sequence[str], port: int, seconds: float | None) -> socket.socket:
-    for address in addresses[:-1]:
-        with suppress(OSError):
-            return _opened(address, port, seconds)
-    return _opened(addresses[-1], port, seconds)
-
-
-def _opened(address: str, port: int, seconds: float | None) -> socket.socket:
-    opened = socket.create_connection((address, port), seconds)
-    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return opened
 
 
 def _question(prefixes: Sequence[str]) -> bytes:

@@ -83,6 +83,12 @@ def pin(url: str, resolver: Resolver) -> Pin | None:
     return Pin(parts.hostname, port, found, parts.scheme)
 
 
+def checked_addresses(url: str, resolver: Resolver) -> tuple[str, ...]:
+    """Those of an http or https URL's host. Errors: as pin()."""
+    found = pin(url, resolver)
+    return found.addresses if found else ()
+
+
 def is_inside(text: str) -> bool:
     """True for loopback, link-local, unspecified, multicast and metadata addresses, however they are written."""
     address = ipaddress.ip_address(text)

@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from app.adapters.cache_budget import check_room
 from app.adapters.go_proxy_answers import is_html, parse_info, parse_list, shown
+from app.adapters.http_pinned import Addresses
 from app.adapters.http_session import (
     SLOW_LINE,
     PinnedSession,
@@ -83,6 +84,7 @@ class ProxyOptions:
     max_mod: int = 16 * MIB
     max_zip: int = 512 * MIB
     min_free: int = 0  # bytes that a zip's download leaves free on its disk; 0: any
+    addresses: Addresses | None = None  # as Transport's: where the host may be
 
     def authorization(self) -> str | None:
         """The Authorization header's value, None without credentials."""
@@ -120,14 +122,14 @@ class GoProxyClient:
     """ports.GoProxy over HTTP; one object serves all threads. Zips go to `directory` (None: the system's) and are removed.
 
     Errors: `not_cached_yet`, `proxy_denied`, `proxy_not_goproxy`, `proxy_unreachable` (with `retry_after` where the
-    proxy says it), `zip_not_a_module` (too large), `disk_full`.
+    proxy says it), `zip_not_a_module` (too large), `disk_full`, and those of the options' `addresses`.
     """
 
     def __init__(self, options: ProxyOptions, directory: Path | None = None, tally: Tally | None = None) -> None:
         self._options, self._directory, self._tally = options, directory, tally or Tally()
         self._transport = Transport(
             options.timeout_seconds, ca_file=options.ca_file, http_proxy=options.http_proxy,
-            total_seconds=options.total_seconds, slowest=options.slowest,
+            total_seconds=options.total_seconds, slowest=options.slowest, addresses=options.addresses,
         )  # fmt: skip
         known = [secret.get_secret_value().strip() for secret in (options.token, options.password) if secret]
         self._secrets = (*known, *proxy_secrets(self._transport))

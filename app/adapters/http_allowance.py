@@ -109,13 +109,17 @@ def _response_class() -> Any:
     return partial(_TimedResponse, allowance.begin()) if allowance else http.client.HTTPResponse
 
 
-class _Connection(HTTPConnection):
+class TimedConnection(HTTPConnection):
+    """Its answers have what ALLOWED says."""
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         self.response_class = _response_class()
         super().request(*args, **kwargs)
 
 
-class _TlsConnection(HTTPSConnection):
+class TimedTlsConnection(HTTPSConnection):
+    """The same, over TLS."""
+
     def connect(self) -> None:
         self.response_class = _response_class()  # of a proxy that is asked for a tunnel
         super().connect()
@@ -126,11 +130,11 @@ class _TlsConnection(HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = TimedConnection
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+    ConnectionCls = TimedTlsConnection
 
 
 _POOLS = {"http": _Pool, "https": _TlsPool}

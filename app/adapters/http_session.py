@@ -16,6 +16,7 @@ import requests
 import urllib3
 
 from app.adapters.http_allowance import ALLOWED, Allowance, AllowedAdapter
+from app.adapters.http_pinned import Addresses, PinnedAdapter
 
 USER_AGENT = f"modsync/{version('modsync')}"
 _LONGEST_REASON = 200
@@ -33,7 +34,8 @@ class Transport:
     (None: four times as long); `slowest`: what comes at so many bytes a second or more may take longer.
 
     `ca_file` replaces the default trust store; `http_proxy` is a URL for all requests. `get_retries` counts repeats of
-    a GET whose connection broke; other methods are never sent twice.
+    a GET whose connection broke; other methods are never sent twice. `addresses`: the only ones that are connected to
+    (not by way of a proxy); None: the name is looked up.
     """
 
     read_seconds: float = 30.0
@@ -43,6 +45,7 @@ class Transport:
     get_retries: int = 0
     total_seconds: float | None = None
     slowest: float = 0.0
+    addresses: Addresses | None = None
 
     @property
     def allowance(self) -> Allowance:
@@ -72,7 +75,9 @@ class PinnedSession(requests.Session):
         self.headers["User-Agent"] = USER_AGENT
         if transport.http_proxy:
             self.proxies = {"http": transport.http_proxy, "https": transport.http_proxy}
-        adapter = AllowedAdapter(max_retries=_retries(transport.get_retries))
+        retries = _retries(transport.get_retries)
+        pinned = transport.addresses
+        adapter = PinnedAdapter(pinned, max_retries=retries) if pinned else AllowedAdapter(max_retries=retries)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 

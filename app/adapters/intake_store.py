@@ -28,6 +28,10 @@ from app.services.stores import NewDelivery, PlannedRun, Receipt
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
 _LOOK_AGAIN = frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused"}) | SERVED_OTHER
 
+_DECIDED = ("verdict", "reason", "note")
+# The log has it as it came last, also where the body that came first is not kept any more.
+_AS_IT_CAME = ("scheme", "secret_id", "last_seen_at", "headers", "body", "skew_ms", "pruned")
+
 
 class SqlIntakeStore:
     """IntakeStore on SQLite or PostgreSQL."""
@@ -67,17 +71,23 @@ def delivery_row(delivery: NewDelivery) -> dict[str, Any]:
 
 
 def _delivery(connection: Connection, delivery: NewDelivery) -> tuple[str, bool]:
-    if insert_ignoring(connection, deliveries, delivery_row(delivery)):
-        return delivery.id, False
+    """(id, it was there already). One that is pruned away between the two statements is new."""
+    while not insert_ignoring(connection, deliveries, delivery_row(delivery)):
+        if known := _seen_again(connection, delivery):
+            return known, True
+    return delivery.id, False
+
+
+def _seen_again(connection: Connection, delivery: NewDelivery) -> str | None:
     same = (deliveries.c.source == delivery.source) & (deliveries.c.dedupe == delivery.dedupe)
+    row = delivery_row(delivery)
     # The newest verdict is the one that counts: rules and secrets change.
-    again = {name: getattr(delivery, name) for name in ("verdict", "reason", "note")}
+    again = {name: row[name] for name in _DECIDED}
     if not delivery.by_hand:
-        seen = {"seen": deliveries.c.seen + 1, "last_seen_at": delivery.received_at}
-        again |= {**seen, "secret_id": delivery.secret_id, "skew_ms": delivery.skew_ms}
+        again |= {**{name: row[name] for name in _AS_IT_CAME}, "seen": deliveries.c.seen + 1}
     return connection.execute(
         update(deliveries).where(same).values(again).returning(deliveries.c.id)
-    ).scalar_one(), True
+    ).scalar_one_or_none()
 
 
 def _runs(

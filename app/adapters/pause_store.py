@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import Connection, Engine, delete, func, select
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
+from app.adapters.fences import take_in_order, write_taken
 from app.adapters.rows import insert_ignoring, run_of_row
 from app.adapters.tables import pauses, runs
 from app.domain.pause import Pause, PauseKind
@@ -69,7 +70,9 @@ class SqlPauseStore:
         which = _PARKED if run_ids is None else _PARKED & runs.c.id.in_(run_ids)
         free = {"due_at": now, "error": None, "error_message": None}
         with writing(self._engine) as connection:
-            return connection.execute(update(runs).where(which).values(free)).rowcount
+            ids = take_in_order(connection, which)
+            write_taken(connection, ids, free)
+        return len(ids)
 
 
 def read_pauses(connection: Connection) -> list[Pause]:

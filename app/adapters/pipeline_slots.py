@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, func, or_, select
 
 from app.adapters.database import reading, writing
+from app.adapters.fences import take_in_order, write_taken
 from app.adapters.tables import runs
 from app.domain.run import Lane, Run, Stage
 from app.domain.turns import fair_turns
@@ -52,9 +53,10 @@ class SqlSlotStore:
         with writing(self._engine) as connection:
             _serialize(connection)
             freed = runs.c.lane != Lane.BACKFILL  # a webhook came for it: it is a live release now
-            woken = connection.execute(update(runs).where(asleep, freed).values(due_at=now)).rowcount
-            which = runs.c.id.in_(_next(connection, limit, now)) if limit else asleep
-            return woken + connection.execute(update(runs).where(asleep, which).values(due_at=now)).rowcount
+            next_ones = or_(freed, runs.c.id.in_(_next(connection, limit, now))) if limit else asleep
+            ids = take_in_order(connection, asleep, next_ones)
+            write_taken(connection, ids, {"due_at": now})
+        return len(ids)
 
 
 def _next(connection: Connection, limit: int, now: datetime) -> list[str]:

@@ -47,7 +47,8 @@ def _remove(connection: Connection, run_ids: Sequence[str]) -> None:
     connection.execute(delete(runs).where(runs.c.id.in_(run_ids)))
     # Of webhooks, those whose own days were over were kept only for these runs.
     over = select(deliveries.c.id).where(deliveries.c.id.in_(delivery_ids), deliveries.c.pruned)
-    if ids := connection.execute(over).scalars().all():
+    # One that intake holds comes again just now, and is kept.
+    if ids := connection.execute(over.with_for_update(skip_locked=True)).scalars().all():
         forget(connection, ids)
     made_here = deliveries.c.id.in_(delivery_ids) & (deliveries.c.scheme == MADE_HERE)
     linked = exists().where(delivery_runs.c.delivery == deliveries.c.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import time
 from datetime import UTC, datetime
 
 
@@ -18,6 +19,10 @@ class SystemClock:
     def chance(self) -> float:
         """See ports.Clock."""
         return random.random()  # noqa: S311 - spreads retries, protects nothing
+
+    def wait(self, seconds: float) -> None:
+        """See ports.WaitingClock."""
+        time.sleep(seconds)
 
 
 _WORD = 8  # bytes

@@ -46,11 +46,16 @@ deliveries = Table(
     # After [limits] delivery_days headers and body are emptied; the row stays while a run refers to it.
     Column("pruned", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("source", "dedupe"),
-    Index("ix_deliveries_received_at_id", "received_at", "id"),
-    Index("ix_deliveries_pruned_received_at", "pruned", "received_at"),
+    # Lists and retention go by when it last came: who sends it again has it at the top, and for as long as a new one.
+    Index("ix_deliveries_last_seen_at_id", "last_seen_at", "id"),
+    Index("ix_deliveries_pruned_last_seen_at", "pruned", "last_seen_at"),
     Index("ix_deliveries_source_secret_id_last_seen_at", "source", "secret_id", "last_seen_at"),
     Index(
-        "ix_deliveries_verdict_received_at", "verdict", "received_at", sqlite_where=_UNUSUAL, postgresql_where=_UNUSUAL
+        "ix_deliveries_verdict_last_seen_at",
+        "verdict",
+        "last_seen_at",
+        sqlite_where=_UNUSUAL,
+        postgresql_where=_UNUSUAL,
     ),
 )
 

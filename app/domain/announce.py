@@ -130,7 +130,7 @@ def _hex(signature: str, before: str, delivery: str | None) -> Callable[[str, by
 
 
 def _digest(scheme: str, raw: bytes, key: bytes, prefix: bytes = b"") -> bytes:
-    return SCHEMES[scheme].expected(SCHEMES[scheme].key(key), Claim(prefix=prefix), raw)
+    return SCHEMES[scheme].expected(next(iter(SCHEMES[scheme].keys(key)), b""), Claim(prefix=prefix), raw)
 
 
 def _token(_scheme: str, _raw: bytes, signing: Signing) -> dict[str, str]:

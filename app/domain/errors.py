@@ -195,7 +195,9 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("invalid_payload", _N, "Correct the named field and send the webhook again."),
     ErrorKind("source_rate_limited", _B, "Wait as long as Retry-After says, or raise the source's rate_per_minute."),
     ErrorKind("busy", _B, "modsync has more requests than it can record now: wait as long as Retry-After says."),
-    ErrorKind("body_too_large", _N, "Send a smaller body: a release needs a few hundred bytes."),
+    ErrorKind(
+        "body_too_large", _N, "Send a smaller body, a release needs a few hundred bytes; or raise web.max_body_bytes."
+    ),
     ErrorKind(
         "clone_url_refused", _N, "Send a clone URL that the source's allow-list permits, or extend the list.", True
     ),

@@ -51,15 +51,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A way to sign: `claim` reads the headers, `expected` is the signature that `key` (decoded by `key`) would make.
+    """A way to sign: `claim` reads the headers, `expected` is the signature that a key would make.
 
+    `keys`: what a secret's text may stand for, the likeliest first; none when it stands for nothing.
     `form`: bodies may be form-encoded. `signs_delivery`: the delivery id is part of what is signed.
     """
 
     name: str
     claim: Callable[[Headers], Claim]
     expected: Callable[[bytes, Claim, bytes], bytes]
-    key: Callable[[bytes], bytes]
+    keys: Callable[[bytes], tuple[bytes, ...]]
     form: bool = False
     signs_delivery: bool = False
 
@@ -100,8 +101,8 @@ def _hmac_body(key: bytes, claim: Claim, raw: bytes) -> bytes:
     return hmac.digest(key, claim.prefix + raw, "sha256")
 
 
-def _plain_key(key: bytes) -> bytes:
-    return key
+def _plain_key(secret: bytes) -> tuple[bytes, ...]:
+    return (secret,) if secret else ()  # an empty key is one that anybody knows
 
 
 # --- article, GitHub, Gitea, Forgejo, Artifactory: one hex digest in a header -------------------------------------
@@ -177,11 +178,14 @@ def _standard_digests(value: str) -> tuple[bytes, ...]:
     return tuple(digest for digest in decoded if len(digest) == hashlib.sha256().digest_size)
 
 
-def _whsec_key(key: bytes) -> bytes:
-    """`whsec_` + base64 decoded; a key without that prefix is taken as it is; b"" (never matches) when malformed."""
-    if not key.startswith(b"whsec_"):
-        return key
-    return _base64(key.removeprefix(b"whsec_").decode("utf-8", "replace"))
+def _whsec_keys(secret: bytes) -> tuple[bytes, ...]:
+    """What is base64 decoded, with `whsec_` before it or without, as the official packages read it.
+
+    Without the prefix it may also be a key that somebody chose, and signs with as it is.
+    """
+    text = secret.removeprefix(b"whsec_")
+    readings = (_base64(text.decode("utf-8", "replace")), secret if text == secret else b"")
+    return tuple(key for key in readings if key)
 
 
 def _base64(text: str) -> bytes:
@@ -198,7 +202,7 @@ _ALL = (
     Scheme("gitea", _gitea_like, _hmac_body, _plain_key),
     Scheme("forgejo", _gitea_like, _hmac_body, _plain_key),
     Scheme("gitlab-token", _gitlab_token, _token_hash, _plain_key),
-    Scheme("standard-webhooks", _standard, _hmac_body, _whsec_key, signs_delivery=True),
+    Scheme("standard-webhooks", _standard, _hmac_body, _whsec_keys, signs_delivery=True),
     Scheme("artifactory", _artifactory, _hmac_body, _plain_key),
 )
 
@@ -213,8 +217,8 @@ def secret_problem(scheme: Scheme, key: bytes) -> str | None:
     """What is wrong with a configured secret, for `modsync config check`; None when it can be used."""
     if not key:
         return "the secret is empty"
-    if not scheme.key(key):
+    if not (keys := scheme.keys(key)):
         return "what follows whsec_ is not base64"
-    if len(scheme.key(key)) < 16:
+    if max(map(len, keys)) < 16:
         return "the secret is shorter than 16 bytes"
     return None

@@ -1,7 +1,7 @@
 """Is this request signed by the source it names? Raw bytes in, :class:`VerifiedBody` out, then its JSON; no clock, no I/O.
 
 Every refusal is the same error with the same message, and costs the same work whether the source exists or not
-(up to :data:`_SLOTS` live secrets), so that nobody learns from outside which sources there are or what was wrong.
+(:func:`work_of`), so that nobody learns from outside which sources there are or what was wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hmac
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -32,12 +32,13 @@ __all__ = [
     "parse_object",
     "verify",
     "verify_unknown",
+    "work_of",
 ]
 
 TOLERANCE = timedelta(minutes=5)
 """How far a signed time may lie from ours, either way (the Standard Webhooks specification's value)."""
 
-_SLOTS = 3  # HMACs computed for every request, so that a source with up to three secrets costs what no source costs
+_LEAST_WORK = 3  # HMACs for every request: secrets may come and go, up to so many, and no request takes longer
 _FORM = "application/x-www-form-urlencoded"
 _DEPTH_LIMIT = 64  # nested arrays and objects; platforms' own events have about six
 _NUMBER_LIMIT = 100  # digits
@@ -80,34 +81,47 @@ class VerifiedBody:
     skew: timedelta | None = None
 
 
+def work_of(sources: Iterable[tuple[Scheme, Sequence[Secret]]]) -> int:
+    """How many HMACs each request has to cost: those of the source with the most keys."""
+    return max((len(_keys(scheme, secrets)) for scheme, secrets in sources), default=0)
+
+
 def verify(
-    scheme: Scheme, secrets: Sequence[Secret], headers: Mapping[str, str], raw: bytes, now: datetime
+    scheme: Scheme, secrets: Sequence[Secret], headers: Mapping[str, str], raw: bytes, now: datetime, work: int = 0
 ) -> VerifiedBody:
-    """The body, if one of `secrets` signed it; BadSignatureError, and nothing else, if not. `now` is aware."""
+    """The body, if one of `secrets` signed it; BadSignatureError, and nothing else, if not. `now` is aware.
+
+    `work`: the HMACs that it costs at least.
+    """
     claim = scheme.claim(lower_case(headers))
-    matched = _matching(scheme, secrets, claim, raw)
+    matched = _matching(_keys(scheme, secrets), scheme, claim, raw, max(work, _LEAST_WORK))
     if claim.problem or not secrets or matched is None:
         raise BadSignatureError(claim.problem or ("mismatch" if secrets else "no_secret"))
     signed_at, skew = _signed_time(claim, now)
     return VerifiedBody(raw, scheme.name, matched.id, claim.delivery_key, signed_at, scheme.signs_delivery, skew)
 
 
-def verify_unknown(headers: Mapping[str, str], raw: bytes, now: datetime) -> NoReturn:
+def verify_unknown(headers: Mapping[str, str], raw: bytes, now: datetime, work: int = 0) -> NoReturn:
     """Refuse a request to a source that does not exist, after the same work as for one that does."""
-    verify(UNKNOWN, (), headers, raw, now)
+    verify(UNKNOWN, (), headers, raw, now, work)
     raise AssertionError("unreachable: there is no secret to match")
 
 
-def _matching(scheme: Scheme, secrets: Sequence[Secret], claim: Claim, raw: bytes) -> Secret | None:
-    """The first secret that made one of the claimed signatures; every secret is tried, none ends the search early."""
+def _keys(scheme: Scheme, secrets: Sequence[Secret]) -> list[tuple[Secret, bytes]]:
+    return [(secret, key) for secret in secrets for key in scheme.keys(secret.key)]
+
+
+def _matching(
+    keys: Sequence[tuple[Secret, bytes]], scheme: Scheme, claim: Claim, raw: bytes, work: int
+) -> Secret | None:
+    """The first secret that made one of the claimed signatures; every key is tried, none ends the search early."""
     found: Secret | None = None
-    for index in range(max(len(secrets), _SLOTS)):
-        secret = secrets[index] if index < len(secrets) else None
-        key = scheme.key(secret.key) if secret else b""
-        expected = scheme.expected(key or b"\0", claim, raw)
+    for index in range(max(len(keys), work)):
+        secret, key = keys[index] if index < len(keys) else (None, b"\0")
+        expected = scheme.expected(key, claim, raw)
         hits = [hmac.compare_digest(expected, signature) for signature in claim.signatures]
-        # an empty key is one that anybody knows: the work is done, the match never counts
-        if any(hits) and key and secret and found is None:
+        # without a secret the work is done, the match never counts
+        if any(hits) and secret and found is None:
             found = secret
     return found
 

@@ -20,7 +20,10 @@ VERDICTS = ("accepted", "ignored", "refused")
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """What a delivery must be to be listed; empty fields ask for nothing. `failed`: refused, or a run of it failed."""
+    """What a delivery must be to be listed; empty fields ask for nothing. `failed`: refused, or a run of it failed.
+
+    `since` and `until` are of when it last came.
+    """
 
     source: str | None = None
     verdict: str | None = None
@@ -48,7 +51,7 @@ class DeliveryStore(Protocol):
     """Deliveries, read and pruned. Error everywhere: `store_unavailable`."""
 
     def list(self, wanted: DeliveryFilter, after: tuple[datetime, str] | None, limit: int) -> Sequence[DeliverySummary]:
-        """Newest first, at most `limit`; only those behind `after`."""
+        """By when each last came, newest first, at most `limit`; only those behind `after` (that time, id)."""
         ...
 
     def detail(self, delivery: str) -> DeliveryDetail | None:
@@ -64,7 +67,7 @@ class DeliveryStore(Protocol):
         ...
 
     def prune(self, before: datetime, limit: int) -> int:
-        """Empty or remove at most `limit` deliveries that came before then; how many it were. Runs stay."""
+        """Empty or remove at most `limit` deliveries that last came before then; how many it were. Runs stay."""
         ...
 
 
@@ -79,7 +82,7 @@ class Deliveries:
         after = parse_cursor(cursor) if cursor else None
         found = self._store.list(wanted, after, check_limit(limit) + 1)
         shown = tuple(found[:limit])
-        return Page(shown, make_cursor(shown[-1].received_at, shown[-1].id) if len(found) > limit else None)
+        return Page(shown, make_cursor(shown[-1].last_seen_at, shown[-1].id) if len(found) > limit else None)
 
     def detail(self, delivery: str) -> DeliveryDetail:
         """All of a delivery. Error: not_found."""

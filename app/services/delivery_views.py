@@ -19,7 +19,8 @@ MADE_HERE = "reconcile"
 class DeliverySummary(View):
     """An authentic webhook request as lists show it. `verdict`: accepted, ignored or refused, and `reason` the word why.
 
-    `seen`: how often it came; `skew_seconds`: the sender's clock minus ours, where the scheme signs a time.
+    `seen`: how often it came, first at `received_at`, last at `last_seen_at`. `skew_seconds`: the sender's clock minus ours,
+    where the scheme signs a time.
     """
 
     id: str

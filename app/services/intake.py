@@ -85,6 +85,7 @@ class Intake:
     ) -> None:  # fmt: skip
         self._sources, self._planner, self._store, self._queue = sources, planner, store, queue
         self._clock, self._new_id, self._limit = clock, new_id, limit
+        self._work = webhook.work_of((SCHEMES[each.scheme], each.secrets) for each in sources.values())
 
     def receive(self, source: str, headers: Mapping[str, str], raw: bytes) -> Answer:
         """Take one webhook request.
@@ -94,10 +95,7 @@ class Intake:
         send again). Redis being away is no error.
         """
         now, headers = self._clock.now(), lower_case(headers)
-        options = self._sources.get(source)
-        if options is None:
-            webhook.verify_unknown(headers, raw, now)
-        verified = webhook.verify(SCHEMES[options.scheme], options.secrets, headers, raw, now)
+        options, verified = self._verified(source, headers, raw, now)
         # Only signed requests count: nobody else can use a source's share up.
         self._limit(source)
         delivery = self._delivery(source, verified, headers, now)
@@ -126,15 +124,20 @@ class Intake:
 
         Errors: bad_signature, invalid_payload, clone_url_refused.
         """
-        options, now, headers = self._sources.get(source), self._clock.now(), lower_case(headers)
-        if options is None:
-            webhook.verify_unknown(headers, raw, now)
-        verified = webhook.verify(SCHEMES[options.scheme], options.secrets, headers, raw, now)
+        headers = lower_case(headers)
+        options, verified = self._verified(source, headers, raw, self._clock.now())
         told = _parsed(options, verified, headers)
         parsed = told if isinstance(told, Ignored) else events.by_policy(told, options.policy)
         if isinstance(parsed, Ignored):
             return Considered(verified.secret_id, ignored=parsed)
         return Considered(verified.secret_id, tuple(self._planner.plan(source, event) for event in parsed))
+
+    def _verified(self, source: str, headers: Headers, raw: bytes, now: datetime) -> tuple[SourceOptions, VerifiedBody]:
+        options = self._sources.get(source)
+        if options is None:
+            webhook.verify_unknown(headers, raw, now, self._work)
+        scheme = SCHEMES[options.scheme]
+        return options, webhook.verify(scheme, options.secrets, headers, raw, now, self._work)
 
     def _delivery(self, source: str, verified: VerifiedBody, headers: Headers, now: datetime) -> NewDelivery:
         skew = round(verified.skew / timedelta(milliseconds=1)) if verified.skew is not None else None

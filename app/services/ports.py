@@ -28,6 +28,14 @@ class Clock(Protocol):
         ...
 
 
+class WaitingClock(Clock, Protocol):
+    """A clock by which one can also wait."""
+
+    def wait(self, seconds: float) -> None:
+        """Come back after this time."""
+        ...
+
+
 Checkpoint = Callable[[], None]
 """Called before anything that changes the world: raises SyncError("overtaken") when the worker lost its lease."""
 

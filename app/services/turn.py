@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from app.domain.modzip import hash_go_mod
 from app.domain.pause import covering
 from app.domain.run import Claim, Lane, Run, name_without_go_mod
 from app.services.lease import Lease
-from app.services.ports import Clock, MirrorProject
+from app.services.ports import MirrorProject, WaitingClock
 from app.services.stages import BUSY_SECONDS, Finished, Outcome, Wait
 from app.services.stages.mirror import Mirrored, MirrorRequest, MirrorResult, MirrorStage, Release
 from app.services.stores import FlowStore, MirrorLease, MirrorStore
@@ -40,7 +39,7 @@ class MirrorTurn:
     """Takes the turn, runs the stage, gives the turn back."""
 
     def __init__(
-        self, store: FlowStore, mirrors: MirrorStore, stage: MirrorStage, clock: Clock, options: TurnOptions
+        self, store: FlowStore, mirrors: MirrorStore, stage: MirrorStage, clock: WaitingClock, options: TurnOptions
     ) -> None:
         self._store, self._mirrors, self._stage, self._clock, self._options = store, mirrors, stage, clock, options
         self._tags = TagResolver(store, stage, clock)
@@ -87,7 +86,7 @@ class MirrorTurn:
             alone = left == self._options.batch - 1
             if alone or left <= 0 or not self._store.siblings_held(claim, now):
                 return
-            time.sleep(self._options.look_seconds)
+            self._clock.wait(self._options.look_seconds)
 
     def _taken(self, claim: Claim) -> MirrorLease | None:
         """The mirror's lease; a backfill lets live releases go first, else its next batch could be faster each time."""

@@ -27,6 +27,9 @@ DELIVERIES = Counter(
     "modsync_deliveries", "Webhook requests by source and what became of them.", ["source", "verdict"], registry=_OWN
 )
 REFUSALS = Counter("modsync_refusals", "Refused webhook requests by reason.", ["source", "reason"], registry=_OWN)
+TURNED_AWAY = Counter(
+    "modsync_turned_away", "Requests that no thread had time for: answered busy, and nothing recorded.", registry=_OWN
+)
 PIPELINE_EVENTS = Counter(
     "modsync_pipeline_events", "GitLab's pipeline webhooks by what became of them.", ["outcome"], registry=_OWN
 )

@@ -40,9 +40,10 @@ _IDENTIFIER: Schema = {"type": "string", "minLength": 1, "maxLength": 100, "patt
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path: what it is for, its parameters, body and answers (status -> schema's name).
+    """One method of one path: what it is for, its parameters, body and answers (status -> schema's name, "": no body).
 
-    `signed`: by which headers, where it is no token; `form`: the body as a form; `headers`: others that count.
+    `text`: the answers that are text, not JSON. `signed`: by which headers, where it is no token; `form`: the body as a form;
+    `headers`: others that count.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Operation:
     signed: Sequence[Mapping[str, list[str]]] = ()
     form: str = ""
     headers: Mapping[str, Schema] | None = None
+    text: Mapping[int, str] | None = None
 
 
 _RUN_FILTERS: dict[str, Schema] = {
@@ -120,11 +122,22 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/api/audit", "listAudit", "The audit log, oldest first (administrators).", {200: "Audit"},
               {"after": {"type": "string", "pattern": "^[0-9]{0,15}$"}, "limit": _LIMIT}),
     Operation("get", "/api/gitlab", "gitlabLogin", "modsync's login at GitLab.", {200: "GitLabLogin"}),
+    Operation("post", "/athens/validate/{secret}", "validate", "Athens asks whether it may hand out a version (docs/athens.md).",
+              {200: ""}, body="AthensQuestion", body_required=True, open=True, text={403: "Why not, in one word."}),
+    Operation("get", "/setup.sh", "setupScript", "A script that makes a machine use the private proxy.",
+              {404: "Error"}, open=True, text={200: "The script, for sh."}),
+    Operation("get", "/metrics", "metrics", "For Prometheus; by [access] metrics_networks also without a token.", {},
+              text={200: "Prometheus' text format."}),
+    Operation("get", "/openapi.json", "description", "This description.", {200: "Description"}),
     Operation("get", "/healthz", "alive", "This process answers.", {200: "Alive"}, open=True),
     Operation("get", "/readyz", "ready", "Deliveries can be recorded.", {200: "Ready", 503: "Ready"}, open=True),
 )  # fmt: skip
 
 
+_BESIDE = (
+    "All that machines ask for, but for one question: `GET https://<module path>?go-get=1` (docs/gitlab.md) has no path of its"
+    " own, for its host and path are the module's. Pages for people, and the dashboard under /rq, are no part of it."
+)
 _BEARER = (
     "The admin token, or an API token. One that was made with scopes opens these groups of addresses only, within its role: "
     + ", ".join(Scope)
@@ -154,7 +167,7 @@ def document(base_url: str, sources: Sequence[str] = ()) -> dict[str, Any]:
     bearer = {"type": "http", "scheme": "bearer", "description": _BEARER}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "modsync", "version": version("modsync")},
+        "info": {"title": "modsync", "version": version("modsync"), "description": _BESIDE},
         "servers": [{"url": base_url}],
         "security": [{"bearer": []}],
         "paths": paths,
@@ -175,7 +188,8 @@ def _operation(operation: Operation, sources: Sequence[str]) -> dict[str, Any]:
     if operation.open or operation.signed:
         described["security"] = [*operation.signed]
     answers = {str(status): _answer(name) for status, name in operation.answers.items()}
-    described["responses"] = {**_linked(operation, answers), "default": _answer("Error")}
+    texts = {str(status): _text(said) for status, said in (operation.text or {}).items()}
+    described["responses"] = {**_linked(operation, answers), **texts, "default": _answer("Error")}
     return described
 
 
@@ -199,7 +213,13 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+def _text(said: str) -> dict[str, Any]:
+    return {"description": said, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
 def _answer(name: str) -> dict[str, Any]:
+    if not name:
+        return {"description": "no body"}
     return {"description": name, "content": {"application/json": {"schema": ref(name)}}}
 
 

@@ -58,6 +58,7 @@ _DELIVERY: dict[str, Schema] = {
 }  # fmt: skip
 
 SCHEMAS: dict[str, Schema] = {
+    "Description": record("openapi", "paths", openapi=TEXT, paths=ANY, components=ANY),
     "Error": record(error=record("code", "message", "retry", code=TEXT, message=TEXT, field=TEXT, advice=TEXT,
                                  retry={"type": "boolean"})),
     "RunError": record(code=TEXT, message=TEXT, retry=TEXT, advice=TEXT),

@@ -62,6 +62,7 @@ SCHEMAS: dict[str, Schema] = {
         project=record(id={"type": "integer"})),
     # GitLab disables hooks that answer 4xx: whatever is signed is answered 200.
     "PipelineBody": {"anyOf": [ref("PipelineEvent"), {}]},
+    "AthensQuestion": record(Module=_PATH, Version=TEXT),
     "Woken": record(run=nullable(TEXT)),
 }  # fmt: skip
 

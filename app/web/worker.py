@@ -82,7 +82,7 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         now = time.monotonic()
         turned_away = [conn for conn, until in list(self._waiting.items()) if until < now and self._turn_away(conn)]
         if turned_away:
-            log.warning("requests_turned_away", extra={"requests": len(turned_away)})
+            _count(len(turned_away))
         for conn, due in list(self._due.items()):
             if due < now:
                 # Not close(): the thread that waits in recv() wakes up, finds the end, and closes.
@@ -95,6 +95,13 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
                 return False
             _tell(conn.sock)
         return True
+
+
+def _count(requests: int) -> None:
+    from app.web import metrics  # the worker's class is known before it is settled where counters live (gunicorn_conf)
+
+    metrics.TURNED_AWAY.inc(requests)
+    log.warning("requests_turned_away", extra={"requests": requests})
 
 
 def _tell(sock: socket.socket) -> None:

@@ -61,6 +61,7 @@ class FakeClock:
     """Time stands still until advance(); chance is always a half."""
 
     time: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    waits: list[float] = field(default_factory=list)
 
     def now(self) -> datetime:
         return self.time
@@ -70,6 +71,11 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
+
+    def wait(self, seconds: float) -> None:
+        """At once, as far as anybody's time is concerned but the test's."""
+        self.waits.append(seconds)
+        self.advance(seconds)
 
 
 @dataclass

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
+from app.adapters.flow_store import SqlFlowStore
 from app.domain.run import Status
-from tests.integration.flow_world import FlowWorld
+from app.services.turn import TurnOptions
+from tests.integration.flow_world import LEASE, FlowWorld
 from tests.integration.fuses import Fuse
 
 SECONDS = 20.0
@@ -46,6 +49,12 @@ def test_a_run_that_another_worker_has_just_taken_comes_along(tmp_path: Path) ->
     second = threading.Thread(
         target=world.advance, args=(runs[1], Meeting(first=False, claimed=claimed, looked=looked)), daemon=True
     )
+
+    def wait(seconds: float) -> None:
+        """Until the other run is given back, however busy this machine is."""
+        second.join(max(seconds, SECONDS))
+
+    world.clock.wait = wait  # type: ignore[method-assign]
     second.start()
     world.advance(runs[0], Meeting(first=True, claimed=claimed, looked=looked))
     second.join(SECONDS)
@@ -56,3 +65,16 @@ def test_a_run_that_another_worker_has_just_taken_comes_along(tmp_path: Path) ->
     assert {world.run(run).status for run in runs} == {Status.DONE}
     assert len(world.gitlab.pipelines) == 6
     assert world.git.calls.count("push") == 1
+
+
+def test_a_run_that_is_not_given_back_is_waited_for_a_moment_by_the_clock(tmp_path: Path) -> None:
+    world = FlowWorld(tmp_path)
+    runs = [world.take(f"v1.0.{number}", world.commit).run_id for number in range(3)]
+    world.source.tag("v1.0.1", world.commit)
+    began = world.clock.now()
+    assert SqlFlowStore(world.engine).claim(runs[2], "another worker", began, LEASE)
+    world.advance(runs[0])
+    options = TurnOptions()
+    assert world.clock.waits == [options.look_seconds] * options.looks
+    assert world.clock.now() - began == timedelta(seconds=sum(world.clock.waits))
+    assert world.mirror.refs.keys() == {"refs/heads/ci-sync", "refs/tags/v1.0.0", "refs/tags/v1.0.1"}

@@ -34,9 +34,15 @@ expected-statuses = ["2xx", 401, 404, 409, 422, 503]
 [[operations]]
 include-name = "POST /hooks/gitlab"
 checks.negative_data_rejection.expected-statuses = ["2xx", "4xx"]
+
+# A question that is right may be answered no.
+[[operations]]
+include-name = "POST /athens/validate/{secret}"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 403]
 """
 
 
+ATHENS = '[athens]\nsecret_env = "FUZZ_SECRET"\n'
 SOURCE = """
 [[sources]]
 name = "{0}"
@@ -49,9 +55,9 @@ allow = ["https://git.corp.example/**"]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
-    """With a source of each scheme, and GitLab's hook, both of which schemathesis_hooks.py can sign for."""
+    """With a source of each scheme, GitLab's hook and Athens', for all of which schemathesis_hooks.py knows the secret."""
     sources = "".join(map(SOURCE.format, SOURCES))
-    made = make_world(tmp_path_factory.mktemp("openapi"), sources, FUZZ_SECRET=SECRET)
+    made = make_world(tmp_path_factory.mktemp("openapi"), sources + ATHENS, FUZZ_SECRET=SECRET)
     config = made.directory / "modsync.toml"
     text = config.read_text().replace("[gitlab]\n", '[gitlab]\nhook_secrets = [{ id = "one", env = "FUZZ_SECRET" }]\n')
     config.write_text(text.replace("max_body_bytes = 4096", "max_body_bytes = 1000000"))
@@ -71,7 +77,16 @@ def app(tmp_path: Path) -> Flask:
     return create_app(write_settings(tmp_path))
 
 
-def test_every_route_of_the_api_is_described(app: Flask) -> None:
+# What shows pages and files to people: whose address is none of these is for machines, and has to be described.
+PAGES = frozenset({"pages", "auth", "rq_dashboard"})
+PAGE_ROUTES = frozenset({"/setup", "/api/docs", "/static/<path:filename>"})
+
+
+def is_for_machines(blueprint: str, rule: str) -> bool:
+    return blueprint not in PAGES and rule not in PAGE_ROUTES
+
+
+def test_every_route_for_machines_is_described(app: Flask) -> None:
     described = {
         (method, re.sub(r"\{(\w+)\}", r"<\1>", path))
         for path, methods in document("http://x")["paths"].items()
@@ -81,7 +96,7 @@ def test_every_route_of_the_api_is_described(app: Flask) -> None:
         (method.lower(), rule.rule)
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if rule.rule.startswith(("/api/", "/webhooks/", "/hooks/", "/healthz", "/readyz")) and rule.rule != "/api/docs"
+        if is_for_machines(rule.endpoint.rpartition(".")[0], rule.rule)
     }
     assert described == routes
 
@@ -164,6 +179,10 @@ def test_schemathesis_finds_nothing(world: WebWorld, tmp_path: Path) -> None:
     ]
     taken = dict(world.rows("SELECT source, count(*) FROM deliveries GROUP BY source"))
     assert set(SOURCES) <= set(taken), "nothing came past the signature of these"
-    counted = re.findall(r'modsync_pipeline_events_total\{[^}]*"ignored"[^}]*\} ([0-9.]+)', world.get("/metrics").text)
-    assert sum(map(float, counted)) > 10
+    counted = world.get("/metrics").text
+    for past in (
+        r'modsync_pipeline_events_total\{[^}]*"ignored"[^}]*',
+        r'modsync_athens_validations_total\{answer="allowed"[^}]*',
+    ):
+        assert sum(map(float, re.findall(past + r"\} ([0-9.]+)", counted))) > 10, past
     assert [each for each in world.log() if each["event"] in ("request_defect", "request_failed")] == []

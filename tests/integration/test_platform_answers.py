@@ -47,3 +47,15 @@ def test_an_event_that_is_no_release_is_answered_200_with_the_reason(client: Fla
     answer = sent(client, case["scheme"], case["headers"], raw, f"d-{file.parent.name}-{file.stem}")
     told = answer.json or {}
     assert (answer.status_code, told.get("ignored"), told.get("runs")) == (200, case["outcome"]["ignored"], []), told
+
+
+@pytest.mark.parametrize(("characters", "status"), [(1_000_000, 202), (1_700_000, 413)])
+def test_a_release_with_the_longest_description_that_gitlab_takes(
+    client: FlaskClient, characters: int, status: int
+) -> None:
+    """1,000,000 characters of up to four bytes; what is larger than the default is refused as a whole."""
+    case = json.loads((GOLDEN / "gitlab/released-created.json").read_text("utf-8"))
+    body = {**case["body"], "description": "\U0001f984" * (characters - 100_000) + "\u6a21" * 100_000}
+    raw = json.dumps(body, ensure_ascii=False).encode()
+    answer = sent(client, case["scheme"], case["headers"], raw, f"d-{characters}")
+    assert answer.status_code == status, answer.json

@@ -14,7 +14,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.config import Config  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from app.web import worker
+from app.web import metrics, worker
 from app.web.worker import DeadlineWorker, too_busy
 
 
@@ -77,7 +77,9 @@ def test_a_thread_that_becomes_free_while_somebody_is_turned_away_does_not_cut_h
 
     conn = Conn(Sock(ours, free))
     crowded.enqueue_req(conn)
+    counted = metrics.TURNED_AWAY._value.get()
     crowded.notify()
+    assert metrics.TURNED_AWAY._value.get() == counted + 1
     thread.join()
     assert b"".join(iter(lambda: theirs.recv(65536), b"")) == too_busy()
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from app.domain.schemes import secret_problem
 from app.domain.webhook import SCHEMES, BadSignatureError, Secret, verify, verify_unknown
+from app.services.intake import Intake
+from app.services.planning import SourceOptions
 from tests.unit.webhook_requests import (
     BODY,
     GOOD,
@@ -170,8 +174,9 @@ def test_unknown_sources_and_bad_signatures_look_the_same(headers: dict[str, str
         assert error.reason not in error.message
 
 
-@pytest.mark.parametrize("scheme", GOOD)
-def test_the_same_number_of_hmacs_for_every_answer(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def hmacs(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One for each HMAC that is computed; True for one over the whole body."""
     calls: list[bool] = []
     real = hmac.digest
 
@@ -180,17 +185,39 @@ def test_the_same_number_of_hmacs_for_every_answer(scheme: str, monkeypatch: pyt
         return real(key, message, name)
 
     monkeypatch.setattr(hmac, "digest", counted)
+    return calls
+
+
+@pytest.mark.parametrize("scheme", GOOD)
+def test_the_same_number_of_hmacs_for_every_answer(scheme: str, hmacs: list[bool]) -> None:
     with pytest.raises(BadSignatureError):
         verify_unknown({}, BODY, NOW)
-    unknown = len(calls)
+    unknown = len(hmacs)
     requests: list[tuple[dict[str, str], bytes]] = [(GOOD[scheme], BODY), (GOOD[scheme], BODY + b" "), ({}, BODY)]
     for headers, body in requests:
         for keys in ([], secrets(scheme)[:1], secrets(scheme), secrets(scheme)[::-1]):
-            calls.clear()
+            hmacs.clear()
             with contextlib.suppress(BadSignatureError):
                 verify(SCHEMES[scheme], keys, headers, body, NOW)
-            assert len(calls) == unknown
-            assert all(calls)
+            assert len(hmacs) == unknown
+            assert all(hmacs)
+
+
+def test_every_request_does_the_work_of_the_source_with_the_most_keys(hmacs: list[bool]) -> None:
+    """A bare base64 secret of standard-webhooks has two."""
+    bare = [Secret(str(number), b"bare%024d" % number) for number in range(3)]
+    known = {
+        name: SourceOptions(name, scheme, tuple(keys))
+        for name, scheme, keys in (("bare", "standard-webhooks", bare), ("plain", "github", [NEW]))
+    }
+    nothing: Any = None
+    clock: Any = SimpleNamespace(now=lambda: NOW)
+    intake = Intake(known, nothing, nothing, nothing, clock, nothing)
+    for source in ("bare", "plain", "unknown"):
+        hmacs.clear()
+        with pytest.raises(BadSignatureError):
+            intake.receive(source, {}, BODY)
+        assert hmacs == [True] * 6, source
 
 
 def test_secrets_and_bodies_stay_out_of_repr() -> None:
@@ -205,6 +232,7 @@ def test_secrets_and_bodies_stay_out_of_repr() -> None:
         ("github", KEY, None),
         ("standard-webhooks", WHSEC, None),
         ("standard-webhooks", KEY, None),
+        ("standard-webhooks", WHSEC.removeprefix(b"whsec_"), None),
         ("github", b"", "empty"),
         ("github", b"short", "16 bytes"),
         ("standard-webhooks", b"whsec_!", "base64"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import standardwebhooks
 
+from app.domain.announce import Signing, sign
 from app.domain.webhook import SCHEMES, BadSignatureError, Secret, verify
 from tests.unit.webhook_requests import (
     BODY,
@@ -82,6 +84,31 @@ def test_one_good_signature_of_several_is_enough() -> None:
 @pytest.mark.parametrize("key", [WHSEC, WHSEC.rstrip(b"="), KEY])
 def test_forms_of_a_standard_key(key: bytes) -> None:
     assert verify(SCHEMES["standard-webhooks"], [Secret("only", key)], standard(), BODY, NOW).secret_id == "only"
+
+
+@pytest.mark.parametrize("shown", [WHSEC, WHSEC.removeprefix(b"whsec_")], ids=["whsec_", "bare"])
+def test_a_secret_is_read_as_the_official_package_reads_it(shown: bytes) -> None:
+    """It decodes what it is given, with the prefix and without."""
+    signature = standardwebhooks.Webhook(shown.decode()).sign("msg_1", NOW, BODY.decode())
+    headers = standard() | {"webhook-signature": signature}
+    assert verify(SCHEMES["standard-webhooks"], [Secret("only", shown)], headers, BODY, NOW).secret_id == "only"
+    assert sign("standard-webhooks", BODY, Signing(shown, "msg_1", NOW)) == headers
+
+
+def test_a_bare_secret_that_happens_to_be_base64_may_be_the_key_itself() -> None:
+    chosen = b"correcthorsebatterystaples42"
+    for key in (chosen, base64.b64decode(chosen)):
+        assert verify(SCHEMES["standard-webhooks"], [Secret("only", chosen)], standard(key), BODY, NOW)
+    for key in (b"whsec_" + chosen, b"\0", b""):
+        with pytest.raises(BadSignatureError):
+            verify(SCHEMES["standard-webhooks"], [Secret("only", chosen)], standard(key), BODY, NOW)
+
+
+@pytest.mark.parametrize("shown", [b"====", b"====".rjust(20, b"=")])
+def test_what_decodes_to_nothing_is_the_key_itself(shown: bytes) -> None:
+    assert verify(SCHEMES["standard-webhooks"], [Secret("only", shown)], standard(shown), BODY, NOW)
+    with pytest.raises(BadSignatureError):
+        verify(SCHEMES["standard-webhooks"], [Secret("only", shown)], standard(b""), BODY, NOW)
 
 
 @pytest.mark.parametrize("body", ["{}", '{"name":"Zoë 模块"}', '{"type":"release","data":{}}\n'])

@@ -1,0 +1,97 @@
+"""What the doors make of sources: a registry's options, and what `go` makes of a source's files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from app.config_models import Settings
+from app.domain.errors import SyncError
+from app.domain.modules import RuleBroken
+from app.services.checksum import ModuleSums, SourceUnreadable, module_sums
+from app.services.ports import SourceCopy
+from app.services.stages.mirror import Release
+
+if TYPE_CHECKING:
+    from app.adapters.git import Credential
+    from app.adapters.git_resolve import Resolver
+    from app.adapters.go_proxy import ProxyOptions
+    from app.adapters.http_pinned import Addresses
+
+log = logging.getLogger(__name__)
+
+
+def registry_options(
+    settings: Settings, base: str, login: Credential | None, resolver: Resolver | None
+) -> ProxyOptions:
+    """How to ask a registry: it is a source, so its name is checked and pinned as a git host's."""
+    from app.adapters.go_proxy import ProxyOptions
+
+    outgoing = settings.outgoing
+    return ProxyOptions(
+        name="registry", url=base, username=login.username if login else "",
+        password=SecretStr(login.password.get_secret_value()) if login else None,
+        timeout_seconds=settings.git.timeout_seconds, ca_file=text_of(outgoing.ca_file), http_proxy=outgoing.http_proxy,
+        min_free=gigabytes(settings.limits.min_free_gigabytes),
+        addresses=None if outgoing.http_proxy else _checked(base, resolver),
+    )  # fmt: skip
+
+
+def _checked(url: str, resolver: Resolver | None) -> Addresses | None:
+    from app.adapters.git_resolve import checked_addresses
+
+    return partial(checked_addresses, url, resolver) if resolver else None
+
+
+class SourceFiles:
+    """Reads sources' files in their caches; `scratch` is where what is read may be kept meanwhile."""
+
+    def __init__(self, scratch: Callable[[], Path]) -> None:
+        self._scratch = scratch
+
+    def h1(self, cache: SourceCopy, release: Release, directory: str) -> str:
+        """The h1 of the zip that `go` makes. Errors: as sums()."""
+        return self.sums(cache, release, directory).h1_zip
+
+    def sums(self, cache: SourceCopy, release: Release, directory: str) -> ModuleSums:
+        """What `go` makes of a release's commit. Errors: not_a_module, git_failed."""
+        from app.adapters.git_archive import GitArchive
+        from app.adapters.git_copy import Copy
+
+        try:
+            if isinstance(cache, Copy):
+                files: GitArchive = cache.files(self._scratch())
+            else:
+                files = GitArchive(Path(cache.path()), scratch=self._scratch())
+            return module_sums(files, release.commit, release.module, release.version, directory)
+        except RuleBroken as error:
+            raise SyncError(
+                "not_a_module", f"go would refuse {release.module}@{release.version}: {error.message}"
+            ) from error
+        except SourceUnreadable as error:
+            raise SyncError("git_failed", f"the source's cache cannot be read: {error}") from error
+
+    def attributes(self, cache: SourceCopy, commit: str, names: Sequence[str]) -> Mapping[str, str]:
+        """The attributes of those that have some which change what git writes; {} when they cannot be read."""
+        from app.adapters.git_attributes import attributes_of
+
+        try:
+            return attributes_of(Path(cache.path()), commit, names, self._scratch())
+        except (SourceUnreadable, OSError) as error:
+            log.warning("attributes_unknown", extra={"error": str(error)})
+            return {}
+
+
+def gigabytes(number: float) -> int:
+    """In bytes."""
+    return int(number * 1_000_000_000)
+
+
+def text_of(path: Path | None) -> str | None:
+    """A path as libraries want it."""
+    return str(path) if path else None
