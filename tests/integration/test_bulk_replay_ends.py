@@ -116,11 +116,14 @@ def test_a_plan_keeps_the_first_ones_times(container: Container, failed: list[st
 
 
 def test_the_api_ends(client: FlaskClient, container: Container, failed: list[str]) -> None:
-    after, seen = "", []
+    after: str | None = ""
+    seen: list[str] = []
     while after is not None:
-        plan = client.get("/api/replays", query_string={"code": CODE, "limit": 2, "after": after}, headers=BEARER).json
+        plan = client.get(
+            "/api/replays", query_string={"code": CODE, "limit": 2, "after": after}, headers=BEARER
+        ).get_json()
         ids = [run["id"] for run in plan["runs"]]
-        done = client.post("/api/replays", json={"runs": ids}, headers=BEARER).json
+        done = client.post("/api/replays", json={"runs": ids}, headers=BEARER).get_json()
         assert [each["error"] for each in done["runs"]] == [None] * len(ids)
         seen += ids
         after = plan["next"]
