@@ -64,6 +64,8 @@ def replay(
     if dry_run:
         _show(plan, as_json)
         return
+    if everything:
+        _check_bound(plan)
     _ask(plan, yes, as_json, everything=everything)
     plans = _pages(operator, plan, since) if everything else iter([plan])
     ctx.exit(_many(operator, plans, reason, as_json))
@@ -119,13 +121,27 @@ def _pages(operator: Operator, plan: ReplayPlan, since: str) -> Iterator[ReplayP
         yield plan
 
 
+def _check_bound(plan: ReplayPlan) -> None:
+    """An older server shows those that fail again at once, page after page, without end."""
+    if plan.next and plan.until is None:
+        raise click.UsageError("the server is too old for --all: leave it out, and go on with --after")
+
+
 def _ask(plan: ReplayPlan, yes: bool, as_json: bool, *, everything: bool) -> None:
     if yes or not (plan.begun or (everything and plan.next)):
         return
-    if as_json or not sys.stdin.isatty():
+    if as_json or not _somebody():
         raise click.UsageError("there is nobody to ask: give --yes, or --dry-run to look first")
     _show(plan, as_json)
-    click.confirm("begin them and all behind them anew?" if everything else "begin them anew?", abort=True)
+    if everything and plan.next:
+        click.echo(f"{plan.total} runs in all failed so until {plan.until:%Y-%m-%d %H:%M:%S} UTC, these among them")
+        click.confirm(f"begin all {plan.total} anew, but for those that today's rules refuse?", abort=True)
+        return
+    click.confirm("begin them anew?", abort=True)
+
+
+def _somebody() -> bool:
+    return sys.stdin.isatty()
 
 
 def _many(operator: Operator, plans: Iterator[ReplayPlan], reason: str, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from rich.text import Text
 from app.cli_layout import print_table
 from app.cli_output import coloured, duration, local, printable
 from app.services.explain import Explanation, Route
+from app.services.found import found
 from app.services.views import AttemptView, ErrorView, MirrorView, Page, ReleaseView, RunDetail, RunSummary, StepView
 
 Pairs = Iterator[tuple[str, str | Text]]
@@ -139,7 +140,7 @@ def _said(step: StepView) -> str:
     if step.error:
         again = f" (again at {local(step.retry_at)})" if step.retry_at else ""
         return f"{step.error}: {printable(step.message or '')}{again}"
-    return printable(", ".join(f"{name} {value}" for name, value in step.detail.items() if value is not None))
+    return printable("; ".join(f"{name}: {text}" for name, text in found(step).items()))
 
 
 def _route(route: Route) -> Pairs:

@@ -18,7 +18,7 @@ from app.domain.pause import PauseKind
 from app.domain.run import Stage
 from app.mirror_care import mirror_care
 from app.paused_hosts import targets
-from app.services.board import FailureCount, MirrorRow, ModuleRow, Now
+from app.services.board import FailedAlike, FailureCount, MirrorRow, ModuleRow, Now
 from app.services.bulk import Done, ReplayPlan, plan, replay_all
 from app.services.deliveries import DeliveryFilter
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
@@ -146,8 +146,8 @@ class LocalOperator(LocalAsking):
 
     def plan_replays(self, code: str, since: str, after: str | None, limit: int) -> ReplayPlan:
         """See Doing."""
-        most, moment = check_limit(limit), self._moment(since)
-        return plan(self._board(), self._parts.replay, code, moment, after=after, limit=most)
+        most, alike = check_limit(limit), FailedAlike(code, self._moment(since), self.clock())
+        return plan(self._board(), self._parts.replay, alike, after=after, limit=most)
 
     def replay_many(self, runs: Sequence[str], reason: str) -> tuple[Replayed, ...]:
         """See Doing."""

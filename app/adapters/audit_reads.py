@@ -75,9 +75,17 @@ def _range(connection: Connection, wanted: AuditFilter, before: int | None) -> t
     last = _last(connection)
     top = min(last, before - 1) if before is not None else last
     if wanted.until:
-        top = min(top, _first_at(connection, wanted.until + _SKEW, last))
-    bottom = _first_at(connection, wanted.since - _SKEW, last) - 1 if wanted.since else 0
+        top = min(top, _first_at(connection, _moved(wanted.until, _SKEW), last))
+    bottom = _first_at(connection, _moved(wanted.since, -_SKEW), last) - 1 if wanted.since else 0
     return top, bottom
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """Nothing was written in the calendar's first and last hours."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
 
 
 def _first_at(connection: Connection, moment: datetime, last: int) -> int:

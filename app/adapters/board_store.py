@@ -21,6 +21,7 @@ from app.adapters.texts import texts
 from app.domain.run import Status
 from app.services.board import (
     MOST,
+    FailedAlike,
     FailureCount,
     MirrorRow,
     ModuleRow,
@@ -106,17 +107,21 @@ class SqlBoardStore:
             rows = connection.execute(query.group_by(runs.c.error).order_by(number.desc(), runs.c.error)).all()
         return [FailureCount(row.error, row.runs) for row in rows]
 
-    def failed(
-        self, code: str, since: datetime, limit: int, after: tuple[datetime, str] | None = None
-    ) -> list[RunSummary]:
+    def failed(self, alike: FailedAlike, limit: int, after: tuple[datetime, str] | None = None) -> list[RunSummary]:
         """See BoardStore."""
-        query = select(*LISTED).where(*_ended_failed(since), runs.c.error == code)
+        query = select(*LISTED).where(*_alike(alike))
         if after:
             ended, last = runs.c.ended_at, after
             query = query.where(ended >= last[0], (ended > last[0]) | (runs.c.id > last[1]))
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(runs.c.ended_at, runs.c.id).limit(limit)).mappings().all()
         return [summary(row) for row in rows]
+
+    def count_failed(self, alike: FailedAlike) -> int:
+        """See BoardStore."""
+        with reading(self._engine) as connection:
+            found: int = connection.execute(select(func.count()).select_from(runs).where(*_alike(alike))).scalar_one()
+        return found
 
 
 def _worked_on(moment: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -127,6 +132,10 @@ def _worked_on(moment: datetime) -> tuple[ColumnElement[bool], ColumnElement[boo
 
 def _ended_failed(since: datetime) -> list[ColumnElement[bool]]:
     return [FAILURE, runs.c.ended_at >= since]
+
+
+def _alike(which: FailedAlike) -> list[ColumnElement[bool]]:
+    return [*_ended_failed(which.since), runs.c.ended_at < which.until, runs.c.error == which.code]
 
 
 def _summaries(connection: Connection, which: ColumnElement[bool], order: Any, limit: int) -> tuple[RunSummary, ...]:

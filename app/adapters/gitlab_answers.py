@@ -116,9 +116,9 @@ def last_lines(trace: bytes, count: int, secrets: Collection[str] = ()) -> str:
     """
     text = _ANSI.sub("", _SECTION.sub("", trace.decode("utf-8", "replace")))
     lines = (_CONTROL.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in text.split("\n"))
-    # the final cut comes after redacting: half a secret would not be recognised
+    # The final cut comes after redacting, and that sees all lines: half a secret would not be recognised.
     kept = [line[: 3 * _LONGEST_LINE] for line in lines if line][-count:]
-    return "\n".join(redact(line, secrets)[:_LONGEST_LINE] for line in kept)
+    return "\n".join(line[:_LONGEST_LINE] for line in redact("\n".join(kept), secrets).split("\n"))
 
 
 class Tail:

@@ -39,9 +39,16 @@ def write_book(connection: Connection, name: str, before: Book, after: Book) -> 
             connection.execute(insert(open_failures).values(receiver=name, **_fields(failure)))
     for key in before.failures.keys() - after.failures.keys():
         _forget(connection, name, key)
-    for cause, draft in after.drafts.items():
-        if before.drafts.get(cause) != draft:
-            _write(connection, name, draft, new=cause not in before.drafts)
+    known, wanted = _by_id(before), _by_id(after)
+    for notice in known.keys() - wanted.keys():
+        connection.execute(delete(notices).where(notices.c.id == notice, notices.c.state == "gathering"))
+    for notice, draft in wanted.items():
+        if known.get(notice) != draft:
+            _write(connection, name, draft, new=notice not in known)
+
+
+def _by_id(book: Book) -> dict[str, Draft]:
+    return {draft.id: draft for draft in book.drafts.values()}
 
 
 def _failures(connection: Connection, names: Sequence[str], about: Sequence[Outcome]) -> Sequence[RowMapping]:
@@ -82,13 +89,14 @@ def _draft(row: RowMapping) -> Draft:
 
 
 def _write(connection: Connection, name: str, draft: Draft, *, new: bool) -> None:
-    grown = {"count": draft.count, "items": plain({"items": list(draft.items)})["items"]}
+    changed = {"count": draft.count, "items": plain({"items": list(draft.items)})["items"],
+               "created_at": draft.created_at, "due_at": draft.due_at}  # fmt: skip
     if not new:
-        connection.execute(update(notices).where(notices.c.id == draft.id).values(grown))
+        connection.execute(update(notices).where(notices.c.id == draft.id).values(changed))
         return
     first = {"id": draft.id, "receiver": name, "event": draft.event.value, "code": draft.code, "state": "gathering",
-             "created_at": draft.created_at, "due_at": draft.due_at, "tries": 0, "answer": ""}  # fmt: skip
-    connection.execute(insert(notices).values({**first, **grown}))
+             "tries": 0, "answer": ""}  # fmt: skip
+    connection.execute(insert(notices).values({**first, **changed}))
 
 
 def _forget(connection: Connection, name: str, key: tuple[str, str]) -> None:

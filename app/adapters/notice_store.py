@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, delete, func, select, text, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, delete, exists, func, select, text, update
 
 from app.adapters.database import reading, writing
 from app.adapters.notice_books import read_books, write_book
@@ -43,8 +43,7 @@ class SqlNoticeStore:
 
     def claim(self, receiver: str, now: datetime, until: datetime) -> Claimed | None:
         """See NoticeStore: a message is closed for others in the same transaction."""
-        due = (notices.c.receiver == receiver) & notices.c.state.in_(_OPEN) & (notices.c.due_at <= now)
-        oldest = select(notices.c.id).where(due).order_by(notices.c.created_at, notices.c.id).limit(1)
+        oldest = _next(receiver, now)
         with reading(self._engine) as connection:
             if connection.execute(oldest).first() is None:
                 return None
@@ -91,6 +90,16 @@ class SqlNoticeStore:
             told = connection.execute(delete(notices).where(notices.c.ended_at < before)).rowcount
             open_ones = connection.execute(delete(open_failures).where(open_failures.c.told_at < before)).rowcount
         return told + open_ones
+
+
+def _next(receiver: str, now: datetime) -> Select[tuple[str]]:
+    """The oldest that is due; no recovery while a message of before with its code is still being tried."""
+    due = (notices.c.receiver == receiver) & notices.c.state.in_(_OPEN) & (notices.c.due_at <= now)
+    recovery, other = notices.c.event == Event.RECOVERED.value, notices.alias()
+    tried = (other.c.receiver == receiver) & (other.c.code == notices.c.code) & (other.c.state == "waiting")
+    before = (other.c.event != Event.RECOVERED.value) & (other.c.created_at <= notices.c.created_at)
+    held = recovery & exists().where(tried, before)
+    return select(notices.c.id).where(due, ~held).order_by(notices.c.created_at, recovery, notices.c.id).limit(1)
 
 
 def _lock(connection: Connection) -> None:

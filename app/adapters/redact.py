@@ -14,9 +14,21 @@ from urllib.parse import quote
 
 MASK = "***"
 
-_NAMES = (
-    r"(?:private|access|job|deploy|personal|refresh|id|runner|ci_job|registry|oauth)?[_-]?token"
-    r"|(?:client|webhook|shared)?[_-]?secret|passwd|password|api[_-]?key|signature|sig"
+# What a secret's name ends with: GITLAB_TOKEN, db-password, AWS_SECRET_ACCESS_KEY.
+_WORDS = (
+    r"(?:private|access|job|deploy|personal|refresh|id|runner|ci_job|registry|oauth|auth|api|session)?[_-]?token"
+    r"|(?:client|webhook|shared)?[_-]?secret(?:[_-]?(?:access[_-]?)?key)?"
+    r"|passwd|(?:pg)?password|passphrase|(?:api|access|private)[_-]?key"
+)
+_NAMES = rf"{_WORDS}|signature|sig|(?<=[_-])pass"
+_BEGIN = r"(?<![A-Za-z0-9])"  # `_` is a letter to \b, and most names have one there
+_VALUE = r"(?:\"(?:[^\"\\\r\n]|\\.)*\"?|'(?:[^'\\\r\n]|\\.)*'?|[^\s&;,'\"<>]+)"
+_WIDE = r"\s{1,40}"
+_GAP = r"[ \t]{0,40}"  # bounded, as all that may stand between two words: a hostile text is looked through in one go
+# "the token: is not set" hides nothing, and is to be read.
+_PROSE = (
+    r"(?!(?:an?|and|are|be|cannot|could|does|expired|for|had|has|holds|in|invalid|is|matches|may|missing|must|names|no|none"
+    r"|not|null|or|required|that|the|to|unset|unknown|was|were|with)(?![\w-]))"
 )
 _HEADERS = (
     r"(?:Proxy-)?Authorization|PRIVATE-TOKEN|JOB-TOKEN|DEPLOY-TOKEN|X-Gitlab-Token|X-Hub-Signature(?:-256)?"
@@ -28,8 +40,21 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(https?://)[^\s/?#@'\"<>]+@"), rf"\1{MASK}@"),
     (re.compile(rf"(?i)([?&;](?:{_NAMES})=)[^\s&;#'\"<>]+"), rf"\1{MASK}"),
     (re.compile(rf"(?im)\b({_HEADERS})([\"']?\s*[:=]\s*)[^\r\n]+"), rf"\1\2{MASK}"),
-    (re.compile(rf"(?i)([\"'](?:{_NAMES})[\"']\s*:\s*)([\"'])(?:(?!\2)[^\\\r\n]|\\.)*\2"), rf"\1\2{MASK}\2"),
-    (re.compile(rf"(?i)\b((?:{_NAMES})\s*=\s*)[^\s&;,'\"<>]+"), rf"\1{MASK}"),
+    (re.compile(rf"(?i){_BEGIN}((?:{_NAMES})[\"']{_GAP}:{_GAP})([\"'])(?:(?!\2)[^\\\r\n]|\\.)*\2?"), rf"\1\2{MASK}\2"),
+    (re.compile(rf"(?i){_BEGIN}((?:{_NAMES}){_GAP}[:?+]?={{1,3}}>?{_GAP}){_VALUE}"), rf"\1{MASK}"),
+    (re.compile(rf"(?i){_BEGIN}((?:{_WORDS}){_GAP}:{_GAP})(?![=/]){_PROSE}{_VALUE}"), rf"\1{MASK}"),
+    # a command's option, and .netrc
+    (
+        re.compile(rf"(?i)(--(?:[a-z0-9]{{1,40}}[_-]){{0,5}}(?:{_WORDS})[ \t]{{1,40}})(?!-){_PROSE}{_VALUE}"),
+        rf"\1{MASK}",
+    ),
+    (
+        re.compile(
+            rf"(?i)\b((?:machine{_WIDE}\S{{1,255}}|default)(?:{_WIDE}(?:login|account){_WIDE}\S{{1,255}}){{0,2}}{_WIDE}"
+            rf"password{_WIDE})\S+"
+        ),
+        rf"\1{MASK}",
+    ),
     (re.compile(r"(?i)\b(Basic|Bearer)(\s+)[A-Za-z0-9+/=._~-]{8,}"), rf"\1\2{MASK}"),
     (re.compile(r"\bgl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|oas)-[A-Za-z0-9_.-]{8,}"), MASK),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"), MASK),

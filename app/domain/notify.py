@@ -6,7 +6,7 @@ An attempt that ended is an :class:`Outcome`; what a receiver knows is a :class:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -75,7 +75,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class OpenFailure:
-    """A failure that is not mended yet. `notice`: the message that told of it, "" when it was not wanted."""
+    """A failure that is not mended yet. `notice`: the message that first told of it, "" when it was not wanted.
+
+    `told_at`: when that failed of which was told last.
+    """
 
     run_id: str
     code: str
@@ -97,6 +100,11 @@ class OpenFailure:
         But for one that was rejected for what the proxy serves.
         """
         return self.run_id == done.run_id or (is_failure(self.status, self.code) and self.same_release(done))
+
+    @property
+    def item(self) -> tuple[str, str, datetime]:
+        """The same for failures that a message tells of as one: runs of one version that failed alike."""
+        return self.module, self.version or self.run_id, self.told_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +146,25 @@ def take(wishes: Wishes, book: Book, outcome: Outcome, now: datetime, new_id: Ca
 
 def _failed(wishes: Wishes, book: Book, outcome: Outcome, now: datetime, new_id: Callable[[], str]) -> Book:
     code = outcome.error or "internal"
-    known = _told_lately(wishes, book, outcome, code)
-    if known is not None:
+    book = _without_recovery(book, outcome)
+    known = _known(book, outcome, code)
+    if known is not None and (outcome.at - known.told_at < wishes.window or _unsent(book, known.notice)):
         return _with_failure(book, _open(outcome, code, known.notice, known.told_at))
     event = Event(outcome.status.value)
     if event not in wishes.events:
         return _with_failure(book, _open(outcome, code, "", outcome.at))
     draft = _joined(wishes, book, (event, code), _item(outcome, code), now, new_id)
-    return _with_failure(_with_draft(book, draft), _open(outcome, code, draft.id, outcome.at))
+    notice = (known.notice if known else "") or draft.id
+    return _with_failure(_with_draft(book, draft), _open(outcome, code, notice, outcome.at))
 
 
-def _told_lately(wishes: Wishes, book: Book, outcome: Outcome, code: str) -> OpenFailure | None:
+def _known(book: Book, outcome: Outcome, code: str) -> OpenFailure | None:
     same = [each for each in book.failures.values() if each.code == code and each.same_release(outcome)]
-    newest = max(same, key=lambda each: each.told_at, default=None)
-    return newest if newest and outcome.at - newest.told_at < wishes.window else None
+    return max(same, key=lambda each: each.told_at, default=None)
+
+
+def _unsent(book: Book, notice: str) -> bool:
+    return any(draft.id == notice for draft in book.drafts.values())
 
 
 def _mended(wishes: Wishes, book: Book, outcome: Outcome, now: datetime, new_id: Callable[[], str]) -> Book:
@@ -159,13 +172,64 @@ def _mended(wishes: Wishes, book: Book, outcome: Outcome, now: datetime, new_id:
     if not mended:
         return book
     left = {key: each for key, each in book.failures.items() if each not in mended}
-    book = replace(book, failures=left)
-    if Event.RECOVERED not in wishes.events:
+    book, told = _taken_back(replace(book, failures=left), mended)
+    if not told or Event.RECOVERED not in wishes.events:
         return book
-    last = max(mended, key=lambda each: each.told_at)
-    before = {"notice": last.notice or None, "run": last.run_id, "code": last.code, "at": _text_of(last.told_at)}
+    last = max(told, key=lambda each: each.told_at)
+    before = {"notice": last.notice or None, "run": last.run_id, "status": last.status.value, "code": last.code,
+              "at": _text_of(last.told_at)}  # fmt: skip
     item = {**_item(outcome, None), "failed": before}
-    return _with_draft(book, _joined(wishes, book, (Event.RECOVERED, last.code), item, now, new_id))
+    draft = _joined(wishes, book, (Event.RECOVERED, last.code), item, now, new_id)
+    return _with_draft(book, _behind_failures(book, draft, told, now))
+
+
+def _taken_back(book: Book, mended: Sequence[OpenFailure]) -> tuple[Book, list[OpenFailure]]:
+    """The book without what its drafts say of these failures, and those of them that it cannot take back.
+
+    What is mended before anybody heard of it is not told. Where another failure shares the item, it stays.
+    """
+    shared = {(each.notice, each.item) for each in book.failures.values()}
+    back = [each for each in mended if _unsent(book, each.notice) and (each.notice, each.item) not in shared]
+    for draft in book.drafts.values():
+        mine = [each for each in back if each.notice == draft.id]
+        runs = {each.run_id for each in mine}
+        book = _with_draft(book, _lessened(draft, runs, len({each.item for each in mine})))
+    return book, [each for each in mended if each not in back]
+
+
+def _lessened(draft: Draft, runs: Collection[str], least: int) -> Draft:
+    """Without these runs; `least` are in it, by name or not."""
+    items = tuple(each for each in draft.items if each["run"] not in runs)
+    return replace(draft, items=items, count=draft.count - max(least, len(draft.items) - len(items)))
+
+
+def _without_recovery(book: Book, failed: Outcome) -> Book:
+    """The book as if this release had not recovered, where nobody heard of it: sent later, it would be the last word."""
+    for draft in book.drafts.values():
+        back = [each for each in draft.items if draft.event is Event.RECOVERED and _same_release(each, failed)]
+        book = _with_draft(book, _lessened(draft, {each["run"] for each in back}, 0))
+        for item in back:
+            book = _with_failure(book, _reopened(item))
+    return book
+
+
+def _reopened(item: Mapping[str, Any]) -> OpenFailure:
+    before, at = item["failed"], datetime.fromisoformat(item["failed"]["at"])
+    status, notice = Status(before.get("status", Status.FAILED)), before["notice"] or ""  # older ones: without status
+    return OpenFailure(before["run"], before["code"], status, item["module"], item["version"], notice, at)
+
+
+def _same_release(item: Mapping[str, Any], outcome: Outcome) -> bool:
+    by_version = outcome.version is not None and (item["module"], item["version"]) == (outcome.module, outcome.version)
+    return bool(by_version or item["run"] == outcome.run_id)
+
+
+def _behind_failures(book: Book, recovered: Draft, told: Sequence[OpenFailure], now: datetime) -> Draft:
+    """Not before messages that may yet tell of these failures; and made now, which is later than those on their way."""
+    codes = {each.code for each in told}
+    others = [each for (event, code), each in book.drafts.items() if event is not Event.RECOVERED and code in codes]
+    due = max([recovered.due_at, *(each.due_at for each in others)])
+    return replace(recovered, created_at=now, due_at=due)
 
 
 def _joined(
@@ -193,7 +257,9 @@ def _with_failure(book: Book, failure: OpenFailure) -> Book:
 
 
 def _with_draft(book: Book, draft: Draft) -> Book:
-    return replace(book, drafts={**book.drafts, (draft.event, draft.code): draft})
+    """The book with the draft; without it when nothing is left in it."""
+    others = {cause: each for cause, each in book.drafts.items() if cause != (draft.event, draft.code)}
+    return replace(book, drafts={**others, (draft.event, draft.code): draft} if draft.count > 0 else others)
 
 
 def _item(outcome: Outcome, code: str | None) -> Mapping[str, Any]:

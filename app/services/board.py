@@ -109,6 +109,15 @@ class FailureCount(View):
     runs: int
 
 
+@dataclass(frozen=True, slots=True)
+class FailedAlike:
+    """The runs that ended failed with `code`, from `since` on and before `until`."""
+
+    code: str
+    since: datetime
+    until: datetime
+
+
 class BoardStore(Protocol):
     """Reads, each one consistent view. Error everywhere: `store_unavailable`."""
 
@@ -136,8 +145,10 @@ class BoardStore(Protocol):
         """The codes of the runs that ended failed since then, most frequent first."""
         ...
 
-    def failed(
-        self, code: str, since: datetime, limit: int, after: tuple[datetime, str] | None = None
-    ) -> list[RunSummary]:
-        """Runs that ended failed with `code` since then, the first to end first; behind `after`: an end and an id."""
+    def failed(self, alike: FailedAlike, limit: int, after: tuple[datetime, str] | None = None) -> list[RunSummary]:
+        """These runs, the first to end first; behind `after`: an end and an id."""
+        ...
+
+    def count_failed(self, alike: FailedAlike) -> int:
+        """How many these are."""
         ...

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from app.domain.errors import SyncError
 from app.domain.run import Stage
-from app.services.board import BoardStore
+from app.services.board import BoardStore, FailedAlike
 from app.services.replay import Replay
-from app.services.run_filter import make_cursor, parse_cursor
+from app.services.run_filter import make_cursor, parse_bounded
 from app.services.stores import Receipt, ReplayOrder
 from app.services.views import ErrorView, RunSummary, View
 
@@ -23,7 +23,8 @@ class ReplayPlan(View):
     """What a replay of runs that failed with `code` since then would do with those of one page, oldest first.
 
     `refused`: those that today's rules do not take, by id; the others would begin anew. `next`: where the page behind
-    this one begins; None: there are no more. `total`: how many failed so, on all pages; None: an older server does not say.
+    this one begins; None: there are no more. `until`: when the first page was asked for; what fails after it, as a replay
+    may at once, is on no page. `total`: how many failed so, on all pages. None: an older server does not say.
     """
 
     code: str
@@ -32,6 +33,7 @@ class ReplayPlan(View):
     refused: Mapping[str, ErrorView]
     next: str | None
     total: int | None = None
+    until: datetime | None = None
 
     @property
     def begun(self) -> tuple[RunSummary, ...]:
@@ -49,20 +51,32 @@ class Done:
 
 
 def plan(
-    store: BoardStore, replay: Replay, code: str, since: datetime, *, after: str | None = None, limit: int = BATCH
+    store: BoardStore, replay: Replay, alike: FailedAlike, *, after: str | None = None, limit: int = BATCH
 ) -> ReplayPlan:
-    """What a replay of the runs that failed with `code` since then would do with the next `limit` behind `after`.
+    """What a replay of these runs would do with the next `limit` behind `after`, which has the first page's bounds.
 
     Error: bad_request (field after).
     """
-    found = store.failed(code, since, limit + 1, parse_cursor(after, "after") if after else None)
+    place = None
+    if after:
+        alike, place = _parse_place(alike.code, after)
+    found = store.failed(alike, limit + 1, place)
     shown, last = tuple(found[:limit]), found[limit - 1] if len(found) > limit else None
     # Elsewhere than at stage mirror a run goes on with what was decided of it.
     errors = replay.refusals([run.id for run in shown if run.stage is Stage.MIRROR])
     refused = {run_id: ErrorView.of_error(error) for run_id, error in errors.items()}
-    following = make_cursor(last.ended_at or since, last.id) if last else None
-    total = next((each.runs for each in store.failures(since) if each.code == code), 0)
-    return ReplayPlan(code, since, shown, refused, following, total)
+    following = _make_place(alike, last) if last else None
+    return ReplayPlan(alike.code, alike.since, shown, refused, following, store.count_failed(alike), alike.until)
+
+
+def _make_place(alike: FailedAlike, last: RunSummary) -> str:
+    """Behind this run, between the same two times: else runs that fail again would come again, page after page."""
+    return make_cursor(last.ended_at or alike.since, last.id, alike.since, alike.until)
+
+
+def _parse_place(code: str, after: str) -> tuple[FailedAlike, tuple[datetime, str]]:
+    ended_at, run_id, (since, until) = parse_bounded(after, "after", 2)
+    return FailedAlike(code, since, until), (ended_at, run_id)
 
 
 def replay_all(replay: Replay, run_ids: Sequence[str], order: ReplayOrder) -> tuple[Done, ...]:

@@ -45,5 +45,7 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         more = len(value) - _SHOWN
-        return ", ".join(map(str, value[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
+        return ", ".join(map(_text, value[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    if isinstance(value, Mapping):
+        return " ".join(filter(None, map(_text, value.values())))
     return "" if value is None else str(value)

@@ -79,7 +79,10 @@ class NoticeStore(Protocol):
         ...
 
     def claim(self, receiver: str, now: datetime, until: datetime) -> Claimed | None:
-        """The receiver's oldest notice that is due, closed for others and ours until then; None when there is none."""
+        """The receiver's oldest notice that is due, closed for others and ours until then; None when there is none.
+
+        No recovery while an earlier failure with its code is being tried: whoever hears of both, hears of it last.
+        """
         ...
 
     def record(self, receiver: str, claimed: Claimed, verdict: Verdict, now: datetime) -> bool:

@@ -186,7 +186,10 @@ class Doing(Protocol):
         ...
 
     def plan_replays(self, code: str, since: str, after: str | None, limit: int) -> ReplayPlan:
-        """What a replay of those that failed with `code` since then would do, a page at a time. Error: bad_request."""
+        """What a replay of those that failed with `code` since then, and until now, would do, a page at a time.
+
+        `after`, a plan's `next`, keeps that plan's `since` and `until`. Error: bad_request.
+        """
         ...
 
     def replay_many(self, runs: Sequence[str], reason: str) -> tuple[Replayed, ...]:

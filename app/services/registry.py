@@ -118,9 +118,10 @@ def released_at(info: ProxyInfo) -> datetime:
         return _EPOCH
     try:
         moment = datetime.fromisoformat(info.time)
-    except ValueError:
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise SyncError("registry_wrong", f"the registry's .info has a Time that is none: {info.time[:60]!r}") from None
-    return max((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0), _EPOCH)
+    return max(moment.replace(microsecond=0), _EPOCH)
 
 
 def _version(module: ModulePath, tag: str) -> Version:

@@ -77,23 +77,37 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def make_cursor(created_at: datetime, run_id: str) -> str:
-    """The place after this run in the list, as one word that means nothing to others."""
-    text = json.dumps([created_at.astimezone(UTC).isoformat(), run_id])
+def make_cursor(created_at: datetime, run_id: str, *bounds: datetime) -> str:
+    """The place after this run in the list, and the list's own times, as one word that means nothing to others."""
+    moments = [each.astimezone(UTC).isoformat() for each in (created_at, *bounds)]
+    text = json.dumps([moments[0], run_id, *moments[1:]])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def parse_cursor(cursor: str, field: str = "cursor") -> tuple[datetime, str]:
-    """The reverse of make_cursor. Error: bad_request (with the field) for anything else."""
+    """The reverse of make_cursor without bounds. Error: bad_request (with the field) for anything else."""
+    created_at, run_id, _ = parse_bounded(cursor, field, 0)
+    return created_at, run_id
+
+
+def parse_bounded(cursor: str, field: str, bounds: int) -> tuple[datetime, str, tuple[datetime, ...]]:
+    """The reverse of make_cursor with so many bounds. Error: bad_request (with the field) for anything else."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        moment, run_id = json.loads(text)
-        created_at = datetime.fromisoformat(moment)
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+        moment, run_id, *others = json.loads(text)
+        created_at, *times = (_utc(each) for each in (moment, *others))
+    except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError):
         raise SyncError("bad_request", f"{field} is not one of ours", field=field) from None
-    if created_at.tzinfo is None or not isinstance(run_id, str) or "\x00" in run_id:
+    if len(times) != bounds or not isinstance(run_id, str) or "\x00" in run_id:
         raise SyncError("bad_request", f"{field} is not one of ours", field=field)
-    return created_at, run_id
+    return created_at, run_id, tuple(times)
+
+
+def _utc(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("no time zone")
+    return moment.astimezone(UTC)
 
 
 def _commit(text: str | None) -> str | None:

@@ -90,9 +90,10 @@ def failures() -> dict[str, Any]:
 
 @blueprint.get("/replays")
 def plan_replays() -> dict[str, Any]:
-    """What a replay of those that failed with `code` would do: `{"code", "since", "runs", "refused", "next"}`.
+    """What a replay of those that failed with `code` would do: `{"code", "since", "until", "runs", "refused", "next",
+    "total"}`.
 
-    `after` takes `next`.
+    `after` takes `next`, which keeps the first plan's `since` and `until`.
     """
     given = arguments({"code", "since", "after", "limit"})
     if not given.get("code", "").strip() or not given["code"].isprintable():

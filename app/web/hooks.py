@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, make_response, request
 
 from app.domain.errors import SyncError
 from app.domain.webhook import BadSignatureError
-from app.web import metrics
+from app.web import client, metrics
 from app.web.context import container
 from app.web.webhooks import read_body
 
@@ -23,11 +23,18 @@ def gitlab() -> Response:
         raw = read_body(container().settings.web.max_body_bytes)
         run = container().pipeline_hook.receive(dict(request.headers), raw)
     except SyncError as error:
-        reason = error.reason if isinstance(error, BadSignatureError) else error.code
         metrics.PIPELINE_EVENTS.labels("refused").inc()
-        log.warning("pipeline_event_refused", extra={"code": error.code, "reason": reason})
+        _log_refusal(error)
         raise
     metrics.PIPELINE_EVENTS.labels("woke" if run else "ignored").inc()
     if run:
         log.info("pipeline_event", extra={"run": run})
     return make_response(jsonify(run=run), 200)
+
+
+def _log_refusal(error: SyncError) -> None:
+    values = {"code": error.code, "reason": error.code}
+    if isinstance(error, BadSignatureError):
+        # As of a webhook: nobody is known by a token that does not fit, the address is all there is.
+        values |= {"reason": error.reason, "address": client.address()}
+    log.warning("pipeline_event_refused", extra=values)

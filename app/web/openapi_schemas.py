@@ -93,7 +93,7 @@ SCHEMAS: dict[str, Schema] = {
     "Failures": record(failures=listed(record(code=TEXT, runs=NUMBER))),
     "ReplayPlan": record(code=TEXT, since=TIME, runs=listed(ref("Seen")),
                          refused={"type": "object", "additionalProperties": ref("RunError")}, next=nullable(TEXT),
-                         total=nullable(NUMBER)),
+                         total=nullable(NUMBER), until=nullable(TIME)),
     "ReplayRuns": record("runs", runs={"type": "array", "items": _RUN_ID, "minItems": 1, "maxItems": BATCH},
                          reason=_REASON),
     "ReplayedRuns": record(runs=listed(record(run=TEXT, job=nullable(TEXT), error=nullable(ref("RunError"))))),

@@ -10,6 +10,7 @@ from flask import render_template, request
 
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
+from app.services.board import FailedAlike
 from app.services.bulk import BATCH, Done, ReplayPlan, plan, replay_all
 from app.services.run_filter import parse_time
 from app.services.stores import ReplayOrder
@@ -32,7 +33,7 @@ def replays() -> str:
     store = board()
     planned = None
     if "code" in asked:
-        planned = plan(store, container().replay, asked["code"], since, after=asked.get("after"))
+        planned = plan(store, container().replay, _alike(asked["code"], since), after=asked.get("after"))
     return render_template(
         "replays.html", asked=asked, since=since, failures=store.failures(since), plan=planned, batch=BATCH
     )  # fmt: skip
@@ -43,6 +44,11 @@ def _since(text: str) -> datetime:
     if moment is None:
         raise wrong("since", "must be a time or an age like 24h")
     return moment
+
+
+def _alike(code: str, since: datetime) -> FailedAlike:
+    """Those of a first page, which is asked for now."""
+    return FailedAlike(code, since, container().clock.now())
 
 
 @blueprint.post("/replays")
@@ -67,7 +73,8 @@ def _onward(again: Mapping[str, str]) -> ReplayPlan | None:
     if not again["code"] or not again["next"]:
         return None
     try:
-        found = plan(board(), container().replay, again["code"], _since(again["since"]), after=again["next"])
+        alike = _alike(again["code"], _since(again["since"]))
+        found = plan(board(), container().replay, alike, after=again["next"])
     except SyncError as error:
         log.warning("no_further_plan", extra={"code": error.code})
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from app.adapters.board_store import SqlBoardStore
 from app.adapters.read_store import SqlReadStore
 from app.domain.errors import SyncError
 from app.domain.run import Stage, Status
-from app.services.board import ModuleRow, Seen
+from app.services.board import FailedAlike, ModuleRow, Seen
 from app.services.bulk import BATCH, plan, replay_all
 from app.services.level import Kind
 from app.services.replay import Replay
@@ -178,14 +179,19 @@ def test_a_plan_is_bounded_and_knows_of_more(stored: Stored, board: SqlBoardStor
     ids = failed_runs(stored, BATCH + 1)
     middle = stored.now
     failed_runs(stored, 1, "commit_mismatch")
-    found = plan(board, replay(stored), "tag_missing", START)
+    alike = FailedAlike("tag_missing", START, stored.later())
+    found = plan(board, replay(stored), alike)
     assert [run.id for run in found.runs] == ids[:BATCH]
-    rest = plan(board, replay(stored), "tag_missing", START, after=found.next)
+    rest = plan(board, replay(stored), alike, after=found.next)
     assert ([run.id for run in rest.runs], rest.next) == (ids[BATCH:], None)
     assert [(each.code, each.runs) for each in board.failures(START)] == [
         ("tag_missing", BATCH + 1), ("commit_mismatch", 1),
     ]  # fmt: skip
-    assert plan(board, replay(stored), "tag_missing", middle + timedelta(seconds=1)).runs == ()
+    assert plan(board, replay(stored), replace(alike, since=middle + timedelta(seconds=1))).runs == ()
+    first = found.runs[0].ended_at
+    assert first is not None
+    assert plan(board, replay(stored), replace(alike, until=first)).total == 0
+    assert plan(board, replay(stored), replace(alike, until=first + timedelta(microseconds=1))).total == 1
 
 
 def test_one_that_cannot_be_replayed_stops_none_of_the_others(stored: Stored, board: SqlBoardStore) -> None:

@@ -75,6 +75,18 @@ def test_a_done_run_shows_its_go_sum_lines_whole(cli: Cli, stored: Stored) -> No
 
 
 @sqlite_only
+def test_what_a_step_found_is_told_in_words(cli: Cli, stored: Stored) -> None:
+    run_id = stored.release().run_id
+    differ = [f"file{number}.go" for number in range(12)]
+    detail = {"new": True, "h1": None, "differ": differ, "warnings": [{"code": "lfs_content", "message": "big.bin"}]}
+    stored.record(stored.claim(run_id), Status.PIPELINE, detail=detail)
+    out = " ".join(cli("show", run_id).out.split())
+    assert "pushed by this run: yes; differ: file0.go, file1.go, " in out
+    assert "file9.go and 2 more; warnings: lfs_content big.bin" in out
+    assert not set("[]{}") & set(out)
+
+
+@sqlite_only
 def test_what_comes_from_outside_cannot_command_the_terminal(cli: Cli, stored: Stored) -> None:
     run_id = stored.release(ref="refs/heads/[red]x[/red]").run_id
     stored.record(

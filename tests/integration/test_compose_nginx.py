@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.integration.nginx_world import NGINX, needs_nginx
+from tests.integration.nginx_world import NGINX, needs_nginx, nginx, wait_for
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -39,6 +40,20 @@ def test_nginx_takes_it(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "test is successful" in done.stderr
+
+
+@needs_nginx
+def test_each_request_and_each_error_is_in_the_containers_output(tmp_path: Path) -> None:
+    with nginx(tmp_path, log=(DEPLOY / "compose/log.conf").read_text()) as front:
+        output = tmp_path / "out"
+        assert front.get("/go.corp.example/secret/@v/v1.0.0.info").status == 200
+        wait_for(lambda: '"module":"go.corp.example/secret"' in output.read_text())
+        line = next(each for each in output.read_text().splitlines() if each.startswith("{"))
+        assert (json.loads(line)["version"], json.loads(line)["status"]) == ("v1.0.0", "200")
+        front.servers["private"].close()
+        assert front.get("/go.corp.example/secret/@v/v9.0.0.info").status == 502
+        wait_for(lambda: "connect() failed" in output.read_text())
+        assert not front.log.exists()
 
 
 def put(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from app.adapters.system import SystemClock
 from app.adapters.tables_notify import notices, open_failures, outcomes
 from app.domain.notify import Event, Wishes
 from app.domain.run import Stage, Status
-from app.services.notify import Addressee
+from app.services.notify import Addressee, Verdict
 from tests.contract.fake_receiver import FakeReceiver
 from tests.integration.notify_world import ORDER, World, count
 from tests.integration.stored import A, B, Stored
@@ -95,6 +95,103 @@ def test_what_fails_again_within_the_window_is_told_once(world: World, stored: S
     world.tick()
     world.tick()
     assert world.told() == [("failed", "pipeline_failed", 1)] * 2
+
+
+def mend(stored: Stored, run: str) -> None:
+    replayed(stored, run)
+    stored.finish(run)
+
+
+def test_what_is_mended_before_its_message_went_out_is_not_told(world: World, stored: Stored) -> None:
+    stored.fail(stored.release().run_id)
+    world.tick(1)
+    world.tick()
+    assert world.told() == [("failed", "pipeline_failed", 1)]
+    second, third = (stored.release(version=f"v1.{n}.0").run_id for n in (1, 2))
+    for run in (second, third):  # their message waits for the interval
+        stored.fail(run)
+    world.tick(1)
+    mend(stored, second)
+    world.tick(20)
+    assert (len(world.told()), count(stored.engine, notices), count(stored.engine, open_failures)) == (1, 2, 2)
+    mend(stored, third)
+    world.tick(20)
+    assert (count(stored.engine, notices), count(stored.engine, open_failures)) == (1, 1)
+    world.tick(600)
+    assert world.told() == [("failed", "pipeline_failed", 1)]
+
+
+def test_the_others_of_that_message_are_told_of(world: World, stored: Stored) -> None:
+    runs = [stored.release(version=f"v1.{n}.0").run_id for n in range(3)]
+    for run in runs:
+        stored.fail(run)
+    world.tick(1)
+    mend(stored, runs[1])
+    world.tick(10)
+    world.tick(10)
+    assert world.told() == [("failed", "pipeline_failed", 2)]
+    assert [item["run"] for item in world.receiver.taken[0].items] == [runs[0], runs[2]]
+
+
+def test_a_failure_that_is_mended_and_comes_again_in_one_look_is_one_message(world: World, stored: Stored) -> None:
+    run = stored.release().run_id
+    stored.fail(run)
+    world.tick(1)
+    mend(stored, run)
+    replay = replace(ORDER, from_stage=Stage.MIRROR, force=True)
+    stored.ops.replay(run, replay, None, stored.later())
+    stored.fail(run)
+    world.tick(1)  # the old draft goes, and another one comes
+    world.tick(10)
+    world.tick(10)
+    assert world.told() == [("failed", "pipeline_failed", 1)]
+    assert world.receiver.taken[0].items[0]["attempt"] == 3
+
+
+def test_a_recovery_waits_for_the_message_that_another_process_is_sending(world: World, stored: Stored) -> None:
+    run = stored.release().run_id
+    stored.fail(run)
+    world.service.settle()
+    stored.later(10)
+    store = world.service.store
+    sending = store.claim("on-call", stored.now, stored.now + timedelta(seconds=30))
+    assert sending is not None
+    mend(stored, run)
+    World(stored).service.settle()  # the message is closed: nothing is taken out of it
+    stored.later(15)
+    assert store.claim("on-call", stored.now, stored.now + timedelta(seconds=30)) is None
+    store.record("on-call", sending, Verdict(delivered=False, answer="503", again_at=stored.later(60)), stored.now)
+    again = store.claim("on-call", stored.now, stored.now + timedelta(seconds=30))
+    assert again is not None
+    assert (again.notice.id, again.tries) == (sending.notice.id, 2)
+    assert store.claim("on-call", stored.now, stored.now + timedelta(seconds=30)) is None
+    store.record("on-call", again, Verdict(delivered=True, answer="200"), stored.now)
+    recovered = store.claim("on-call", stored.now, stored.now + timedelta(seconds=30))
+    assert recovered is not None
+    assert (recovered.notice.event, recovered.notice.items[0]["failed"]["notice"]) == (
+        Event.RECOVERED,
+        sending.notice.id,
+    )
+
+
+def test_a_recovery_that_did_not_go_out_is_dropped_when_the_release_fails_again(world: World, stored: Stored) -> None:
+    run = stored.release().run_id
+    stored.fail(run)
+    world.tick(1)
+    world.tick()
+    mend(stored, run)
+    world.service.settle()
+    assert count(stored.engine, notices) == 2
+    stored.ops.replay(run, replace(ORDER, from_stage=Stage.MIRROR, force=True), None, stored.later())
+    stored.fail(run)
+    world.tick(1)
+    world.tick(600)
+    assert world.told() == [("failed", "pipeline_failed", 1)]  # as they know already
+    mend(stored, run)
+    world.tick(1)
+    world.tick(600)
+    assert world.told()[1:] == [("recovered", "pipeline_failed", 1)]
+    assert world.receiver.taken[1].items[0]["failed"]["notice"] == world.receiver.taken[0].id
 
 
 def test_a_rejected_release_is_told_and_a_repeat_is_not(world: World, stored: Stored) -> None:

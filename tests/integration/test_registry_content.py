@@ -161,6 +161,7 @@ def test_a_branch_says_nothing_to_a_registry(fake: Fake) -> None:
         ("2026-03-01T14:00:00+02:00", "2026-03-01T12:00:00+00:00"),
         ("1960-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
         ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00"),
         (None, "1970-01-01T00:00:00+00:00"),
     ],
 )
@@ -168,6 +169,7 @@ def test_the_time_of_a_release(time: str | None, expected: str) -> None:
     assert released_at(ProxyInfo("v1.0.0", time, None)).isoformat() == expected
 
 
-def test_a_time_that_is_none(fake: Fake) -> None:
-    fake.hold(GO_MOD, time="yesterday")
+@pytest.mark.parametrize("time", ["yesterday", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_is_none(fake: Fake, time: str) -> None:
+    fake.hold(GO_MOD, time=time)
     assert fake.error().code == "registry_wrong"

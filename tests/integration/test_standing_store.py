@@ -93,6 +93,14 @@ def test_runs_by_state_and_lane(engine: Engine) -> None:
     assert (backfill.due, backfill.due_seconds, backfill.flight_seconds) == (1, 4000.0, 50_000.0)
 
 
+def test_what_a_person_cancelled_is_no_failure_to_be_mended(engine: Engine) -> None:
+    fill(engine, [
+        row(1, Status.FAILED, error="cancelled"), row(2, Status.FAILED, error="pipeline_failed"),
+        row(3, Status.FAILED, error="cancelled"),
+    ])  # fmt: skip
+    assert standing(engine).ended[Status.FAILED] == 1
+
+
 def test_sweeper_reconcile_notices_tokens_and_pauses(engine: Engine) -> None:
     token = {"kind": "token", "role": "viewer", "created_at": NOW, "created_by": "a"}
     notice = {"receiver": "r", "event": "failed", "code": "c", "count": 1, "items": [], "tries": 0, "answer": ""}

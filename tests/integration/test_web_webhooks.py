@@ -86,6 +86,13 @@ def test_only_a_refused_signature_leaves_the_senders_address_in_the_log(web: Web
     ]  # fmt: skip
 
 
+def test_a_refused_pipeline_event_leaves_the_senders_address_in_the_log(web: WebWorld) -> None:
+    seen = len(web.log())
+    assert web.ask("POST", "/hooks/gitlab", b"{}", {"X-Gitlab-Token": "a-guess"}).status == 401
+    (line,) = (each for each in web.log()[seen:] if each["event"] == "pipeline_event_refused")
+    assert (line["code"], line["address"]) == ("bad_signature", "127.0.0.1")
+
+
 @pytest.mark.parametrize(
     ("raw", "field"),
     [

@@ -105,6 +105,16 @@ def test_no_secret_is_in_a_file() -> None:
         assert not re.search(r"(?i)(password|token|secret)\w*=\S|://[^/\s:]+:[^@\s]+@|VALIDATOR=", path.read_text())
 
 
+def test_nginx_logs_to_its_containers_output_and_fills_no_memory() -> None:
+    nginx = SERVICES["nginx"]
+    places = [each.partition(":")[0] for each in nginx["tmpfs"]] + [each.split(":")[1] for each in nginx["volumes"]]
+    assert [each for each in places if each.startswith("/var/log")] == []
+    assert "./compose/log.conf:/etc/nginx/goproxy/log.conf:ro" in nginx["volumes"]
+    logged = re.findall(r"^(access_log|error_log) (\S+)", (DEPLOY / "compose/log.conf").read_text(), re.MULTILINE)
+    assert logged == [("access_log", "/dev/stdout"), ("error_log", "/dev/stderr")]
+    assert nginx["logging"]["options"] == {"max-size": "50m", "max-file": "5"}
+
+
 def test_only_nginx_is_open_to_others() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert ports.pop("nginx") == ["443:443"]

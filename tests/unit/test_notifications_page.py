@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.notice_forms import Notice, chat, webhook
-from app.domain.notify import Book, Draft, Event, Outcome, Wishes, take
+from app.domain.notify import Book, Outcome, Wishes, take
 from app.domain.run import Status
 
 PAGE = Path(__file__).parents[2] / "docs/notifications.md"
@@ -36,10 +36,11 @@ DONE = replace(
 def example(name: str) -> dict[str, Any]:
     """A message as the product makes it."""
     ids, book, wishes = iter(IDS), Book(), Wishes("on-call")
-    for each in (FAILED, OTHER, DONE):
+    for each in (FAILED, OTHER):
         book = take(wishes, book, each, each.at, lambda: next(ids))
-    drafts: dict[str, Draft] = {event.value: draft for (event, _), draft in book.drafts.items()}
-    draft = drafts[Event.RECOVERED if name == "recovered" else Event.FAILED]
+    if name == "recovered":  # after the first message went out
+        book = take(wishes, replace(book, drafts={}), DONE, DONE.at, lambda: next(ids))
+    (draft,) = book.drafts.values()
     notice = Notice(draft.id, draft.event, draft.code, draft.count, draft.items, draft.created_at)
     return chat(notice, BASE) if name == "chat" else webhook(notice, BASE)
 
