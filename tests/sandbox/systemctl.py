@@ -32,7 +32,13 @@ def main(command: str, *words: str) -> None:
     if command == "enable":
         _enable(names)
         names, command = (_named("modsync.target") if "--now" in words else []), "start"
-    acts = {"restart": (_stop, _start), "try-restart": (_try,), "start": (_start,), "stop": (_stop,), "reload": (_reload,)}
+    acts = {
+        "restart": (_stop, _start),
+        "try-restart": (_try,),
+        "start": (_start,),
+        "stop": (_stop,),
+        "reload": (_reload,),
+    }
     for act in acts[command]:
         for name in names:
             act(name)

@@ -11,19 +11,18 @@ from collections import defaultdict
 from pathlib import Path
 
 # What only a booted systemd, or its seccomp filters, can do; `systemd-analyze verify` reads them.
-_NOT_TRIED = frozenset(
-    """
-    Type Restart RestartSec KillMode TimeoutStopSec SystemCallArchitectures SystemCallFilter SystemCallErrorNumber
-    RestrictAddressFamilies RestrictNamespaces RestrictSUIDSGID RestrictRealtime LockPersonality PrivateDevices
-    ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectControlGroups ProtectClock ProtectHostname ProtectProc
-    """.split()
-)
-_TRIED = frozenset(
-    """
-    ExecStart Environment EnvironmentFile User Group StateDirectory StateDirectoryMode WorkingDirectory UMask LimitNOFILE
-    NoNewPrivileges PrivateTmp ProtectSystem ProtectHome CapabilityBoundingSet
-    """.split()
-)
+_NOT_TRIED = frozenset({
+    "Type", "Restart", "RestartSec", "KillMode", "TimeoutStopSec", "SystemCallArchitectures",
+    "SystemCallFilter", "SystemCallErrorNumber", "RestrictAddressFamilies", "RestrictNamespaces",
+    "RestrictSUIDSGID", "RestrictRealtime", "LockPersonality", "PrivateDevices", "ProtectKernelTunables",
+    "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock", "ProtectHostname",
+    "ProtectProc",
+})  # fmt: skip
+_TRIED = frozenset({
+    "ExecStart", "Environment", "EnvironmentFile", "User", "Group", "StateDirectory", "StateDirectoryMode",
+    "WorkingDirectory", "UMask", "LimitNOFILE", "NoNewPrivileges", "PrivateTmp", "ProtectSystem",
+    "ProtectHome", "CapabilityBoundingSet",
+})  # fmt: skip
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -50,7 +49,14 @@ def _inside(unit: dict[str, list[str]]) -> str:
     umask, directory = unit["UMask"][0], unit["WorkingDirectory"][0]
     limit = unit["LimitNOFILE"][0]  # or what root may have here: in a container it may lack CAP_SYS_RESOURCE
     return "\n".join(
-        [*_mounts(unit), *_environment(unit), f"ulimit -n {limit} || ulimit -n $(ulimit -Hn)", f"umask {umask}", f"cd {directory}", _command(unit)]
+        [
+            *_mounts(unit),
+            *_environment(unit),
+            f"ulimit -n {limit} || ulimit -n $(ulimit -Hn)",
+            f"umask {umask}",
+            f"cd {directory}",
+            _command(unit),
+        ]
     )
 
 
@@ -74,7 +80,14 @@ def _mounts(unit: dict[str, list[str]]) -> list[str]:
 def _environment(unit: dict[str, list[str]]) -> list[str]:
     """An empty environment, then systemd's own variables, the unit's, and its files'; a file that begins with - may lack."""
     user = unit["User"][0]
-    own = {"PATH": _PATH, "LANG": "C.UTF-8", "USER": user, "LOGNAME": user, "HOME": f"/var/lib/{user}", "SHELL": "/bin/sh"}
+    own = {
+        "PATH": _PATH,
+        "LANG": "C.UTF-8",
+        "USER": user,
+        "LOGNAME": user,
+        "HOME": f"/var/lib/{user}",
+        "SHELL": "/bin/sh",
+    }
     lines = ["for name in $(compgen -e); do unset $name; done", "set -a"]
     lines += [f"{name}={value}" for name, value in own.items()] + unit["Environment"]
     for file in unit["EnvironmentFile"]:
