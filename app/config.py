@@ -78,11 +78,18 @@ def find_config(path: Path | None, environ: Mapping[str, str]) -> Path:
     named = path or (Path(environ["MODSYNC_CONFIG"]) if environ.get("MODSYNC_CONFIG") else None)
     places = [named] if named else [Path("modsync.toml"), SYSTEM_PATH]
     for place in places:
-        if place.is_file():
+        if _is_there(place):
             return place
     what = f"there is no configuration file (looked at {', '.join(map(str, places))})"
     fix = "Copy modsync.example.toml to modsync.toml and edit it, or name one by --config or MODSYNC_CONFIG."
     raise ConfigError([Problem("modsync.toml", what, fix)])
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except PermissionError:
+        return True  # as far as this user can tell; reading it says what is wrong
 
 
 def _parsed(path: Path) -> dict[str, Any]:

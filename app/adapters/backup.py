@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,8 @@ _PAGES = 1000  # at a time: writers get their turn in between
 def backup(url: str, target: Path) -> None:
     """Write a checked copy of the database at `url` to `target`, which appears whole or not at all.
 
-    Errors: bad_request (PostgreSQL, or the file is there already), not_found (no database yet), store_unavailable.
+    Errors: bad_request (PostgreSQL, the file is there already, its directory is not or takes no file), not_found (no database
+    yet), store_unavailable.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
@@ -24,6 +26,10 @@ def backup(url: str, target: Path) -> None:
     source = Path(parsed.database or "")
     if not source.is_file():
         raise SyncError("not_found", f"there is no database {source}")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise SyncError(
+            "bad_request", f"{target.absolute().parent} is not there, or modsync's user may not write there"
+        )
     if target.exists():
         raise SyncError("bad_request", f"{target} is there already")
     half = target.with_name(f"{target.name}.part")

@@ -35,7 +35,7 @@ _LOOK_MS = 8  # SQLite sleeps 1, 2 and 5 ms between its first looks
 
 
 def connect(url: str, *, pool_size: int = 10) -> Engine:
-    """An engine for `url`; connects at first use. SQLite's directory is made when it is missing."""
+    """An engine for `url`; connects at first use. SQLite's directory is made when it is missing (store_unavailable, if not)."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(url, parsed.database)
@@ -68,11 +68,18 @@ def unhurried(engine: Engine) -> Engine:
 
 def _sqlite(url: str, database: str | None) -> Engine:
     if database:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        _make(Path(database).parent)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
     event.listen(engine, "connect", _sqlite_settings)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SyncError("store_unavailable", f"{directory} cannot be made: {error.strerror}") from error
 
 
 def _sqlite_settings(connection: Any, _record: Any) -> None:

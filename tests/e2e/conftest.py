@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sandbox import guide
+from tests.sandbox.machine import Machine
 from tests.sandbox.service import Service
 from tests.sandbox.world import World
 
@@ -29,3 +31,20 @@ def service(world: World) -> Iterator[Service]:
 def logs(tmp_path: Path) -> Path:
     """Where a service of the test's own writes."""
     return tmp_path / "logs"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine on which modsync is installed as docs/deployment.md says; nothing is configured or started on it."""
+    with guide.fresh(tmp_path_factory.mktemp("machine")) as machine:
+        guide.furnish(machine)
+        guide.follow(machine, guide.blocks("### With systemd")[0])
+        yield machine
+
+
+@pytest.fixture
+def machine(installed: Machine) -> Iterator[Machine]:
+    """The same for one test, which may configure it and start what it likes."""
+    host = installed.host("one", *guide.OWN, "/etc/nginx", "/var/log/nginx")
+    yield host
+    host.stop()

@@ -227,6 +227,10 @@ def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:
     with pytest.raises(SyncError, match="not_found"):
         backup(f"sqlite:///{tmp_path / 'none.db'}", tmp_path / "copy")
     connect(f"sqlite:///{tmp_path / 'some.db'}").connect().close()
+    with pytest.raises(SyncError, match="is not there, or modsync's user may not write there"):
+        backup(f"sqlite:///{tmp_path / 'some.db'}", tmp_path / "none" / "copy")
+    with pytest.raises(SyncError, match="cannot be made: "):
+        connect(f"sqlite:///{tmp_path / 'some.db' / 'below.db'}")
     (tmp_path / "copy").write_text("precious")
     with pytest.raises(SyncError, match="is there already"):
         backup(f"sqlite:///{tmp_path / 'some.db'}", tmp_path / "copy")

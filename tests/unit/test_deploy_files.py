@@ -69,7 +69,10 @@ def test_the_units_run_what_the_procfile_runs() -> None:
     assert found.keys() == lines.keys()
     for name, command in lines.items():
         assert f"\nExecStart=/opt/modsync/bin/modsync {command}\n" in found[name]
-        assert f"modsync-{name}.service" in (ROOT / "deploy/systemd/modsync.target").read_text()
+        # The target starts what is enabled on a host, and stops when all of it has stopped.
+        assert {"PartOf=modsync.target", "WantedBy=modsync.target"} <= set(found[name].splitlines())
+        assert re.search(r"^After=.* modsync\.target$", found[name], re.M)
+    assert ".service" not in (ROOT / "deploy/systemd/modsync.target").read_text()
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: str(unit.stem))
@@ -83,7 +86,7 @@ def test_a_unit_is_hardened_and_ends_in_time(unit: Path) -> None:
 def test_systemd_understands_them(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed; the other tests read the units")
-    for unit in (ROOT / "deploy" / "systemd").iterdir():
+    for unit in (*UNITS, ROOT / "deploy/systemd/modsync.target"):
         # The program is not installed here, and systemd would say so.
         text = unit.read_text().replace("/opt/modsync/bin/modsync", "/bin/true")
         (tmp_path / unit.name).write_text(text)
@@ -92,6 +95,20 @@ def test_systemd_understands_them(tmp_path: Path) -> None:
     broken = tmp_path / "modsync-web.service"
     broken.write_text(broken.read_text().replace("Restart=always", "Restrat=always"))
     assert "Restrat" in _verify(broken).stderr
+
+
+def test_the_environment_s_file_has_what_the_example_names() -> None:
+    """And in a form that systemd and a shell read alike: nothing but comments and values in single quotes."""
+    lines = [line for line in (ROOT / "deploy/systemd/modsync.env").read_text().splitlines() if line and line[0] != "#"]
+    assert [line for line in lines if not re.fullmatch(r"[A-Z_]+='[^']*'", line)] == []
+    example = (ROOT / "modsync.example.toml").read_text()
+    named = re.findall(r'^[^#\n]*\benv = "(\w+)"|^\w+_env = "(\w+)"', example, re.M)
+    assert {"".join(pair) for pair in named} | {"REDIS_URL"} == {line.partition("=")[0] for line in lines}
+
+
+def test_the_guide_installs_this_version() -> None:
+    (version,) = re.findall(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert f"\n    version={version} " in (ROOT / "docs/deployment.md").read_text()
 
 
 def _verify(*units: Path) -> subprocess.CompletedProcess[str]:
