@@ -4,7 +4,9 @@ What rq-dashboard 0.9 does by itself, and what is done about it here:
 - it loads jobs and workers with pickle, which runs code of whoever writes to Redis: JSON is given to each load;
 - its before_request makes a Redis client per request and fails on addresses without a route: ours stands in its place;
 - names from the address go into a script without quoting, wrong ones end in 500: they are checked first;
-- text in its tables is not escaped: templates/rq_dashboard/base.html and static/rq.js do (open issue 526);
+- its pages need inline scripts, eval and inline styles, and do not escape the text in their tables (open issue 526): ours
+  stand in their place (templates/rq_dashboard, static/rq.js, static/rq_show.js), under the policy of all pages;
+- its pages of jobs overlap from the second on: rq_lists counts for it;
 - requeue, also by GET, delete and empty go past the database, which is the truth: a requeue is a replay, the rest is off.
 """
 
@@ -31,6 +33,7 @@ from app.domain.ids import run_of
 from app.web import security
 from app.web.api import operator, replay_answer
 from app.web.errors import sync_error
+from app.web.rq_lists import jobs_of_page
 
 _REGISTRIES = {"queued", "scheduled", "deferred", "started", "finished", "failed", "canceled"}
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -49,6 +52,8 @@ _PARTS: Mapping[str, Callable[[str], bool]] = {
     "per_page": _number(200),
     "page": _number(999_999),
     "job_id": lambda text: bool(_WORD.fullmatch(text)),
+    # Its scripts stay away: the policy would let each of them run.
+    "filename": lambda text: text in ("css/bootstrap.min.css", "css/main.css"),
 }
 _OFF = {
     "rq_dashboard.requeue_all": "replay each run by its id (modsync replay ID, or POST /api/runs/<id>/replay)",
@@ -64,13 +69,14 @@ def register(app: Flask, parts: Container) -> None:
     web.config.serializer = JSONSerializer
     web.Job = SimpleNamespace(fetch=partial(Job.fetch, serializer=JSONSerializer))
     web.Worker = SimpleNamespace(all=partial(Worker.all, serializer=JSONSerializer))
+    web.get_queue_registry_jobs_count = jobs_of_page
     # For display only: the dashboard shows it to whoever is logged in.
     app.config["RQ_DASHBOARD_REDIS_URL"] = (where(parts.redis_url),)
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
     app.redis_conn = redis_for_enqueue(parts.redis_url)  # type: ignore[attr-defined]  # where its views look for it
     app.register_blueprint(blueprint, url_prefix="/rq")
     app.before_request_funcs["rq_dashboard"] = [_before]
-    app.context_processor(lambda: {"csp_nonce": security.nonce()})
+    app.context_processor(lambda: {"run_of": run_of})
     app.register_error_handler(NoSuchJobError, _no_such_job)
 
 

@@ -12,39 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Response, g, request
+from flask import Response, request
 from werkzeug.exceptions import Forbidden
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+# One for all pages, the RQ dashboard's, too.
 _CSP = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
-)
-# The dashboard's templates are compiled in the browser (underscore: new Function) and have style attributes.
-# Its one inline script carries a nonce, so no other inline script runs there either.
-_CSP_RQ = (
-    "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
-    " img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 # The same for everybody, with or without a session.
 _SHARED = frozenset({"setup.page", "setup.script"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def nonce() -> str:
-    """This request's nonce for inline scripts."""
-    if "nonce" not in g:
-        g.nonce = secrets.token_urlsafe(16)
-    return str(g.nonce)
-
-
 def add_headers(response: Response) -> Response:
     """What an answer's route decides; only static files, and for minutes what is the same for all, may be kept by caches."""
     headers, endpoint = response.headers, request.endpoint or ""
-    is_board = endpoint.startswith("rq_dashboard.")
-    headers["Content-Security-Policy"] = _CSP_RQ.format(nonce=nonce()) if is_board else _CSP
+    headers["Content-Security-Policy"] = _CSP
     if endpoint in _SHARED and response.status_code == 200:
         headers["Cache-Control"] = "public, max-age=300"
     elif not endpoint.endswith("static"):

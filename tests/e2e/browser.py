@@ -54,6 +54,7 @@ class Visitor:
         self.page: Page = self._context.new_page()
         self.complaints: list[str] = []
         self.answers: list[tuple[str, int]] = []
+        self.page.add_init_script(_TELL)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
         self._context.on("request", self._request)
@@ -95,6 +96,10 @@ class Visitor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._context.close()
 
+
+# Also what Chromium would not write to the console by itself.
+_TELL = """addEventListener("securitypolicyviolation",
+  (event) => console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}`), true)"""
 
 _OVERFLOW = """() => {
   const wide = document.documentElement.clientWidth;
