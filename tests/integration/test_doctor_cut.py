@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.doctor_world import MODULE, QUERY
 from tests.integration.test_doctor_network import ZIP, World, network
-from tests.sandbox.bad_servers import Listener, egress, in_place_of, tls_front
+from tests.sandbox.bad_servers import Listener, in_place_of, tls_front
+from tests.sandbox.web_proxies import egress
 
 INFO = f"/{MODULE}/@v/v1.0.0.info"
 PLAIN = b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\n%s\r\n\r\n"

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.doctor_world import MODULE, QUERY, Machine
-from tests.sandbox.bad_servers import Authority, Listener, Page, Pages, egress, module_pages, text, tls_front
+from tests.sandbox.bad_servers import Authority, Listener, Page, Pages, module_pages, text, tls_front
 from tests.sandbox.gotool import go_binary
 from tests.sandbox.modules import make_plain
 from tests.sandbox.platform import Platform
 from tests.sandbox.serve import LoopbackServer
+from tests.sandbox.web_proxies import egress
 
 PUBLIC = "github.com/public/lib"
 ANYTHING = "golang.org/x/mod"  # what the doctor asks for where nobody names a module

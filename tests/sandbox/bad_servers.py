@@ -133,7 +133,7 @@ def trickling(at_once: str, bytewise: str, pause: float = 0.02) -> Handler:
     """Answer any request, each byte of `bytewise` after a pause: never silent, and done after minutes."""
 
     def handle(connection: socket.socket, stopping: threading.Event) -> None:
-        _head(connection)
+        head_of(connection)
         connection.sendall(at_once.encode())
         for byte in bytewise.encode():
             if stopping.wait(pause):
@@ -157,13 +157,13 @@ def in_place_of(path: str, answer: bytes, backend: int) -> Handler:
     """Answers requests for `path` with these bytes, head and all, and closes; the rest comes from the port `backend`."""
 
     def handle(connection: socket.socket, stopping: threading.Event) -> None:
-        head = _head(connection)
+        head = head_of(connection)
         if head.split()[1] == path:
             connection.sendall(answer)
             return
         with socket.create_connection(("127.0.0.1", backend)) as plain:
             plain.sendall(head.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").encode())
-            _pipe(connection, plain)
+            pipe(connection, plain)
 
     return handle
 
