@@ -81,7 +81,7 @@ def release(machine: Machine, world: World, name: str) -> Release:
     made = make_plain(world.platform, world.mirrored(f"guide/{name}"), "v1.0.0").releases["v1.0.0"]
     sent = machine.run(f"modsync send platform --module {made.module_path} --version v1.0.0 --commit {made.commit}")
     (run,) = re.findall(r"run (\w+):", sent)
-    machine.run(f"timeout 60 modsync watch {run}")  # status 0: done
+    machine.run(f"timeout 300 modsync watch {run}")  # status 0: done
     return made
 
 

@@ -20,7 +20,7 @@ from tests.sandbox import guide
 from tests.sandbox.machine import Machine
 from tests.sandbox.world import PROJECT
 
-pytestmark = [needs_root, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [needs_root, pytest.mark.slow, pytest.mark.timeout(1200)]
 PREPARE, OWNERS, ENGINE = guide.blocks("### With Compose")
 DEPLOY = f"{guide.CHECKOUT}/deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "deploy/compose.yaml").read_text())
@@ -42,11 +42,11 @@ def test_the_services_run_with_what_the_guide_prepares(machine: Machine) -> None
     for name in OURS:
         _begin(machine, name)
     with machine.network():
-        wait_until(_ready, 60)
+        wait_until(_ready, 300)
     for name in OURS:
         machine.run(process(name, SERVICES[name]["healthcheck"]["test"][1:], entry=()))
     machine.run("for each in /run/ours/*.pid; do kill -TERM $(cat $each); done")
-    wait_until(lambda: machine.run("ps -u 10001 -o args=", check=False) == "", 60)
+    wait_until(lambda: machine.run("ps -u 10001 -o args=", check=False) == "", 300)
     assert "Traceback" not in machine.run("cat /run/ours/*.log")
 
 

@@ -26,7 +26,7 @@ from tests.sandbox.bad_servers import Authority
 from tests.sandbox.machine import Machine
 from tests.sandbox.world import World
 
-pytestmark = [needs_root, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [needs_root, pytest.mark.slow, pytest.mark.timeout(1200)]
 _INSTALL, BEGIN, _NGINX = guide.blocks("### With systemd")
 SAVE_SQLITE, _SAVE_POSTGRES, RESTORE_SQLITE, _RESTORE_POSTGRES, AFTER = guide.blocks("## Backups")
 NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
@@ -75,7 +75,7 @@ def test_the_stand_in_keeps_what_a_unit_promises(machine: Machine) -> None:
 
 def test_one_machine(machine: Machine, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
-    with machine.network(), World(tmp_path / "world", port=8080) as world:
+    with machine.network(), World(tmp_path / "world", port=8080, give_up=120, patience=120) as world:
         edit(machine, world, authority.ca_file)
         start_redis(machine)
         began = guide.follow(machine, BEGIN)

@@ -31,7 +31,7 @@ from tests.sandbox.bad_servers import Authority
 from tests.sandbox.machine import Machine
 from tests.sandbox.world import World
 
-pytestmark = [needs_root, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [needs_root, pytest.mark.slow, pytest.mark.timeout(1200)]
 _MAKE_DATABASE, FILES, WEB, WORKERS, KEY = guide.blocks("## Many machines")
 _SAVE_SQLITE, SAVE, _RESTORE_SQLITE, RESTORE, AFTER = guide.blocks("## Backups")
 (RESTART,) = [line for line in guide.blocks("## Upgrades")[0].splitlines() if "try-restart" in line]
@@ -55,7 +55,7 @@ def site(installed: Machine, servers: Machine, tmp_path: Path) -> Iterator[Site]
     """Everything installed and configured, nothing of modsync's started."""
     authority, password = Authority(tmp_path / "ca"), secrets.token_hex(16)
     web1, web2, *_ = ADDRESSES.values()
-    with World(tmp_path / "world", port=8080) as world:
+    with World(tmp_path / "world", port=8080, give_up=120, patience=120) as world:
         start_postgres(servers, password)
         start_redis(servers, f"requirepass {password}")
         hosts = {name: installed.host(name, *guide.OWN) for name in ADDRESSES}
@@ -99,13 +99,13 @@ def test_many_machines(installed: Machine, machine: Machine, tmp_path: Path) -> 
 def _begin(many: Site) -> None:
     """Each host what it is for; the second web host gets the first one's key before."""
     guide.follow(many.hosts["web1"], WEB)
-    wait_until(lambda: _ready("web1"), 60)
+    wait_until(lambda: _ready("web1"), 300)
     guide.put(many.servers, "/srv/bin/ssh", '#!/bin/sh\nexec "$2" "/srv/hosts/$1$3"\n')
     guide.follow(many.hosts["web2"], KEY)
     guide.follow(many.hosts["web2"], WEB)
     for name in ("work1", "work2"):
         guide.follow(many.hosts[name], WORKERS)
-    wait_until(lambda: _ready("web2"), 60)
+    wait_until(lambda: _ready("web2"), 300)
     started = many.all("ls /run/units")
     assert {name: said.split() for name, said in started.items()} == {
         "web1": ["modsync-sweeper", "modsync-web"], "web2": ["modsync-sweeper", "modsync-web"],
@@ -151,9 +151,9 @@ def _no_webhook_is_refused_while_hosts_restart(many: Site) -> None:
     )
     for name in ("web1", "web2"):
         before = _answers(many)
-        wait_until(lambda before=before: _answers(many) > before, 60)  # type: ignore[misc]
+        wait_until(lambda before=before: _answers(many) > before, 300)  # type: ignore[misc]
         guide.follow(many.hosts[name], RESTART)
-        wait_until(lambda name=name: _ready(name), 60)  # type: ignore[misc]
+        wait_until(lambda name=name: _ready(name), 300)  # type: ignore[misc]
     many.servers.run("touch /tmp/enough")
     answers = set((many.servers.root / "tmp/answers").read_text().split())
     assert answers <= {"200", "202"}, answers

@@ -88,9 +88,9 @@ def put(machine: Machine, place: str, text: str, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-def follow(machine: Machine, block: str, **more: str) -> str:
+def follow(machine: Machine, block: str, *, stdin: str = "") -> str:
     """What a block prints for whoever follows the guide: root, in the checkout. AssertionError with the journal's end."""
     try:
-        return machine.run(f"export {_PIP}\ncd {CHECKOUT}\n{block}", **more)
+        return machine.run(f"export {_PIP}\ncd {CHECKOUT}\n{block}", stdin=stdin)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{machine.run('tail -n 5 /run/journal/*', check=False)}") from error

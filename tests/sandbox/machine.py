@@ -22,7 +22,7 @@ from typing import Self
 import psutil
 
 _NETWORK = 0x40000000  # CLONE_NEWNET
-_SECONDS = 170.0
+_SECONDS = 600.0  # of a command that hangs: on a crowded machine each takes as long as it takes
 # The layer's directories lie in a memory file system at $1; the pairs behind it are directories to show, and where.
 _BOOT = """
 set -eu
