@@ -17,9 +17,10 @@ from app.doctor.checks_network import check_request
 from app.doctor.checks_settings import check_settings, is_direct
 from app.doctor.checks_sumdb import check_sumdb
 from app.doctor.findings import Finding, unique
-from app.doctor.observed import MISSES, Answer, Observed, Purpose, Request
+from app.doctor.newer_go import ask_newer_go, check_newer_go, newer_go
+from app.doctor.observed import MISSES, Answer, NewerGo, Observed, Purpose, Request
 from app.doctor.probe_goauth import go_auth
-from app.doctor.probe_gomod import read_requirements, read_sums
+from app.doctor.probe_gomod import read_go, read_requirements, read_sums
 from app.doctor.probe_http import Client
 from app.doctor.probe_machine import read_netrc
 from app.doctor.probe_rewrites import read_rewrites
@@ -53,8 +54,11 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
     client = Client(trust, environment, auth, question.timeout)
     modules = _samples(question, directory)
     requests = [*_requests(settings, client, modules)]
-    if is_needed(settings, _unverified(question, directory), requests):
-        requests += ask_database(settings, client, _broken(requests))
+    newer = newer_go(settings, read_go(directory))
+    fetched = [*_toolchain(newer, settings, client, _broken(requests))]
+    if is_needed(settings, _unverified(question, directory), requests) or any(map(_is_there, fetched)):
+        fetched += ask_database(settings, client, _broken(requests))
+    requests += fetched
     return Observed(
         settings=settings,
         now=datetime.now(UTC),
@@ -66,6 +70,7 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
         slow_seconds=question.timeout / 2,
         modules=_names(modules),
         named=_names(modules) if question.modules else (),
+        newer_go=newer,
     )
 
 
@@ -79,6 +84,7 @@ def decide(observed: Observed) -> list[Finding]:
         by_request,
         check_sumdb(observed),
         check_missing(observed),
+        check_newer_go(observed),
     )
     found = unique(chain(*rules, check_clock(observed)))
     firsts: dict[tuple[str, str], Finding] = {}
@@ -134,6 +140,17 @@ def _requests(settings: GoSettings, client: Client, modules: tuple[Asked, ...]) 
 def _is_discovered(settings: GoSettings, path: str) -> bool:
     """Not what go knows by its path. With GOINSECURE go sends credentials to whoever answers, and the doctor does not."""
     return not is_known(path) and not matches_any(patterns(settings["GOINSECURE"]), path)
+
+
+def _toolchain(newer: NewerGo | None, settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:
+    if newer and not newer.kept_out:
+        for request in ask_newer_go(newer, settings.entries, broken, client):
+            yield replace(request, asked=newer.asked)
+
+
+def _is_there(request: Request) -> bool:
+    """go verifies a toolchain by the database whatever GONOSUMDB says."""
+    return isinstance(request.outcome, Answer) and request.outcome.status == 200
 
 
 def _broken(requests: list[Request]) -> set[Entry]:

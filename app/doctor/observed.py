@@ -134,6 +134,16 @@ class CaProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class NewerGo:
+    """The go that a go.mod wants (`go1.99.1`) and this one is not; `asked`: what go fetches it as. `kept_out`: by GOTOOLCHAIN."""
+
+    name: str
+    own: str
+    asked: str
+    kept_out: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that was seen. `now` is this machine's clock (aware); `slow_seconds` is when an answer counts as slow."""
 
@@ -147,3 +157,4 @@ class Observed:
     slow_seconds: float = 5.0
     modules: tuple[str, ...] = field(default_factory=tuple)
     named: tuple[str, ...] = ()  # of these, who asked names them, and not a go.mod
+    newer_go: NewerGo | None = None

@@ -1,4 +1,4 @@
-"""The go.mod and go.sum here: what go would fetch for them, and what it need not verify any more."""
+"""The go.mod and go.sum here: what go would fetch for them, and with which go; what it need not verify any more."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def read_requirements(directory: Path) -> tuple[str, ...]:
     required = ((line[1], line[2]) for line in lines if line[0] == "require" and len(line) == 3)
     found = (replaced.get(each, replaced.get((each[0], ""), each)) for each in required)
     return tuple(f"{path}@{version}" for path, version in found if version)
+
+
+def read_go(directory: Path) -> tuple[tuple[str, str], ...]:
+    """(verb, version) of the go.mod's `go` and `toolchain` lines."""
+    return tuple((line[0], line[1]) for line in _lines(directory) if line[0] in ("go", "toolchain") and len(line) == 2)
 
 
 def read_sums(directory: Path) -> frozenset[str]:

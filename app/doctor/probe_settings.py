@@ -13,15 +13,23 @@ from pathlib import Path
 from app.doctor.settings import DEFAULTS, NAMES, GoSettings
 
 _SECONDS = 30.0
+_LOCAL = {"GOTOOLCHAIN": "local"}
 
 
 def read_settings(environment: Mapping[str, str], private: tuple[str, ...] = ()) -> GoSettings:
     """The settings that go would work with here; never raises."""
     go = shutil.which("go", path=environment.get("PATH"))
-    answer = _asked(go, environment, "env", "-json", *NAMES) if go else None
-    values = _values(answer) or _from_environment(environment)
+    values = (_told(go, environment) if go else None) or _from_environment(environment)
     refused = _refusal(go, environment) if go else _first_non_flag(values["GOFLAGS"])
     return GoSettings(values, dict(environment), private, refused)
+
+
+def _told(go: str, environment: Mapping[str, str]) -> dict[str, str] | None:
+    """What `go env` says; by this go itself where GOTOOLCHAIN names another one that cannot be had."""
+    values = _values(_asked(go, environment, "env", "-json", *NAMES))
+    if values is None and (values := _values(_asked(go, {**environment, **_LOCAL}, "env", "-json", *NAMES))):
+        values["GOTOOLCHAIN"] = environment.get("GOTOOLCHAIN") or _written(environment).get("GOTOOLCHAIN", "")
+    return values
 
 
 def _asked(go: str, environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str] | None:
@@ -50,7 +58,7 @@ def _values(answer: subprocess.CompletedProcess[str] | None) -> dict[str, str] |
 
 def _refusal(go: str, environment: Mapping[str, str]) -> str:
     """What go says of GOFLAGS: only `go env` works with flags that no command has."""
-    answer = _asked(go, environment, "version")
+    answer = _asked(go, {**environment, **_LOCAL}, "version")
     said = answer.stderr.strip() if answer and answer.returncode else ""
     return said.removeprefix("go: ") if "$GOFLAGS" in said else ""
 

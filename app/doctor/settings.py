@@ -24,6 +24,10 @@ NAMES = (
     "GOAUTH",
     "GOVCS",
     "GOVERSION",
+    "GOTOOLCHAIN",
+    "GOHOSTOS",
+    "GOHOSTARCH",
+    "GOMODCACHE",
 )
 # Anybody's proxies, by host, or by host and path where the host has other things, too.
 PUBLIC_PROXIES = frozenset(

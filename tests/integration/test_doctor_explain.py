@@ -10,7 +10,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 
 from tests.integration.doctor_world import MODULE, QUERY, Machine
-from tests.sandbox.bad_servers import Listener, Pages, hanging, module_pages, text
+from tests.sandbox.bad_servers import Listener, Pages, egress, hanging, module_pages, text
 from tests.sandbox.discovery import Discovery, by_root
 from tests.sandbox.modules import HOST, Module, make_plain
 from tests.sandbox.platform import Platform
@@ -26,6 +26,10 @@ class World:
 
     def proxied(self, pages: Pages) -> Machine:
         return Machine.of(self.root / "machine", GOPROXY=self.up.enter_context(LoopbackServer(pages)).url)
+
+    def closed(self) -> str:
+        """A web proxy that lets nothing out."""
+        return self.up.enter_context(Listener(egress(403))).url
 
     def direct(self, discovery: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]], **more: str) -> Machine:
         """go without a proxy; what it asks of the module's own host is answered by `discovery`."""
@@ -155,12 +159,12 @@ def test_text_from_a_file_and_for_people(world: World) -> None:
     assert machine.codes("explain", stdin="go: downloading a.b/c v1.0.0\n") == []
 
 
-def wanting_newer(world: World, toolchain: str, pages: Pages) -> Machine:
+def wanting_newer(world: World, toolchain: str, pages: Pages, lines: str = "go 1.99.1") -> Machine:
     """A machine with a go.mod that wants a go which nobody has, and this GOTOOLCHAIN."""
     machine = world.proxied(pages)
     machine.environment["GOTOOLCHAIN"] = toolchain
     (machine.root / "empty").mkdir(exist_ok=True)
-    (machine.root / "empty/go.mod").write_text("module a.example/b\n\ngo 1.99.1\n")
+    (machine.root / "empty/go.mod").write_text(f"module a.example/b\n\n{lines}\n")
     return machine
 
 
@@ -172,12 +176,43 @@ def test_a_newer_go_that_no_proxy_has(world: World) -> None:
     (finding,) = found["findings"]
     assert finding["code"] == "toolchain-missing"
     assert "/golang.org/toolchain/@v/v0.0.1-go1.99.1." in finding["fix"]
+    assert machine.codes() == ["toolchain-missing"]
+    for goproxy in ("direct", f"{machine.environment['GOPROXY']},direct"):
+        machine.environment |= {"GOPROXY": goproxy, "GOPRIVATE": "*", "HTTPS_PROXY": machine.environment["GOPROXY"]}
+        assert "toolchain not available" in machine.go("mod", "download").stderr.decode()
+        assert "toolchain-missing" in machine.codes()
 
 
 @pytest.mark.parametrize("toolchain", ["path", "local"])
 def test_a_newer_go_that_a_setting_keeps_out(world: World, toolchain: str) -> None:
     machine = wanting_newer(world, toolchain, good())
     assert machine.explained(machine.go("mod", "download").stderr.decode()) == ["go-too-old"]
+    assert machine.codes() == ["go-too-old"]
+    _, found = machine.doctor()
+    assert found["findings"][0]["fix"].startswith("export GOTOOLCHAIN=auto ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "toolchain", "wanted"),
+    [
+        ("go 1.21\n\ntoolchain go1.99.2", "auto", "go1.99.2"),
+        ("go 1.21\n\ntoolchain go1.99.2-corp", "go1.21.1+auto", "go1.99.2-corp"),
+        ("go 1.99rc2", "auto", "go1.99rc2"),
+        ("go 1.99", "auto", "go1.99.0"),
+        ("go 1.21", "go1.98.1", "go1.98.1"),
+        ("go 1.21\n\ntoolchain go1.99.2", "path", "go1.99.2"),
+        ("go 1.21\n\ntoolchain go1.99.2", "local", ""),
+        ("go 1.21\n\ntoolchain default", "auto", ""),
+        ("go 1.21", "auto", ""),
+    ],
+)
+def test_which_go_is_wanted(world: World, lines: str, toolchain: str, wanted: str) -> None:
+    machine = wanting_newer(world, toolchain, good(), lines)
+    done = machine.go("mod", "download")
+    status, found = machine.doctor()
+    assert (done.returncode, status) == ((1, 1) if wanted else (0, 0))
+    assert wanted in done.stderr.decode()
+    assert not wanted or f"go.mod wants {wanted}, " in found["findings"][0]["seen"]
 
 
 def test_a_newer_go_is_not_fetched_without_the_database(world: World) -> None:
@@ -190,4 +225,8 @@ def test_a_newer_go_is_not_fetched_without_the_database(world: World) -> None:
     pages.pages |= module_pages("golang.org/toolchain", version)
     output = machine.go("mod", "download").stderr.decode()
     assert "checksum database disabled by GOSUMDB=off" in output
-    assert machine.explained(output) == ["gosumdb-off"]
+    assert machine.explained(output) == machine.codes() == ["gosumdb-off"]
+    machine.environment |= {"GOSUMDB": "sum.golang.org", "GONOSUMDB": "golang.org", "HTTPS_PROXY": world.closed()}
+    output = machine.go("mod", "download").stderr.decode()
+    assert machine.explained(output) == ["sumdb-blocked"]
+    assert "sumdb-blocked" in machine.codes()
