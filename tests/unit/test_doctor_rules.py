@@ -27,6 +27,7 @@ PUBLIC = "https://proxy.golang.org"
         ("https://a.example", {"HTTPS_PROXY": "p:1"}, "http://p:1"),
         ("https://a.example", {"https_proxy": "http://p:1"}, "http://p:1"),
         ("http://a.example", {"HTTPS_PROXY": "p:1"}, None),
+        ("https://a.example", {"ALL_PROXY": "p:1", "all_proxy": "p:1"}, None),
         ("https://localhost:1", {"HTTPS_PROXY": "p:1"}, None),
         ("https://127.0.0.9", {"HTTPS_PROXY": "p:1"}, None),
         ("https://[::1]:1", {"HTTPS_PROXY": "p:1"}, None),
