@@ -10,11 +10,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 
 from tests.integration.doctor_world import MODULE, QUERY, Machine
-from tests.sandbox.bad_servers import Listener, Pages, egress, hanging, module_pages, text
+from tests.sandbox.bad_servers import Listener, Pages, hanging, module_pages, text
 from tests.sandbox.discovery import Discovery, by_root
 from tests.sandbox.modules import HOST, Module, make_plain
 from tests.sandbox.platform import Platform
 from tests.sandbox.serve import LoopbackServer
+from tests.sandbox.web_proxies import egress
 
 OTHER = "h1:" + "A" * 43 + "="
 
