@@ -64,10 +64,19 @@ _OFF = {
 }
 
 
+class _BoardJob(Job):
+    """With the ids of what it depends on as bytes: rq-dashboard 0.9 decodes them, RQ 3 did already."""
+
+    @property
+    def dependency_ids(self) -> list[bytes]:  # type: ignore[override]
+        """In any order."""
+        return [name.encode() for name in super().dependency_ids]
+
+
 def register(app: Flask, parts: Container) -> None:
     """Mount the dashboard; nothing connects yet."""
     web.config.serializer = JSONSerializer
-    web.Job = SimpleNamespace(fetch=partial(Job.fetch, serializer=JSONSerializer))
+    web.Job = SimpleNamespace(fetch=partial(_BoardJob.fetch, serializer=JSONSerializer))
     web.Worker = SimpleNamespace(all=partial(Worker.all, serializer=JSONSerializer))
     web.get_queue_registry_jobs_count = jobs_of_page
     # For display only: the dashboard shows it to whoever is logged in.

@@ -14,7 +14,6 @@ from rq.registry import (
     DeferredJobRegistry,
     FailedJobRegistry,
     FinishedJobRegistry,
-    ScheduledJobRegistry,
     StartedJobRegistry,
 )
 from rq.results import Result
@@ -23,7 +22,7 @@ from rq.worker import WorkerStatus
 
 from tests.integration.web_world import WebWorld, redis_url, until
 
-WAITING = 19  # three pages of eight
+WAITING = 19  # three pages of eight, in the queue that no test adds to
 _DAY = 24 * 3600
 
 
@@ -36,13 +35,15 @@ class Told:
 
 
 def tell(web: WebWorld) -> Told:
-    """One job of each state, `WAITING` queued ones, a busy and an idle worker."""
+    """One job of each state, `WAITING` queued ones in another queue, a busy and an idle worker."""
     redis = Redis.from_url(redis_url(web))
     queue = Queue("live", connection=redis, serializer=JSONSerializer)
     run, failed = failed_run(web, queue, "v1.0.0")
-    jobs = {"failed": failed, "queued": "waits-0"} | {state: _alone(queue, state) for state in _ENTER}
+    jobs = {"failed": failed} | {state: _alone(queue, state) for state in _ENTER}
+    jobs["queued"] = str(queue.enqueue("builtins.print", job_id="is-queued").id)
+    other = Queue("backfill", connection=redis, serializer=JSONSerializer)
     for number in range(WAITING):
-        queue.enqueue("builtins.print", job_id=f"waits-{number}", description=f"advance {number}")
+        other.enqueue("builtins.print", job_id=f"waits-{number}", description=f"advance {number}")
     _workers(redis)
     return Told(run, jobs)
 
@@ -87,7 +88,7 @@ def _finish(queue: Queue, job: Job) -> None:
 
 
 def _schedule(queue: Queue, job: Job) -> None:
-    ScheduledJobRegistry(queue=queue).schedule(job, datetime.now(UTC) + timedelta(days=1))
+    queue.scheduled_job_registry.schedule(job, datetime.now(UTC) + timedelta(days=1))
 
 
 def _cancel(queue: Queue, job: Job) -> None:
@@ -106,6 +107,6 @@ _ENTER = {
 def _workers(redis: Redis) -> None:
     """Two are there; the one named as `_start` names it is at its job."""
     for name, state in (("busy", WorkerStatus.BUSY), ("idle", WorkerStatus.IDLE)):
-        worker = Worker(["live"], name=name, connection=redis, serializer=JSONSerializer)
-        worker.register_birth()
+        worker = Worker(["live"], name=name, connection=redis, serializer=JSONSerializer, worker_ttl=_DAY)
+        worker.register_birth()  # type: ignore[no-untyped-call]
         worker.set_state(state)

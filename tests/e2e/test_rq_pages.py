@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -21,6 +22,7 @@ if chrome.missing():
 
 STATES = ("queued", "deferred", "scheduled", "started", "finished", "failed", "canceled")
 LOADING = "Loading..."
+_MOMENT = datetime(2027, 1, 1, tzinfo=UTC)
 # What a policy without 'unsafe-*' would refuse if it came after the page, from a script.
 _INLINE = """() => Array.from(document.querySelectorAll("*")).flatMap((each) => Array.from(each.attributes)
     .filter((one) => one.name === "style" || one.name.startsWith("on") || /^\\s*javascript:/i.test(one.value))
@@ -119,6 +121,8 @@ def test_workers_say_what_they_are_at(visitor: Visitor, told: Told) -> None:
 def test_all_waiting_jobs_are_on_the_pages_once(visitor: Visitor) -> None:
     page = visitor.page
     page.get_by_role("link", name="Jobs").click()
+    page.get_by_label("Queue", exact=True).select_option("backfill")
+    page.wait_for_url("**/jobs/backfill/queued/8/asc/1")
     found = shown(page)
     expect(page.locator(".page-item.disabled")).to_have_count(2)
     for number, step in ((2, "Next page"), (3, "Page 3")):
@@ -136,25 +140,26 @@ def test_all_waiting_jobs_are_on_the_pages_once(visitor: Visitor) -> None:
 
 
 def test_the_choice_of_jobs(visitor: Visitor) -> None:
-    page = visitor.open("/rq/0/view/jobs")
+    page = visitor.open("/rq/0/view/jobs/backfill/queued/8/asc/1")
     page.get_by_label("Sort order").select_option("Descending")
-    page.wait_for_url("**/jobs/live/queued/8/dsc/1")
+    page.wait_for_url("**/jobs/backfill/queued/8/dsc/1")
     page.get_by_label("On page").fill("201")
     page.keyboard.press("Enter")
     assert page.get_by_label("On page").evaluate("(field) => field.validity.rangeOverflow")
     page.get_by_label("On page").fill("5")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/jobs/live/queued/5/dsc/1")
+    page.wait_for_url("**/jobs/backfill/queued/5/dsc/1")
     assert shown(page) == [f"waits-{WAITING - 1 - number}" for number in range(5)]
     page.get_by_label("Registry").select_option("canceled")
-    page.wait_for_url("**/jobs/live/canceled/5/dsc/1")
-    expect(page.get_by_label("Queue", exact=True)).to_have_value("live")
+    page.wait_for_url("**/jobs/backfill/canceled/5/dsc/1")
+    expect(page.get_by_label("Queue", exact=True)).to_have_value("backfill")
 
 
 def test_a_queue_without_jobs_says_so(visitor: Visitor) -> None:
-    page = visitor.open("/rq/0/view/jobs/backfill/queued/8/asc/1")
+    page = visitor.open("/rq/0/view/jobs/unknown/queued/8/asc/1")
     expect(page.locator("#jobs tbody")).to_have_text("No jobs.")
-    expect(page.get_by_label("Queue", exact=True)).to_have_value("backfill")
+    expect(page.get_by_label("Queue", exact=True)).to_have_value("unknown")
+    expect(page.locator("#page-selection a")).to_have_count(0)
 
 
 @pytest.mark.parametrize(("place", "version"), [("list", "v2.0.0"), ("page", "v2.1.0")])
@@ -178,7 +183,8 @@ def test_requeue_is_a_replay_and_a_refusal_is_said(
 
 def test_it_refreshes_by_itself_unless_that_is_off(visitor: Visitor, queue: Queue) -> None:
     page, asked = visitor.page, list[str]()
-    page.clock.install()
+    page.clock.install(time=_MOMENT)
+    page.clock.pause_at(_MOMENT + timedelta(hours=1))  # so that it asks when this test says so
     page.on("request", lambda request: asked.append(request.url))
     page.reload()
     number = page.locator("#queues tbody tr", has_text="live").locator("td").nth(1)
