@@ -24,7 +24,8 @@ from app.services.ports import Clock
 
 log = logging.getLogger(__name__)
 
-# How old another process's news may be here: far less than 30 requests' time.
+# How old the news may be here that GitLab is left alone. That it is not is asked anew before each request: what many
+# processes believed for a second, each would find out by a 401 of its own.
 _FRESH_SECONDS = 1.0
 # For how long a probe holds the others off; longer than one request takes.
 _PROBE_SECONDS = 60.0
@@ -105,9 +106,11 @@ class GitLabLogin:
 
     def _open_until(self, now: datetime) -> datetime | None:
         with self._lock:
-            if self._seen is None or (now - self._seen[0]).total_seconds() >= _FRESH_SECONDS:
-                self._seen = now, self.state(now).open_until
-            return self._seen[1]
+            looked, until = self._seen or (now, None)
+            if until is None or (now - looked).total_seconds() >= _FRESH_SECONDS:
+                until = self.state(now).open_until
+                self._seen = now, until
+            return until
 
     def _take_probe(self, until: datetime, now: datetime) -> bool:
         """Compare-and-set: one of all processes gets to try."""
