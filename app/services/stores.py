@@ -294,13 +294,17 @@ class SweepStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReplayOrder:
-    """Who asked for a new attempt, why, from which stage (None: the one that failed), in which lane ("": the run's)."""
+    """Who asked for a new attempt, why, from which stage (None: the one that failed), in which lane ("": the run's).
+
+    `repo_url`: where its repository is now, in place of what its event named; "" leaves that.
+    """
 
     actor: str
     reason: str
     from_stage: Stage | None = None
     force: bool = False
     lane: str = ""
+    repo_url: str = ""
 
 
 class ReplayStore(Protocol):
