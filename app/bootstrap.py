@@ -14,6 +14,7 @@ from app.adapters.duty_store import SqlDutyStore
 from app.adapters.flow_store import SqlFlowStore
 from app.adapters.intake_batch import GroupedIntakeStore
 from app.adapters.intake_store import SqlIntakeStore
+from app.adapters.mirror_source import SqlMirrorSourceStore
 from app.adapters.move_store import SqlMoveStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.adapters.processes import end_orphans
@@ -35,6 +36,7 @@ from app.services.deliveries import Deliveries, Pruning
 from app.services.duty import Duty, DutyOptions
 from app.services.flow import Flow, FlowOptions
 from app.services.intake import Intake, SourceOptions, id_maker
+from app.services.mirror_source import MoveSource
 from app.services.moves import AcceptMove
 from app.services.pipeline_hook import PipelineHook
 from app.services.planning import Planner
@@ -147,6 +149,11 @@ class Container(Doors):
         return AcceptMove(SqlMoveStore(self.engine), self.enqueuer, self.clock, self.planner.today, self.new_id)
 
     @cached_property
+    def mirror_sources(self) -> MoveSource:
+        """The service that makes a mirror another repository's."""
+        return MoveSource(SqlMirrorSourceStore(self.engine), self.clock, sandbox=self.settings.sandbox.enabled)
+
+    @cached_property
     def sweep(self) -> Sweep:
         """The sweeper's service."""
         return Sweep(SqlSweepStore(self.engine), self.queue, self.clock, SweepOptions())
@@ -180,7 +187,8 @@ class Container(Doors):
             MirrorStage(self.git, self.gitlab, self.source_files.h1, self.registries, self.signing),
         )
         lease, branch = self.settings.worker.lease_seconds, self.settings.gitlab.branch
-        turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(branch=branch, lease_seconds=lease))
+        turn_options = TurnOptions(branch=branch, lease_seconds=lease)
+        turn = MirrorTurn(store, store, stage, self.clock, turn_options, self.planner.names_source)
         branches = BranchResolver(
             store, SqlIntakeStore(self.engine), self.queue, stage, self.clock, lambda: self.new_id("r"),
             self.planner.wants_prereleases,

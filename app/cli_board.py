@@ -108,10 +108,10 @@ def print_mirrors(out: Console, page: Page[MirrorRow]) -> None:
     """A line for each mirror."""
     rows = [
         (printable(each.path), coloured(each.newest.status if each.newest else "-"), local(each.updated_at),
-         (each.branch_at or "-")[:12], printable(each.busy or ""))
+         (each.branch_at or "-")[:12], printable(each.source_url or "-"), printable(each.busy or ""))
         for each in page.items
     ]  # fmt: skip
-    _print_rows(out, ("mirror", "status", "changed", "branch at", "busy"), rows, "no mirrors", page.next)
+    _print_rows(out, ("mirror", "status", "changed", "branch at", "mirror of", "busy"), rows, "no mirrors", page.next)
 
 
 def _print_rows(

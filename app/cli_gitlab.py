@@ -159,6 +159,34 @@ def check_mirrors(paths: tuple[str, ...], *, fix: bool, reason: str, as_json: bo
         raise click.exceptions.Exit(NO)
 
 
+@mirrors.command(
+    "move-source",
+    short_help="Make a mirror that of a repository that moved.",
+    epilog="""\b
+Examples:
+  modsync mirrors move-source go-mirrors/platform/log \\
+    --to https://git2.corp.example/platform/log.git --reason "the git host was replaced; INC-4711\"""",
+)
+@click.argument("mirror")
+@click.option("--to", required=True, metavar="URL", help="The repository's clone URL now, without a password.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the decision.")
+@json_option
+def move_source(mirror: str, to: str, reason: str, as_json: bool) -> None:
+    """Say that the repository that MIRROR is of has another clone URL now, as on a new host.
+
+    Releases from there are brought to this mirror from then on; replay those that were rejected (mirror_of_another).
+    What still comes from the old URL is rejected. Two different repositories need a mirror each: see the rules' `clone`.
+    """
+    moved = open_operator().move_source(mirror, to, printable(reason))
+    if as_json:
+        print_json(moved)
+        return
+    click.echo(
+        f"{printable(moved.mirror)}: was of {moved.before or 'no repository that is known'}, is of {moved.after}"
+    )
+    click.echo("replay what was rejected: modsync runs --error mirror_of_another, then modsync replay RUN")
+
+
 def _known(operator: Operator) -> Iterator[str]:
     """The mirrors whose project was made or found before, by path."""
     after: str | None = None

@@ -159,3 +159,5 @@ def _route(route: Route) -> Pairs:
 def _mirror(mirror: MirrorView) -> Pairs:
     where = mirror.web_url or (f"project {mirror.project_id}" if mirror.project_id else "no project known yet")
     yield "mirror", f"{mirror.path}: {printable(where)}, branch at {mirror.branch_at or 'a place not remembered'}"
+    if mirror.source_url:
+        yield "mirror of", printable(mirror.source_url)

@@ -25,6 +25,7 @@ from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretU
 from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
 from app.services.intake import Answer
+from app.services.mirror_source import SourceMoved
 from app.services.moves import MoveOrder
 from app.services.operator import (
     Begun,
@@ -182,6 +183,10 @@ class LocalOperator(LocalAsking):
     def mend_mirror(self, path: str, reason: str) -> MirrorCheck:
         """See Doing."""
         return mirror_care(self._parts).mend(path, self._actor, reason)
+
+    def move_source(self, mirror: str, to: str, reason: str) -> SourceMoved:
+        """See Doing."""
+        return self._parts.mirror_sources.move(mirror, to, self._actor, reason)
 
     def test_source(self, source: str, sample: Sample, reason: str = "") -> Rehearsal:
         """See Doing."""

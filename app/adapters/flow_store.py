@@ -8,17 +8,19 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, update
 
-from app.adapters.database import reading, unhurried, writing
+from app.adapters.database import reading, writing
 from app.adapters.fences import fenced, fenced_mirror, in_order
+from app.adapters.mirror_source import record_source
+from app.adapters.mirror_store import SqlMirrorStore
 from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
 from app.adapters.push_audit import audit_push, audit_unanswered, note_removal
 from app.adapters.release_claims import claim_release
-from app.adapters.rows import end_attempt, hold_release, insert_ignoring, next_job, plain, restart, run_of_row
+from app.adapters.rows import end_attempt, hold_release, next_job, plain, restart, run_of_row
 from app.adapters.run_names import hold_both, move_claim
-from app.adapters.tables import UtcDateTime, mirrors, releases, runs, steps
+from app.adapters.tables import UtcDateTime, releases, runs, steps
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
@@ -26,13 +28,8 @@ from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, is_failure, s
 from app.services.stores import Change, MirrorLease, StepRecord
 
 
-class SqlFlowStore:
+class SqlFlowStore(SqlMirrorStore):
     """FlowStore and MirrorStore on SQLite or PostgreSQL."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        # For a hold on something: before anything is done outside, fence() or record() keep it.
-        self._unhurried = unhurried(engine)
 
     def claim(self, run_id: str, owner: str, now: datetime, lease_seconds: float) -> Claim | None:
         """See FlowStore: compare-and-set; the fence grows, and the job that brought us is spent."""
@@ -90,6 +87,8 @@ class SqlFlowStore:
                     fenced(connection, claim, {"lease_until": until, **_noted(pushing.get(claim.run.id))})
                 if mirror:
                     fenced_mirror(connection, mirror, {"lease_until": until})
+                if mirror and pushing:
+                    record_source(connection, mirror, now)
                 for claim in claims:
                     note_removal(connection, claim, pushing.get(claim.run.id, {}), now)
         except SyncError as error:
@@ -161,29 +160,6 @@ class SqlFlowStore:
                 fenced(connection, claim, {"version": text, "commit": commit, "semantic": semantic})
         return refusal
 
-    def lease_mirror(self, path: str, owner: str, now: datetime, lease_seconds: float) -> MirrorLease | None:
-        """See MirrorStore."""
-        until = now + timedelta(seconds=lease_seconds)
-        with writing(self._unhurried) as connection:
-            _ensure_mirror(connection, path, now)
-            values = {"on": path, "at": now, "owner": owner, "until": until}
-            row = connection.execute(_LEASE, values).mappings().one_or_none()
-        return MirrorLease(**{name: row[_COLUMN.get(name, name)] for name in _LEASE_FIELDS}) if row else None
-
-    def release_mirror(
-        self, lease: MirrorLease, now: datetime, *, project: tuple[int, str, str] | None, branch_at: str | None
-    ) -> None:
-        """See MirrorStore; an overtaken holder writes nothing."""
-        values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "updated_at": now, "branch_at": branch_at}
-        if project:
-            values |= {"project_id": project[0], "clone_url": project[1], "web_url": project[2]}
-        with writing(self._unhurried) as connection:
-            fenced_mirror(connection, lease, values, strict=False)
-
-
-_LEASE_FIELDS = tuple(MirrorLease.__dataclass_fields__)
-_COLUMN = {"owner": "lease_owner"}
-
 
 # Made once, before workers fork: to make a statement takes longer than to run it.
 _AT: ColumnElement[Any] = bindparam("at", type_=UtcDateTime())
@@ -215,13 +191,6 @@ _HELD = (
     .where(_OF_MIRROR, runs.c.active, runs.c.lease_until >= _AT, runs.c.lease_owner != bindparam("by"))
     .limit(1)
 )  # fmt: skip
-_LEASE = (
-    update(mirrors)
-    .where(mirrors.c.path == bindparam("on"), or_(mirrors.c.lease_until.is_(None), mirrors.c.lease_until < _AT))
-    .values(fence=mirrors.c.fence + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until"))
-    .returning(mirrors)
-)
-_KNOWN_MIRROR = select(mirrors.c.path).where(mirrors.c.path == bindparam("on"))
 _ADD_STEP = insert(steps)
 _GIVE_JOB = update(runs).where(runs.c.id == bindparam("on"))
 _ROW = select(runs).where(runs.c.id == bindparam("on"))
@@ -249,12 +218,6 @@ def _claim(
 
 def _noted(pushing: Mapping[str, Any] | None) -> dict[str, Any]:
     return {} if pushing is None or "removes" in pushing else {"pushing": pushing or None}
-
-
-def _ensure_mirror(connection: Connection, path: str, now: datetime) -> None:
-    known = connection.execute(_KNOWN_MIRROR, {"on": path}).scalar_one_or_none()
-    if known is None:
-        insert_ignoring(connection, mirrors, {"path": path, "fence": 0, "updated_at": now})
 
 
 def _other(connection: Connection, semantic: str, run_id: str) -> RowMapping | None:

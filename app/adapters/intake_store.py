@@ -26,7 +26,9 @@ from app.domain.run import Claim, Lane, Stage, Status
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
-_LOOK_AGAIN = frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused"}) | SERVED_OTHER
+_LOOK_AGAIN = (
+    frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused", "mirror_of_another"}) | SERVED_OTHER
+)
 
 _DECIDED = ("verdict", "reason", "note")
 # The log has it as it came last, also where the body that came first is not kept any more.

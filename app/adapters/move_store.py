@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, insert, select, update
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
@@ -48,6 +48,12 @@ class SqlMoveStore:
             row = connection.execute(query).mappings().one_or_none()
         return run_of_row(row) if row else None
 
+    def asking(self, order: MoveOrder) -> Run | None:
+        """See MoveStore."""
+        with reading(self._engine) as connection:
+            row = connection.execute(_asking(order)).mappings().one_or_none()
+        return run_of_row(row) if row else None
+
     def accept(self, order: MoveOrder, plan: PlannedRun, now: datetime) -> Receipt:
         """See MoveStore."""
         with writing(self._engine) as connection:
@@ -66,6 +72,11 @@ class SqlMoveStore:
                 after={"commit": order.commit, "run": run_id},
             )  # fmt: skip
         return Receipt(run_id, Status.QUEUED, duplicate=False, job=job)
+
+
+def _asking(order: MoveOrder) -> Select[Any]:
+    same = (runs.c.module == order.module.text) & (runs.c.version == order.version.text)
+    return select(runs).where(same, runs.c.commit == order.commit).order_by(runs.c.id.desc()).limit(1)
 
 
 def _held(connection: Connection, order: MoveOrder) -> tuple[RowMapping, RowMapping | None]:
@@ -97,10 +108,7 @@ def _begin(
 ) -> tuple[str, str]:
     """(run, job) of a new attempt of the new commit's run, which was rejected before; or of a new run."""
     same = (runs.c.module == order.module.text) & (runs.c.version == order.version.text)
-    query = (
-        select(runs).where(same, runs.c.commit == order.commit).order_by(runs.c.id.desc()).limit(1).with_for_update()
-    )
-    known = connection.execute(query).mappings().one_or_none()
+    known = connection.execute(_asking(order).with_for_update()).mappings().one_or_none()
     if known is None:
         newest = select(runs.c.delivery).where(same).order_by(runs.c.id.desc()).limit(1)
         delivery = old["delivery"] if old else connection.execute(newest).scalar_one()

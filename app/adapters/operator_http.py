@@ -21,6 +21,7 @@ from app.services.bulk import ReplayPlan
 from app.services.delivery_views import DeliveryDetail, DeliverySummary
 from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
+from app.services.mirror_source import SourceMoved
 from app.services.operator import (
     Begun,
     Cancelled,
@@ -167,6 +168,10 @@ class HttpOperator(HttpAsking):
     def mend_mirror(self, path: str, reason: str) -> MirrorCheck:
         """See Doing."""
         return self._post(MirrorCheck, "/api/mirrors/mend", {"mirror": path, "reason": reason})
+
+    def move_source(self, mirror: str, to: str, reason: str) -> SourceMoved:
+        """See Doing."""
+        return self._post(SourceMoved, "/api/mirrors/move-source", {"mirror": mirror, "to": to, "reason": reason})
 
     def test_source(self, source: str, sample: Sample, reason: str = "") -> Rehearsal:
         """See Doing."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, bindparam, delete, or_, select, update
 
 from app.adapters.database import reading, writing
 from app.adapters.rows import insert_ignoring
 from app.adapters.tables import marks, mirrors, releases, repositories, runs
+from app.domain.errors import SyncError
+from app.domain.mirror_source import source_url
 from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Item, Known, Release
 from app.domain.run import Status
@@ -29,18 +32,9 @@ class SqlRepositoryStore:
 
     def find(self, mirror: str) -> Repository | None:
         """See RepositoryStore."""
-        newest = select(runs).where(runs.c.mirror == mirror).order_by(runs.c.created_at.desc()).limit(1)
-        noted = select(repositories, mirrors.c.clone_url.label("mirror_url")).join(
-            mirrors, mirrors.c.path == repositories.c.mirror, isouter=True
-        )
         with reading(self._engine) as connection:
-            row = connection.execute(noted.where(repositories.c.mirror == mirror)).mappings().one_or_none()
-            run = connection.execute(newest).mappings().one_or_none()
-            url = connection.execute(select(mirrors.c.clone_url).where(mirrors.c.path == mirror)).scalar_one_or_none()
-        if run is not None:
-            named = _of_run(run)
-            return Repository(mirror, named.source, named.clone_url, url, row["reconciled_at"] if row else None)
-        return _of_row(row) if row else None
+            row = connection.execute(_NOTED, {"of": mirror}).mappings().one_or_none()
+            return _repository(connection, mirror, row)
 
     def note(self, repository: Repository) -> None:
         """See RepositoryStore."""
@@ -173,13 +167,35 @@ def unknown_mirrors(connection: Connection, mirrors: Collection[str]) -> set[str
     return set(mirrors) - {""} - set(connection.execute(query).scalars())
 
 
-def learn_mirrors(connection: Connection, mirrors: Collection[str]) -> None:
+def learn_mirrors(connection: Connection, paths: Collection[str]) -> None:
     """Note the repositories of these mirrors as their newest runs name them."""
-    columns = (runs.c.mirror, runs.c.source, runs.c.target)
-    for mirror in sorted(mirrors):
-        newest = select(*columns).where(runs.c.mirror == mirror).order_by(runs.c.created_at.desc()).limit(1)
-        for row in connection.execute(newest).mappings():
-            insert_ignoring(connection, repositories, _row(_of_run(row)))
+    for path in sorted(paths):
+        if found := _repository(connection, path, None):
+            insert_ignoring(connection, repositories, _row(found))
+
+
+def _repository(connection: Connection, mirror: str, noted: RowMapping | None) -> Repository | None:
+    """The one that the mirror is of. Where all runs are another one's, only what they say of modsync's source is taken."""
+    known = connection.execute(_KNOWN, {"of": mirror}).one_or_none()
+    url, source = (known.clone_url, known.source_url) if known else (None, None)
+    found = _named(connection, mirror, source) or (_of_row(noted) if noted else _named(connection, mirror, None))
+    if found is None:
+        return None
+    clone_url = found.clone_url if _is_of(found.clone_url, source) else str(source)
+    return replace(found, clone_url=clone_url, mirror_url=url, reconciled_at=noted["reconciled_at"] if noted else None)
+
+
+def _named(connection: Connection, mirror: str, source: str | None) -> Repository | None:
+    """The repository as the newest run names it that comes from `source` (None: from anywhere)."""
+    rows = connection.execute(_NEWEST, {"of": mirror}).mappings()
+    return next((_of_run(row) for row in rows if _is_of(row["target"]["clone_url"], source)), None)
+
+
+def _is_of(clone_url: str, source: str | None) -> bool:
+    try:
+        return source is None or source_url(clone_url) == source
+    except SyncError:
+        return False
 
 
 def _adopted(connection: Connection, item: Item, now: datetime) -> bool:
@@ -216,14 +232,23 @@ def _known_of(row: RowMapping) -> Known:
     return Known(row["commit"], row["run"] or "", status, row["error"], pushed=row["pushed_at"] is not None)
 
 
+_LOOKED_AT = 50  # runs; what was rejected is none of them, so that few others come between
+_KNOWN = select(mirrors.c.clone_url, mirrors.c.source_url).where(mirrors.c.path == bindparam("of"))
+_NOTED = select(repositories).where(repositories.c.mirror == bindparam("of"))
+_NEWEST = (
+    select(runs.c.mirror, runs.c.source, runs.c.target)
+    .where(runs.c.mirror == bindparam("of"), or_(runs.c.error.is_(None), runs.c.error != "mirror_of_another"))
+    .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+    .limit(_LOOKED_AT)
+)
+
+
 def _of_run(row: RowMapping) -> Repository:
     return Repository(row["mirror"], row["source"], row["target"]["clone_url"])
 
 
 def _of_row(row: RowMapping) -> Repository:
-    return Repository(
-        row["mirror"], row["source"], row["clone_url"], row["mirror_url"], row["reconciled_at"], row["error"]
-    )
+    return Repository(row["mirror"], row["source"], row["clone_url"], error=row["error"])
 
 
 def _row(repository: Repository) -> dict[str, object]:

@@ -214,6 +214,7 @@ mirrors = Table(
     Column("lease_owner", String(120)),
     _time("lease_until"),
     _time("updated_at", nullable=False),
+    Column("source_url", String(1000)),  # the repository that it is of, in the form of domain/mirror_source.py
 )
 
 # A source repository and its mirror, as reconcile knows them: outlives the runs that it was learnt from.

@@ -46,6 +46,12 @@ CATALOG: dict[str, ErrorKind] = _kinds(
         "Release a new version and find out who moved the tag; modsync accept-move is the one deliberate way to move it.",
         True,
     ),
+    ErrorKind(
+        "mirror_of_another",
+        _N,
+        "Name each repository in a rule of its own (clone, mirror); if it moved there: modsync mirrors move-source, then replay.",
+        True,
+    ),
     ErrorKind("superseded", _N, "Nothing to do: a later delivery of this version took this run's place.", True),
     ErrorKind("duplicate_release", _N, "Nothing to do: another run brings exactly this release.", True),
     ErrorKind(

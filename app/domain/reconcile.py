@@ -56,6 +56,8 @@ class Known:
         """True when the run failed in a way that another try would not mend."""
         if self.status not in (Status.FAILED, Status.REJECTED):
             return False
+        if self.error == "mirror_of_another":
+            return False  # that was another repository's release, and this one's is only missing
         return CATALOG[self.error].retry is Retry.NEVER if self.error in CATALOG else True
 
 

@@ -90,7 +90,10 @@ class ModuleRow(View):
 
 @dataclass(frozen=True, slots=True)
 class MirrorRow(View):
-    """A mirror as it is remembered, who works on it now, and its newest run; None: not known, nobody, none."""
+    """A mirror as it is remembered, who works on it now, and its newest run; None: not known, nobody, none.
+
+    `source_url`: the repository that it is the mirror of.
+    """
 
     path: str
     project_id: int | None
@@ -99,6 +102,7 @@ class MirrorRow(View):
     updated_at: datetime
     busy: str | None
     newest: RunSummary | None
+    source_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

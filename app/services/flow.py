@@ -158,6 +158,8 @@ class Flow:
     def _stage(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
         run = claim.run
         if run.stage is Stage.MIRROR:
+            if run.version is None:
+                self._turn.check(run)
             claim = self._branches.resolve(claim, lease)
             return self._turn.run(claim, lease)
         if run.stage is Stage.PIPELINE and self._publish.serves(run.target.proxy):

@@ -62,6 +62,10 @@ class MoveStore(Protocol):
         """The run that holds the version; of an adopted one, which none holds, the newest that wanted it. None: no run did."""
         ...
 
+    def asking(self, order: MoveOrder) -> Run | None:
+        """The newest run of the new commit, which was rejected; None: no run ever asked for it."""
+        ...
+
     def accept(self, order: MoveOrder, plan: PlannedRun, now: datetime) -> Receipt:
         """Record old and new and begin the run that brings the new commit, in one transaction.
 
@@ -91,19 +95,21 @@ class AcceptMove:
             raise SyncError(
                 "not_found", f"no release {order.name} is known, or no run ever wanted it: nothing can move"
             )
-        receipt = self._store.accept(order, self._plan(order, holder), self._clock.now())
+        # Whoever asked for the new commit knows best where the repository is now.
+        plan = self._plan(order, self._store.asking(order) or holder)
+        receipt = self._store.accept(order, plan, self._clock.now())
         told = {"release": order.name, "old": holder.commit, "new": order.commit, "actor": order.actor}
         log.warning("move_accepted", extra={**told, "reason": order.reason, "run": receipt.run_id})
         self._enqueue(receipt)
         return receipt
 
-    def _plan(self, order: MoveOrder, holder: Run) -> PlannedRun:
+    def _plan(self, order: MoveOrder, like: Run) -> PlannedRun:
         """Where today's rules put the release, as reported by the same source."""
-        target = self._place(replace(holder, commit=order.commit)).target
-        key = semantic_key(order.module.text, order.version.text, holder.ref, order.commit)
+        target = self._place(replace(like, commit=order.commit)).target
+        key = semantic_key(order.module.text, order.version.text, like.ref, order.commit)
         return PlannedRun(
-            id=self._new_id("r"), source=holder.source, module=order.module.text, version=order.version.text, ref=holder.ref,
-            commit=order.commit, semantic=key, event={**holder.event, "commit": order.commit}, target=target,
+            id=self._new_id("r"), source=like.source, module=order.module.text, version=order.version.text, ref=like.ref,
+            commit=order.commit, semantic=key, event={**like.event, "commit": order.commit}, target=target,
             actor=order.actor,
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from app.services.bulk import ReplayPlan
 from app.services.delivery_views import DeliveryDetail, DeliverySummary, SecretUse
 from app.services.drift import MirrorCheck
 from app.services.explain import Explanation
+from app.services.mirror_source import SourceMoved
 from app.services.reconciled import RepositoryRow
 from app.services.rehearsal import Rehearsal, Sample
 from app.services.views import ErrorView, Page, RunDetail, RunSummary, View
@@ -222,6 +223,10 @@ class Doing(Protocol):
 
     def mend_mirror(self, path: str, reason: str) -> MirrorCheck:
         """Set up anew what was changed. Errors as check_mirror's, and bad_request over the API."""
+        ...
+
+    def move_source(self, mirror: str, to: str, reason: str) -> SourceMoved:
+        """Make a mirror another repository's. Errors: see MoveSource.move."""
         ...
 
     def test_source(self, source: str, sample: Sample, reason: str = "") -> Rehearsal:

@@ -88,6 +88,21 @@ class Planner:
             raise SyncError(*found.why)
         return Placed(found, self.target(run.source, found, repo_url, subdir))
 
+    def names_source(self, run: Run) -> bool:
+        """True where today's rules themselves name the clone URL that the run has, and no other one, for its mirror."""
+        named = [self._named(source, run.path) for source in self.sources_of(run.path)]
+        return {each.clone_url for each in named if each and each.mirror == run.target.mirror} == {run.target.clone_url}
+
+    def _named(self, source: str, module: ModulePath) -> Target | None:
+        """Where a rule of the source that leaves nothing to the payload sends the module."""
+        found = first_match(self._rules, source, module)
+        if found is None or not found[0].clone:
+            return None
+        try:
+            return self.target(source, module, None, None)
+        except SyncError:
+            return None
+
     def target(self, source: str, module: ModulePath, repo_url: str | None, subdir: str | None) -> Target:
         """Where the rules of today send a module. Errors: no_rule, clone_url_refused, invalid_payload."""
         return self._chosen(source, module, repo_url, subdir)

@@ -34,17 +34,18 @@ class RunMaker:
     def make(self, repository: Repository, items: Sequence[Item], actor: str, why: str = "") -> list[str]:
         """Begin a run for each; returns the runs that were begun. Error: store_unavailable."""
         again = [item for item in items if _begins_anew(item)]
-        begun = [run for item in again if (run := self._again(item, actor, why))]
+        begun = [run for item in again if (run := self._again(repository, item, actor, why))]
         for batch in _batches([item for item in items if item not in again and item.tag]):
             begun += self._record(repository, batch, actor, why)
         return begun
 
-    def _again(self, item: Item, actor: str, why: str) -> str | None:
+    def _again(self, repository: Repository, item: Item, actor: str, why: str) -> str | None:
         stage = Stage.PIPELINE if item.finding is Finding.MISSING_IN_PROXY else Stage.MIRROR
         reason = _because(f"reconcile: {item.finding}", why)
         run = item.known.run if item.known else ""
+        order = ReplayOrder(actor, reason, stage, force=True, lane=Lane.BACKFILL, repo_url=repository.clone_url)
         try:
-            return self._replay.replay(run, ReplayOrder(actor, reason, stage, force=True, lane=Lane.BACKFILL)).run_id
+            return self._replay.replay(run, order).run_id
         except SyncError as error:
             if error.code == "store_unavailable":
                 raise

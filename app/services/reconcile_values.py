@@ -83,7 +83,10 @@ class RepositoryStore(Protocol):
     """Repositories and releases, for reconcile. Errors: store_unavailable."""
 
     def find(self, mirror: str) -> Repository | None:
-        """The repository as its newest run names it, or as it was noted; None when it is not known."""
+        """The repository as its newest run names it, or as it was noted; None when it is not known.
+
+        Always the one that the mirror is of (domain/mirror_source.py), where that is recorded.
+        """
         ...
 
     def note(self, repository: Repository) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
+from app.domain.mirror_source import source_url
 from app.domain.run import Run, Stage
 from app.services import log_ids
 from app.services.planning import Placed
@@ -33,6 +35,7 @@ class Replay:
         """
         run = self.find(identifier)
         stage = order.from_stage or run.stage
+        run = _where_it_is(run, order.repo_url)
         placed = self._place(run) if stage is Stage.MIRROR else None
         target, module = (placed.target, placed.module) if placed else (None, None)
         receipt = self._store.replay(run.id, order, target, self._clock.now(), module=module)
@@ -64,3 +67,10 @@ class Replay:
             self._queue.enqueue(receipt.job or "", receipt.run_id, receipt.lane)
         except SyncError as error:
             log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})  # the sweeper does it
+
+
+def _where_it_is(run: Run, repo_url: str) -> Run:
+    """The run as its event would name a repository that moved; "" and another spelling of where it was change nothing."""
+    if not repo_url or source_url(repo_url) == source_url(run.target.clone_url):
+        return run
+    return replace(run, event={**run.event, "repo_url": repo_url})

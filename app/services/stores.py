@@ -151,7 +151,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class MirrorLease:
-    """The right to push to a mirror, and what is remembered of it (None: never seen)."""
+    """The right to push to a mirror, and what is remembered of it (None: never seen).
+
+    `source_url`: the repository that it is of (domain/mirror_source.py); `becomes`: the one that the next push under this
+    lease makes it the mirror of, None where that changes nothing.
+    """
 
     path: str
     owner: str
@@ -160,6 +164,8 @@ class MirrorLease:
     clone_url: str | None
     web_url: str | None
     branch_at: str | None
+    source_url: str | None = None
+    becomes: str | None = None
 
 
 class FlowStore(Protocol):
@@ -205,7 +211,7 @@ class FlowStore(Protocol):
         """Lengthen all leases; False when at least one is lost (nothing is lengthened then).
 
         `pushing`: by run, what is about to be sent to the mirror, kept until the outcome is recorded; what it `removes` is
-        in the audit log by then.
+        in the audit log by then, and the mirror is recorded to be of what its lease says.
         """
         ...
 
@@ -244,7 +250,11 @@ class MirrorStore(Protocol):
     def release_mirror(
         self, lease: MirrorLease, now: datetime, *, project: tuple[int, str, str] | None, branch_at: str | None
     ) -> None:
-        """Give the lease back and remember the project (id, clone URL, page) and where the branch was left."""
+        """Give the lease back; remember the project (id, clone URL, page), where the branch was left, what the mirror becomes."""
+        ...
+
+    def source_of(self, path: str) -> str | None:
+        """The repository that the mirror is of, as MirrorLease.source_url, without its lease; None: not known."""
         ...
 
 
@@ -284,13 +294,17 @@ class SweepStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReplayOrder:
-    """Who asked for a new attempt, why, from which stage (None: the one that failed), in which lane ("": the run's)."""
+    """Who asked for a new attempt, why, from which stage (None: the one that failed), in which lane ("": the run's).
+
+    `repo_url`: where its repository is now, in place of what its event named; "" leaves that.
+    """
 
     actor: str
     reason: str
     from_stage: Stage | None = None
     force: bool = False
     lane: str = ""
+    repo_url: str = ""
 
 
 class ReplayStore(Protocol):

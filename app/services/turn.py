@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.domain.modzip import hash_go_mod
 from app.domain.pause import covering
 from app.domain.run import Claim, Lane, Run, name_without_go_mod
 from app.services.lease import Lease
+from app.services.mirror_source import NamedByRule, by_payload, check_source, lease_for
 from app.services.ports import MirrorProject, WaitingClock
 from app.services.stages import BUSY_SECONDS, Finished, Outcome, Wait
 from app.services.stages.mirror import Mirrored, MirrorRequest, MirrorResult, MirrorStage, Release
@@ -39,17 +40,34 @@ class MirrorTurn:
     """Takes the turn, runs the stage, gives the turn back."""
 
     def __init__(
-        self, store: FlowStore, mirrors: MirrorStore, stage: MirrorStage, clock: WaitingClock, options: TurnOptions
-    ) -> None:
+        self, store: FlowStore, mirrors: MirrorStore, stage: MirrorStage, clock: WaitingClock, options: TurnOptions,
+        named_by_rule: NamedByRule = by_payload,
+    ) -> None:  # fmt: skip
+        self._named_by_rule = named_by_rule
         self._store, self._mirrors, self._stage, self._clock, self._options = store, mirrors, stage, clock, options
         self._tags = TagResolver(store, stage, clock)
 
+    def check(self, run: Run) -> None:
+        """For who is to ask the source before the mirror's turn. Error: mirror_of_another."""
+        check_source(self._mirrors.source_of(run.target.mirror), run, self._named_by_rule)
+
     def run(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
-        """An outcome for the claimed run and for each sibling that was waiting; Wait when the mirror is taken."""
+        """An outcome for the claimed run and for each sibling that was waiting; Wait when the mirror is taken.
+
+        Only the claimed run's where the mirror is another repository's: mirror_of_another.
+        """
         path = claim.run.target.mirror
         turn = self._taken(claim)
         if turn is None:
             return {claim.run.id: (claim, Wait(self._options.busy_seconds, note=f"mirror {path} is taken", aside=True))}
+        try:
+            turn = lease_for(turn, claim.run, self._named_by_rule)
+        except SyncError as error:
+            self._untouched(turn)
+            return {claim.run.id: (claim, error)}
+        return self._used(turn, claim, lease)
+
+    def _used(self, turn: MirrorLease, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
         lease.add([], turn)
         result: MirrorResult | None = None
         claims, refused, siblings = [claim], Refused(), list[Claim]()
@@ -121,8 +139,14 @@ class MirrorTurn:
         refusal = self._store.take_name(claim, *name, self._clock.now())
         return refusal or Wait(0, note=f"without a go.mod Go calls it {name[0]}@{name[1]}")
 
+    def _untouched(self, turn: MirrorLease) -> None:
+        """Give it back as it was."""
+        self._mirrors.release_mirror(turn, self._clock.now(), project=None, branch_at=turn.branch_at)
+
     def _give_back(self, turn: MirrorLease, result: MirrorResult | None) -> None:
         project = result.project if result else None
+        if result is None or not any(isinstance(each, Mirrored) for each in result.outcomes.values()):
+            turn = replace(turn, becomes=None)  # who brought nothing decides nothing
         known = (project.id, project.clone_url, project.web_url) if project else None
         # After an error nothing is remembered of the branch: the next turn looks.
         self._mirrors.release_mirror(
@@ -131,7 +155,7 @@ class MirrorTurn:
 
 
 def _put_back(siblings: list[Claim], done: Mapping[str, object]) -> dict[str, tuple[Claim, Outcome | SyncError]]:
-    """Runs that are paused, or of another repository with the same mirror (a set-up nobody should have): they must not hang."""
+    """Runs that are paused, or of another repository with the same mirror (their own turn says so): they must not hang."""
     return {
         each.run.id: (each, Wait(1.0, note="not in this turn", aside=True))
         for each in siblings

@@ -216,7 +216,7 @@ class Counts(View):
 
 @dataclass(frozen=True, slots=True)
 class MirrorView(View):
-    """What is remembered of a mirror's GitLab project; None: never seen."""
+    """What is remembered of a mirror's GitLab project, and the repository that it is of; None: never seen."""
 
     path: str
     project_id: int | None
@@ -224,6 +224,7 @@ class MirrorView(View):
     web_url: str | None
     branch_at: str | None
     updated_at: datetime
+    source_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

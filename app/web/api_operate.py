@@ -73,6 +73,14 @@ def mend_mirror() -> dict[str, Any]:
     return looked_at(path, lambda care, name: care.mend(name, who, reason)).as_json()
 
 
+@blueprint.post("/mirrors/move-source")
+def move_source() -> dict[str, Any]:
+    """Make `mirror` the one of the repository at clone URL `to`: `{"mirror", "before", "after"}`; see MoveSource.move."""
+    fields = ("mirror", "to", "reason")
+    body = body_of(*fields)
+    return operator().move_source(*(text_of(body, name) for name in fields)).as_json()
+
+
 def _named() -> tuple[str, str | None, int]:
     given = arguments({"q", "after", "limit"})
     for name in ("q", "after"):

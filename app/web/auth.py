@@ -56,11 +56,13 @@ ADMIN = frozenset(
         "api.accept_move",
         "api_operate.audit",
         "api_operate.mend_mirror",
+        "api_operate.move_source",
         "api_operate.test_source",
         "pages.audit",
         "pages.audit_export",
         "pages.accept_move",
         "pages.mend_mirror",
+        "pages.move_source",
         "pages.test_source",
     }
 )

@@ -95,6 +95,8 @@ OPERATIONS: tuple[Operation, ...] = (
               {200: "MirrorCheck"}, body="MirrorName", body_required=True),
     Operation("post", "/api/mirrors/mend", "mendMirror", "Set up anew what was changed (administrators).",
               {200: "MirrorCheck"}, body="MendMirror", body_required=True),
+    Operation("post", "/api/mirrors/move-source", "moveSource", "Make a mirror another repository's (administrators).",
+              {200: "SourceMoved"}, body="MoveSource", body_required=True),
     Operation("get", "/api/failures", "listFailures", "The codes that runs failed with since then.",
               {200: "Failures"}, {"since": _TIME}),
     Operation("get", "/api/replays", "planReplays", "What a replay of all that failed with a code would do.",

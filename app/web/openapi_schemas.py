@@ -89,6 +89,8 @@ SCHEMAS: dict[str, Schema] = {
     "MendMirror": record("mirror", mirror=TEXT, reason=_REASON),
     "MirrorCheck": record(mirror=TEXT, drift=listed(ref("Drift")), mended=listed(ref("Drift")),
                           error=nullable(ref("RunError"))),
+    "MoveSource": record(mirror=TEXT, to=TEXT, reason=TEXT),
+    "SourceMoved": record(mirror=TEXT, before=nullable(TEXT), after=TEXT),
     "Drift": record(what=TEXT, found=TEXT, wanted=TEXT, mendable={"type": "boolean"}),
     "Failures": record(failures=listed(record(code=TEXT, runs=NUMBER))),
     "ReplayPlan": record(code=TEXT, since=TIME, runs=listed(ref("Seen")),
@@ -127,5 +129,5 @@ SCHEMAS: dict[str, Schema] = {
 }  # fmt: skip
 for name in ("Replay", "Sample"):
     SCHEMAS[name] |= {"required": [], "additionalProperties": False}
-for name in ("Move", "ReplayRuns", "Pause", "PauseName", "MirrorName", "MendMirror"):
+for name in ("Move", "ReplayRuns", "Pause", "PauseName", "MirrorName", "MendMirror", "MoveSource"):
     SCHEMAS[name]["additionalProperties"] = False

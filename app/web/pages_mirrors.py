@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
-from flask import render_template, request
+from flask import redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
 
 from app.adapters.reconciled_reads import SqlReconciledReads
 from app.services.drift import MirrorCare, MirrorCheck
@@ -35,7 +37,7 @@ def mirror(name: str) -> str:
     if row is None and found is None and not runs.items:
         raise missing("mirror", name)
     return render_template(
-        "mirror.html", name=name, mirror=row, found=found, runs=runs, check=None
+        "mirror.html", name=name, mirror=row, found=found, runs=runs, check=None, to=given(["to"]).get("to", "")
     )  # fmt: skip
 
 
@@ -50,6 +52,15 @@ def mend_mirror() -> str:
     """Set up anew what was changed; the audit log keeps it. Errors: not_found, busy, bad_request (reason)."""
     reason, who = reason_of(request.form.get("reason")), principal().actor
     return _checked(lambda care, path: care.mend(path, who, reason))
+
+
+@blueprint.post("/mirrors/move-source")
+def move_source() -> AnyResponse:
+    """Make a mirror another repository's, and back to its page. Errors: see MoveSource.move."""
+    form, who = request.form, principal().actor
+    reason = reason_of(form.get("reason"))
+    moved = container().mirror_sources.move(form.get("mirror", ""), form.get("to", ""), who, reason)
+    return redirect(f"/mirrors/{quote(moved.mirror)}", 303)
 
 
 @blueprint.get("/reconcile")

@@ -83,6 +83,7 @@ def _values(found: RunDetail) -> dict[str, Any]:
         "replayable": not active and not _is_final(found), "done": found.status is Status.DONE,
         "failure": is_failure(found.status, found.error.code if found.error else None),
         "moves_to": _moves_to(found),
+        "another": found.error is not None and found.error.code == "mirror_of_another",
         "moved": found.status is Status.REJECTED and found.error is not None and found.error.code == "version_moved",
     }  # fmt: skip
 

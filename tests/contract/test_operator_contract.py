@@ -25,13 +25,14 @@ from app.domain.pause import PauseKind
 from app.domain.run import Stage, Status
 from app.operator_local import LocalOperator
 from app.services.level import Kind
+from app.services.mirror_source import SourceMoved
 from app.services.operator import Operator
 from app.services.rehearsal import Sample
 from tests.integration.databases import migrated_sqlite
 from tests.integration.gitlab_helpers import connect
 from tests.integration.pages_world import MIRROR, NOW
 from tests.integration.stored import MODULE, B, Stored
-from tests.integration.test_pages_mirrors import FOUND, compared, place
+from tests.integration.test_pages_mirrors import FOUND, a_mirror, compared, place
 from tests.integration.web_world import release, signed, write_settings
 from tests.sandbox.gitlab import GitLab
 
@@ -254,6 +255,17 @@ def test_a_moved_version(operator: Operator, known: dict[str, str], stored: Stor
     assert stored.run(begun.run).commit == B
     assert begun.job == f"{begun.run}-1-1"
     assert _code(lambda: operator.accept_move(MODULE, "v1.1.0", "nonsense", "why")) == "bad_request"
+
+
+def test_a_repository_that_moved(operator: Operator, container: Container) -> None:
+    a_mirror(container)
+    to = "https://git.corp.example/moved/log"
+    assert operator.move_source(MIRROR, f"{to}.git", "a new place") == SourceMoved(MIRROR, None, to)
+    assert _why(container, "mirror.source") == "a new place"
+    assert [each.source_url for each in operator.mirrors("", None, 5).items] == [to]
+    for mirror, url, why in ((MIRROR, to, "again"), (MIRROR, "nonsense", "why"), (MIRROR, f"{to}2", "")):
+        assert _code(lambda mirror=mirror, url=url, why=why: operator.move_source(mirror, url, why)) == "bad_request"  # type: ignore[misc]
+    assert _code(lambda: operator.move_source("no/such", to, "why")) == "not_found"
 
 
 def test_a_redelivery(operator: Operator, container: Container, known: dict[str, str]) -> None:

@@ -23,6 +23,7 @@ from app.domain.run import Lane, Run, Status, Target, is_failure, semantic_key
 from app.services.branches import BranchResolver
 from app.services.checksum import ModuleSums, zip_sums
 from app.services.flow import Flow, FlowOptions, RunFailedError
+from app.services.mirror_source import NamedByRule, by_payload
 from app.services.ports import Checkpoint, ProxyInfo, SourceCopy
 from app.services.registry import Registries
 from app.services.slots import Slots
@@ -112,6 +113,7 @@ class FlowWorld:
         self.gitlab.on_remove = lambda _project, ref: self.mirror.refs.pop(ref, None)
         self.signing: dict[str, Signing] = {}
         self.backfill_pipelines, self.prereleases = 0, True
+        self.named_by_rule: NamedByRule = by_payload
         self.slots = Slots(SqlSlotStore(self.engine), self.clock, 1)
         self.proxy_keeps = False  # True: what it has once it never fetches again, as Athens
         self.commit = self.source.commit({"go.mod": GO_MOD})
@@ -166,20 +168,21 @@ class FlowWorld:
         gitlab: Any = Fused(self.gitlab, fuse, "gitlab")
         registries = Registries({REGISTRY: Fused(self.registry, fuse, "registry")}, zip_sums, self._made_sums, _plain)
         stage = MirrorStage(Fused(self.git, fuse, "git"), gitlab, _h1, registries, self.signing)
-        turn = MirrorTurn(store, store, stage, self.clock, TurnOptions(lease_seconds=LEASE))
+        options = TurnOptions(lease_seconds=LEASE)
+        turn = MirrorTurn(store, store, stage, self.clock, options, lambda run: self.named_by_rule(run))
         intake: Any = Fused(SqlIntakeStore(self.engine), fuse, "intake")
         branches = BranchResolver(
             store, intake, queue, stage, self.clock, self._new_run, lambda _source: self.prereleases
         )  # fmt: skip
         policy = RetryPolicy(first=1, longest=8, give_up_after=60, patience=60)
         most = self.backfill_pipelines
-        options = FlowOptions(f"worker-{self._workers}", LEASE, policy, backfill_pipelines=most)
+        flow_options = FlowOptions(f"worker-{self._workers}", LEASE, policy, backfill_pipelines=most)
         files: Any = Fused(self.files, fuse, "files")
         proxies = {"default": Fused(self.proxy, fuse, "proxy"), "static": files}
         verify = VerifyStage(proxies, _zip_sums, lambda *_: None, {})
         publish = PublishStage({"static": files}, _pack, _zip_sums)
         pipeline = PipelineStage(gitlab, PipelineOptions(poll_first=1))
-        return Flow(store, queue, self.clock, options, turn, branches, pipeline, verify, {}, self.stop, publish)
+        return Flow(store, queue, self.clock, flow_options, turn, branches, pipeline, verify, {}, self.stop, publish)
 
     def run(self, run_id: str) -> Run:
         """The run as stored."""

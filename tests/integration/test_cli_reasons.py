@@ -19,9 +19,10 @@ from app.domain.access import Role
 from app.domain.pause import PauseKind
 from app.services.deliveries import DeliveryFilter
 from tests.integration.flow_world import MODULE as FLOW_MODULE
-from tests.integration.pages_world import audited
+from tests.integration.pages_world import MIRROR, audited
 from tests.integration.reconcile_world import ReconcileWorld
 from tests.integration.stored import B, Stored
+from tests.integration.test_pages_mirrors import a_mirror
 from tests.integration.web_world import ENVIRONMENT
 from tests.unit.test_audit_table import table
 
@@ -33,6 +34,7 @@ COMMANDS = {
     "replay --failed tag_missing --since 1h --yes": "run.replay",
     "cancel {waits}": "run.cancel",
     f"accept-move {MODULE}@v1.0.0 --commit {B}": "release.move",
+    f"mirrors move-source {MIRROR} --to https://git.corp.example/x": "mirror.source",
     "redeliver {delivery}": "delivery.redeliver",
     "pause source platform": "pause",
     "resume all": "resume",
@@ -48,6 +50,7 @@ OTHERS = {"reconcile", "backfill", "mirrors check"}
 @pytest.fixture
 def ids(container: Container) -> dict[str, str]:
     """What there is to act on, by name."""
+    a_mirror(container)
     stored = Stored(container.engine)
     stored.now = container.clock.now()
     done, failed, waits = (stored.release(module=MODULE, version=f"v1.{n}.0").run_id for n in range(3))

@@ -13,8 +13,9 @@ from flask.testing import FlaskClient
 from app import upkeep
 from app.bootstrap import Container
 from app.domain.pause import PauseKind
-from tests.integration.pages_world import audited, page, post
+from tests.integration.pages_world import MIRROR, audited, page, post
 from tests.integration.stored import Stored
+from tests.integration.test_pages_mirrors import a_mirror
 from tests.integration.web_world import release, signed
 
 TEMPLATES = Path(__file__).parents[2] / "app/web/templates"
@@ -39,7 +40,7 @@ def test_every_form_has_the_field() -> None:
         for action, whole in forms(each.read_text())
     }
     assert {name for name, has in known.items() if not has} == set(NO_REASON.items())
-    assert len(known) == 13
+    assert len(known) == 14
 
 
 @pytest.fixture
@@ -61,6 +62,10 @@ def failed(container: Container, ids: dict[str, str]) -> None:
     stored.fail(ids["run"])
 
 
+def a_mirror_of_another(container: Container, _ids: dict[str, str]) -> None:
+    a_mirror(container)
+
+
 def nothing(container: Container, ids: dict[str, str]) -> None: ...
 
 
@@ -73,6 +78,10 @@ def nothing(container: Container, ids: dict[str, str]) -> None: ...
         (nothing, "/", "/pauses", "pause", "pause:all"),
         (paused, "/", "/pauses/resume", "resume", "pause:source platform"),
         (nothing, "/sources", "/sources/platform/test", "source.test", "source:platform"),
+        (
+            a_mirror_of_another, f"/mirrors/{MIRROR}?to=https://git.corp.example/x", "/mirrors/move-source", "mirror.source",
+            f"mirror:{MIRROR}",
+        ),
     ],
 )  # fmt: skip
 def test_the_reason_reaches_the_audit_log(

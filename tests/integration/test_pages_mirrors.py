@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,9 +18,11 @@ from app.adapters.tables import mirrors, repositories
 from app.bootstrap import Container
 from app.config import load_settings
 from app.domain.access import Role
+from app.domain.run import Status
 from app.web.mirror_turns import turn
 from tests.integration.gitlab_helpers import connect
 from tests.integration.pages_world import MIRROR, NOW, audited, page, post, token, words
+from tests.integration.stored import TARGET, Stored
 from tests.integration.web_world import (
     BEARER,
     BODY_LIMIT,
@@ -93,8 +96,9 @@ def test_the_list_of_repositories_goes_on(
 
 def test_a_mirror_that_nobody_knows_is_not_found(client: FlaskClient) -> None:
     assert client.get("/mirrors/no/such", headers=BEARER).status_code == 404
-    for path in ("/mirrors/check", "/mirrors/mend"):
-        assert client.post(path, data={"mirror": "no/such"}, headers=BEARER).status_code == 404
+    for path in ("/mirrors/check", "/mirrors/mend", "/mirrors/move-source"):
+        form = {"mirror": "no/such", "to": "https://git.corp.example/x", "reason": "why"}
+        assert client.post(path, data=form, headers=BEARER).status_code == 404
 
 
 @pytest.fixture
@@ -142,6 +146,37 @@ def test_drift_is_named_and_mended_and_the_audit_log_keeps_it(tmp_path: Path, gi
     ]
     post(client, "/mirrors/mend", mirror=MIRROR)  # there is nothing to mend, and nothing to keep
     assert len(audited(container, "mirror.mend")) == 1
+
+
+def test_a_mirror_says_what_it_is_of_and_who_may_move_it(client: FlaskClient, container: Container) -> None:
+    a_mirror(container)
+    here, there = "https://git.corp.example/team/repo", "https://git2.corp.example/team/repo.git"
+    assert "the repository of the next release" in page(client, f"/mirrors/{MIRROR}")
+    form = {"mirror": MIRROR, "to": here, "reason": "first"}
+    for role in (Role.VIEWER, Role.OPERATOR):
+        found = page(client, f"/mirrors/{MIRROR}?to={there}", token(container, role))
+        assert ("/mirrors/move-source" in found, "An administrator can say here" in found) == (False, True)
+    answer = post(client, "/mirrors/move-source", **form)
+    assert (answer.status_code, answer.location) == (303, f"/mirrors/{MIRROR}")
+    for path in (f"/mirrors/{MIRROR}", "/mirrors"):
+        assert here in page(client, path)
+    shown = page(client, f"/mirrors/{MIRROR}?to={there}")
+    assert '<details id="move-source" open>' in shown
+    assert f'value="{there}"' in shown
+    again = post(client, "/mirrors/move-source", **form)
+    assert (again.status_code, "is of https://git.corp.example/team/repo already" in words(again)) == (422, True)
+    (entry,) = audited(container, "mirror.source")
+    assert entry == ("api:admin", f"mirror:{MIRROR}", "first", {"source": ""}, {"source": here})
+
+
+def test_a_rejected_run_leads_to_the_mirrors_page(client: FlaskClient, container: Container) -> None:
+    stored = Stored(container.engine)
+    run = stored.release().run_id
+    stored.record(stored.claim(run), Status.REJECTED, error="mirror_of_another")
+    found = page(client, f"/runs/{run}")
+    link = f"/mirrors/{TARGET.mirror}?to={quote(TARGET.clone_url, safe='/')}#move-source"
+    assert link in found
+    assert f'action="/runs/{run}/replay"' in found
 
 
 def test_a_gitlab_that_is_away_is_said_to_be(tmp_path: Path) -> None:

@@ -30,6 +30,11 @@ def test_a_role_is_a_bound(container: Container, client: FlaskClient, role: Role
     [
         ("/api/mirrors/check", {"mirror": "no/such"}, (403, 404, 404)),
         ("/api/mirrors/mend", {"mirror": "no/such", "reason": "why"}, (403, 403, 404)),
+        (
+            "/api/mirrors/move-source",
+            {"mirror": "no/such", "to": "https://git.corp.example/x", "reason": "why"},
+            (403, 403, 404),
+        ),
         ("/api/sources/nobody/test", {}, (403, 403, 404)),
     ],
 )
