@@ -1,6 +1,6 @@
 """The delivery log goes by when each delivery last came: its indexes in that order, as many as before
 
-Revision: 0011, after 0009.
+Revision: 0011, after 0010.
 """
 
 from __future__ import annotations
