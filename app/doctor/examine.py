@@ -53,12 +53,8 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
     auth = go_auth(settings["GOAUTH"], credentials, environment)
     client = Client(trust, environment, auth, question.timeout)
     modules = _samples(question, directory)
-    requests = [*_requests(settings, client, modules)]
     newer = newer_go(settings, read_go(directory))
-    fetched = [*_toolchain(newer, settings, client, _broken(requests))]
-    if is_needed(settings, _unverified(question, directory), requests) or any(map(_is_there, fetched)):
-        fetched += ask_database(settings, client, _broken(requests))
-    requests += fetched
+    requests = _asked(settings, client, modules, newer, _unverified(question, directory))
     return Observed(
         settings=settings,
         now=datetime.now(UTC),
@@ -140,6 +136,17 @@ def _requests(settings: GoSettings, client: Client, modules: tuple[Asked, ...]) 
 def _is_discovered(settings: GoSettings, path: str) -> bool:
     """Not what go knows by its path. With GOINSECURE go sends credentials to whoever answers, and the doctor does not."""
     return not is_known(path) and not matches_any(patterns(settings["GOINSECURE"]), path)
+
+
+def _asked(
+    settings: GoSettings, client: Client, modules: tuple[Asked, ...], newer: NewerGo | None, unverified: tuple[str, ...]
+) -> list[Request]:
+    """All requests; the checksum database's depend on what the others got."""
+    requests = [*_requests(settings, client, modules)]
+    broken = _broken(requests)
+    toolchains = [*_toolchain(newer, settings, client, broken)]
+    needed = is_needed(settings, unverified, requests) or any(map(_is_there, toolchains))
+    return [*requests, *toolchains, *(ask_database(settings, client, broken) if needed else ())]
 
 
 def _toolchain(newer: NewerGo | None, settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:

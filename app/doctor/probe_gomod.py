@@ -23,7 +23,7 @@ def read_requirements(directory: Path) -> tuple[str, ...]:
 
 def read_go(directory: Path) -> tuple[tuple[str, str], ...]:
     """(verb, version) of the go.mod's `go` and `toolchain` lines."""
-    return tuple((line[0], line[1]) for line in _lines(directory) if line[0] in ("go", "toolchain") and len(line) == 2)
+    return tuple((line[0], line[1]) for line in _lines(directory) if line[0] in ("toolchain", "go") and len(line) == 2)
 
 
 def read_sums(directory: Path) -> frozenset[str]:

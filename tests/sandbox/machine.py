@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -87,6 +86,13 @@ class Machine:
         return host
 
     @property
+    def pid(self) -> int:
+        """RuntimeError when it has ended: the number may be another process's by now, with this machine's own files."""
+        if not self._first.is_running() or Path(f"/proc/{self._first.pid}/root").samefile("/"):
+            raise RuntimeError("the machine does not run")
+        return self._first.pid
+
+    @property
     def root(self) -> Path:
         return Path(f"/proc/{self.pid}/root")
 
@@ -117,8 +123,8 @@ class Machine:
         """End everything on it, hosts beside it too; a machine's files go with its last process."""
         for host in self._hosts:
             host.stop()
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            self._first.kill()  # by psutil, which never takes a later process of the same number for it
         self._process.wait(_SECONDS)
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
@@ -133,9 +139,7 @@ class Machine:
         assert self._process.stderr is not None
         if not self._process.stdout.readline():
             raise RuntimeError(f"the machine did not start: {self._process.stderr.read()}")
-        self.pid = _first_within(psutil.Process(self._process.pid)).pid
-        if self.root.samefile("/"):
-            raise RuntimeError("the machine has this one's own files")  # nothing may be written there
+        self._first = _first_within(psutil.Process(self._process.pid))
 
     def _enter(self) -> list[str]:
         spaces = ["--mount", "--pid", "--net", "--uts", "--ipc", "--root", "--wd"]
