@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -77,7 +78,7 @@ def _through(connection: Connection, store: SqlFlowStore, now: datetime) -> None
     store.claim_siblings(claim, now, _SECONDS, 1)
     store.siblings_held(claim, now)
     store.renew([claim], lease, now, _SECONDS)
-    store.renew([claim], lease, now, _SECONDS, {_ID: {"object": ""}})
+    store.renew([claim], replace(lease, becomes=_ID), now, _SECONDS, {_ID: {"object": ""}})
     store.release_mirror(lease, now, project=(0, "", ""), branch_at=None)
     _recorded(store, claim, now)
 

@@ -129,7 +129,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/setup.sh", "setupScript", "A script that makes a machine use the private proxy.",
               {404: "Error"}, open=True, text={200: "The script, for sh."}),
     Operation("get", "/metrics", "metrics", "For Prometheus; by [access] metrics_networks also without a token.", {},
-              text={200: "Prometheus' text format."}),
+              signed=({"bearer": []}, {}), text={200: "Prometheus' text format."}),
     Operation("get", "/openapi.json", "description", "This description.", {200: "Description"}),
     Operation("get", "/healthz", "alive", "This process answers.", {200: "Alive"}, open=True),
     Operation("get", "/readyz", "ready", "Deliveries can be recorded.", {200: "Ready", 503: "Ready"}, open=True),

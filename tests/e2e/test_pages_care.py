@@ -66,7 +66,7 @@ def test_drift_is_found_in_the_list_and_mended_on_the_mirrors_page(
     page.wait_for_url(f"{world.url}/mirrors/{path}")
     page.get_by_role("button", name="Check").click()
     page.get_by_text("Mend it", exact=True).click()
-    page.get_by_label("Reason").fill("somebody was too quick")
+    page.get_by_role("textbox", name="Reason").fill("somebody was too quick")
     page.get_by_role("button", name="Mend").click()
     assert page.get_by_label("Yes, change the project").evaluate("(each) => each.matches(':invalid')")
     assert TAGS not in project.protected_tags

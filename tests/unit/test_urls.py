@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from app.domain.errors import SyncError
 from app.domain.urls import AllowPattern, CloneUrl, allowed, is_local, whose
 
-LABEL = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8).filter(lambda t: not t[-1].isdigit())
+LABEL = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8).filter(
+    lambda t: not t[-1].isdigit() and not t.startswith("0x")  # as a host's last label it would be a number
+)
 SEGMENT = st.text(string.ascii_letters + string.digits + "._~+", min_size=1, max_size=8).filter(lambda t: t.strip("."))
 HOST = st.lists(LABEL, min_size=2, max_size=4).map(".".join).filter(lambda host: not is_local(host))
 PATH = st.lists(SEGMENT, min_size=1, max_size=5)
