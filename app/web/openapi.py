@@ -43,7 +43,7 @@ class Operation:
     """One method of one path: what it is for, its parameters, body and answers (status -> schema's name, "": no body).
 
     `text`: the answers that are text, not JSON. `signed`: by which headers, where it is no token; `form`: the body as a form;
-    `headers`: others that count.
+    `headers`: others that count. `optional`: a token is one of the ways in.
     """
 
     method: str
@@ -56,6 +56,7 @@ class Operation:
     body: str = ""
     body_required: bool = False
     open: bool = False
+    optional: bool = False
     signed: Sequence[Mapping[str, list[str]]] = ()
     form: str = ""
     headers: Mapping[str, Schema] | None = None
@@ -129,7 +130,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/setup.sh", "setupScript", "A script that makes a machine use the private proxy.",
               {404: "Error"}, open=True, text={200: "The script, for sh."}),
     Operation("get", "/metrics", "metrics", "For Prometheus; by [access] metrics_networks also without a token.", {},
-              signed=({"bearer": []}, {}), text={200: "Prometheus' text format."}),
+              optional=True, text={200: "Prometheus' text format."}),
     Operation("get", "/openapi.json", "description", "This description.", {200: "Description"}),
     Operation("get", "/healthz", "alive", "This process answers.", {200: "Alive"}, open=True),
     Operation("get", "/readyz", "ready", "Deliveries can be recorded.", {200: "Ready", 503: "Ready"}, open=True),
@@ -189,6 +190,8 @@ def _operation(operation: Operation, sources: Sequence[str]) -> dict[str, Any]:
         described["requestBody"] = {"required": operation.body_required, "content": content}
     if operation.open or operation.signed:
         described["security"] = [*operation.signed]
+    elif operation.optional:
+        described["security"] = [{"bearer": []}, {}]
     answers = {str(status): _answer(name) for status, name in operation.answers.items()}
     texts = {str(status): _text(said) for status, said in (operation.text or {}).items()}
     described["responses"] = {**_linked(operation, answers), **texts, "default": _answer("Error")}

@@ -184,5 +184,5 @@ def test_schemathesis_finds_nothing(world: WebWorld, tmp_path: Path) -> None:
         r'modsync_pipeline_events_total\{[^}]*"ignored"[^}]*',
         r'modsync_athens_validations_total\{answer="allowed"[^}]*',
     ):
-        assert sum(map(float, re.findall(past + r"\} ([0-9.]+)", counted))) > 10, past
+        assert sum(map(float, re.findall(past + r"\} ([0-9.]+)", counted))) >= 5, past
     assert [each for each in world.log() if each["event"] in ("request_defect", "request_failed")] == []
