@@ -6,7 +6,7 @@ An attempt that ended is an :class:`Outcome`; what a receiver knows is a :class:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -192,22 +192,28 @@ def _taken_back(book: Book, mended: Sequence[OpenFailure]) -> tuple[Book, list[O
     back = [each for each in mended if _unsent(book, each.notice) and (each.notice, each.item) not in shared]
     for draft in book.drafts.values():
         mine = [each for each in back if each.notice == draft.id]
-        runs = {each.run_id for each in mine}
-        book = _with_draft(book, _lessened(draft, runs, len({each.item for each in mine})))
+        items = {each.item for each in mine}
+        runs, texts = {each.run_id for each in mine}, {(*item[:2], _text_of(item[2])) for item in items}
+        kept = [each for each in draft.items if each["run"] not in runs and _identity(each) not in texts]
+        book = _with_draft(book, _lessened(draft, kept, len(items)))
     return book, [each for each in mended if each not in back]
 
 
-def _lessened(draft: Draft, runs: Collection[str], least: int) -> Draft:
-    """Without these runs; `least` are in it, by name or not."""
-    items = tuple(each for each in draft.items if each["run"] not in runs)
-    return replace(draft, items=items, count=draft.count - max(least, len(draft.items) - len(items)))
+def _identity(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    """As :attr:`OpenFailure.item`: another run of the version may have failed alike, and be the one that is named."""
+    return item["module"], item["version"] or item["run"], item["at"]
+
+
+def _lessened(draft: Draft, kept: Sequence[Mapping[str, Any]], least: int) -> Draft:
+    """With these items only; at least `least` releases fewer, which it named or not."""
+    return replace(draft, items=tuple(kept), count=draft.count - max(least, len(draft.items) - len(kept)))
 
 
 def _without_recovery(book: Book, failed: Outcome) -> Book:
     """The book as if this release had not recovered, where nobody heard of it: sent later, it would be the last word."""
     for draft in book.drafts.values():
         back = [each for each in draft.items if draft.event is Event.RECOVERED and _same_release(each, failed)]
-        book = _with_draft(book, _lessened(draft, {each["run"] for each in back}, 0))
+        book = _with_draft(book, _lessened(draft, [each for each in draft.items if each not in back], 0))
         for item in back:
             book = _with_failure(book, _reopened(item))
     return book

@@ -121,7 +121,7 @@ def web(cli: Cli) -> Iterator[str]:
 def healthy(address: str) -> bool:
     try:
         return requests.get(f"{address}/healthz", timeout=5).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):  # it listens before its process can answer
         return False
 
 
