@@ -33,10 +33,11 @@ def holding(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """For how long in all somebody waits until GitLab takes requests again."""
+    """For how long in all somebody waits until GitLab takes requests again: between attempts, and for those that failed."""
 
     seconds: float = 0.0
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
 
 class ProtectionRules:
@@ -86,11 +87,13 @@ class ProtectionRules:
     def _patiently(self, call: Call, act: Callable[[Client], Any]) -> Any:
         """The answer, or its Failure when there is no patience left for it."""
         while True:
+            began = self._patience.clock()
             answer = self._door.attempt(call, act)
             if not isinstance(answer, Failure) or answer.error.code not in _PASSING:
                 return answer
             wish = answer.error.retry_after
             wait = _PAUSE_SECONDS if wish is None else max(wish, 0.1)
+            self._left -= self._patience.clock() - began
             if wait > self._left:
                 return answer
             self._left -= wait

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """`seconds` for an answer, and one more for each `slowest` bytes of it that came: a large one may take long (0: none)."""
+    """`seconds` for an answer, and one more for each `slowest` bytes of it that came: a large one may take long (0: none).
+
+    No more than `seconds` are ever left: who begins fast cannot trickle for hours afterwards.
+    """
 
     seconds: float
     slowest: float = 0.0
@@ -49,7 +52,8 @@ class Left:
     def came(self, count: int) -> None:
         """So many bytes."""
         if self._allowance.slowest:
-            self._until += count / self._allowance.slowest
+            most = self._allowance.clock() + self._allowance.seconds
+            self._until = min(self._until + count / self._allowance.slowest, most)
 
 
 ALLOWED: ContextVar[Allowance | None] = ContextVar("allowed", default=None)

@@ -202,7 +202,7 @@ def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
         connection.execute(
             update(runs)
             .where(runs.c.id == row["id"])
-            .values(target=target_json(plan.target), mirror=plan.target.mirror)
+            .values(target=target_json(plan.target), mirror=plan.target.mirror, event=dict(plan.event))
         )
     reason = "the same release was delivered again"
     actor = plan.actor or f"source:{plan.source}"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine, RowMapping, bindparam, select, update
 
 from app.adapters.access_store import append
 from app.adapters.database import writing
+from app.adapters.fences import take_in_order
 from app.adapters.repository_store import learn_mirrors, unknown_mirrors
 from app.adapters.tables import mirrors, repositories, runs
 from app.domain.errors import SyncError
 from app.domain.mirror_source import source_url
+from app.domain.run import Status
 from app.services.mirror_source import SourceMoved, SourceOrder
 from app.services.stores import MirrorLease
 
+_PART = 1000
 _NOBODY = "configuration"  # who changed it where no person did
 
 # Made once, before workers fork: to make a statement takes longer than to run it.
@@ -40,6 +44,8 @@ class SqlMirrorSourceStore:
     def move(self, order: SourceOrder, now: datetime) -> SourceMoved:
         """See MirrorSourceStore."""
         with writing(self._engine) as connection:
+            # Runs before the mirror, as whoever renews a lease takes them.
+            open_runs = take_in_order(connection, runs.c.mirror == order.mirror, runs.c.status != Status.DONE)
             query = select(mirrors).where(mirrors.c.path == order.mirror).with_for_update()
             row = connection.execute(query).mappings().one_or_none()
             if row is None:
@@ -48,6 +54,7 @@ class SqlMirrorSourceStore:
             if moved.before == moved.after:
                 raise SyncError("bad_request", f"to: {order.mirror} is of {moved.after} already", field="to")
             _move(connection, order, row)
+            _follow(connection, open_runs, str(moved.before), order.clone_url)
             append(
                 connection, order.actor, "mirror.source", f"mirror:{order.mirror}", now, reason=order.reason,
                 before={"source": moved.before or ""}, after={"source": moved.after},
@@ -63,6 +70,16 @@ def _move(connection: Connection, order: SourceOrder, row: RowMapping) -> None:
     learn_mirrors(connection, unknown_mirrors(connection, [order.mirror]))
     noted = repositories.c.mirror == order.mirror
     connection.execute(update(repositories).where(noted).values(clone_url=order.clone_url))
+
+
+def _follow(connection: Connection, ids: Sequence[str], before: str, clone_url: str) -> None:
+    """Runs that were told of with the repository's old place: a replay of them comes from the new one."""
+    for begin in range(0, len(ids), _PART):
+        query = select(runs.c.id, runs.c.event).where(runs.c.id.in_(ids[begin : begin + _PART]))
+        for run_id, event in connection.execute(query).all():
+            if _form(event.get("repo_url") or "") == before:
+                told = {**event, "repo_url": clone_url}
+                connection.execute(update(runs).where(runs.c.id == run_id).values(event=told))
 
 
 def known_source(connection: Connection, mirror: RowMapping) -> str | None:

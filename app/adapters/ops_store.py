@@ -108,6 +108,8 @@ class SqlReplayStore:
                 _hold_version(connection, row, now)
             if target is not None:
                 changed = {"target": target_json(target), "mirror": target.mirror}
+                if order.repo_url:
+                    changed["event"] = {**row["event"], "repo_url": order.repo_url}
                 connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
             stage = order.from_stage or Stage(row["stage"])
             job = restart(

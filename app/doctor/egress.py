@@ -11,7 +11,7 @@ _PORTS = {"https": 443, "http": 80}  # NO_PROXY=host:443 fits https://host
 _EGRESS_PORTS = _PORTS | {"socks5": 1080, "socks5h": 1080}
 # What Go's url.Parse takes, as far as it matters here: escapes that are none and odd characters in a password it refuses.
 _URL = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:(?:[\w.~!$&'()*+,;=:@-]|%[0-9a-f]{2})*@)?(?:\[[0-9a-f:.]+\]|[^][\s:/?#@%<>\"\\^`{|}]*)(?::\d*)?"
+    r"[a-z][a-z0-9+.-]*://(?:(?:[\w.~!$&'()*+,;=:@-]|%[0-9a-f]{2})*@)?(?:\[([0-9a-f:.]+)\]|[^][\s:/?#@%<>\"\\^`{|}]*)(?::\d*)?"
     r"(?:/(?:[^%?#]|%[0-9a-f]{2})*)?(?:\?[^#]*)?(?:#(?:[^%]|%[0-9a-f]{2})*)?",
     re.IGNORECASE | re.ASCII,
 )
@@ -64,9 +64,15 @@ def masked(egress: str, scheme: str = "", *, login: bool = False) -> str:
 
 def _as_go_reads(proxy: str) -> str | None:
     """None where go can make no URL of it, and so uses no proxy. `http://u:p#w@host` is a host named http, for go."""
-    if _URL.fullmatch(proxy) and urlsplit(proxy).netloc:
+    if _is_url(proxy) and urlsplit(proxy).netloc:
         return proxy
-    return f"http://{proxy}" if _URL.fullmatch(f"http://{proxy}") else None
+    return f"http://{proxy}" if _is_url(f"http://{proxy}") else None
+
+
+def _is_url(text: str) -> bool:
+    """With an address in its brackets, if any."""
+    match = _URL.fullmatch(text)
+    return match is not None and (match[1] is None or _address(match[1]) is not None)
 
 
 def _no_proxy(environment: Mapping[str, str]) -> str:

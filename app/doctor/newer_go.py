@@ -20,17 +20,20 @@ _TOOLCHAIN = "golang.org/toolchain"
 def newer_go(settings: GoSettings, wanted: Iterable[tuple[str, str]]) -> NewerGo | None:
     """`wanted`: (verb, version) of a go.mod's `go` and `toolchain` lines. None where this go, or one that is here, will do."""
     base, plus, rest = settings["GOTOOLCHAIN"].partition("+")
-    how = rest if plus else base
+    # A version alone leaves go.mod unread: go is that one, and refuses a module that wants more.
+    how = rest if plus else base if base in ("auto", "path") else "local"
+    pinned = base if base.startswith("go1") else ""
     asked = [_full(version) for verb, version in wanted if verb == "go" or how != "local"]
-    asked += [base] if base.startswith("go1") else []
+    asked += [pinned] if pinned else []
     name = max((each for each in asked if _VERSION.fullmatch(each)), key=_key, default="")
     own = settings["GOVERSION"].split()[:1]
     if not name or not own or not _VERSION.fullmatch(own[0]) or _key(name) <= _key(own[0]):
         return None
     asked_as = f"{_TOOLCHAIN}@v0.0.1-{name}.{settings['GOHOSTOS']}-{settings['GOHOSTARCH']}"
-    if how != "local" and _is_here(settings, name, asked_as):
+    kept_out = how == "path" or (how == "local" and name != pinned)
+    if (how != "local" or not kept_out) and _is_here(settings, name, asked_as):
         return None
-    return NewerGo(name, own[0], asked_as, kept_out=how in ("local", "path"))
+    return NewerGo(name, own[0], asked_as, kept_out=kept_out)
 
 
 def ask_newer_go(newer: NewerGo, entries: Iterable[Entry], broken: set[Entry], client: Client) -> Iterator[Request]:

@@ -61,7 +61,7 @@ class Client:
             target = answer.headers.get("location", "")
             if answer.status not in _REDIRECTS or not target:
                 return replace(answer, hops=hops)
-            hops, url = (*hops, url), urljoin(url, target)
+            hops, url = (*hops, url), joined_to(url, target)
             if refused := refused_hop(hops, url):
                 return Failure(url, "redirect", refused, hops=hops)
 
@@ -100,8 +100,20 @@ class Client:
         return _own(url) or self.auth.headers(url)
 
 
+def joined_to(url: str, target: str) -> str:
+    """Where a `Location: target` of `url` leads; empty where that is no URL."""
+    try:
+        there = urljoin(url, target)
+        _ = urlsplit(there).port
+    except ValueError:
+        return ""
+    return there
+
+
 def refused_hop(hops: Sequence[str], url: str) -> str:
     """Why go does not follow a redirect from the last of `hops` to `url`; empty: it does (cmd/go/internal/web/http.go)."""
+    if not url:
+        return "redirected to what is no address"
     scheme = urlsplit(url).scheme
     if scheme not in ("http", "https"):
         return f"redirected to {scheme or 'no'} scheme"

@@ -86,7 +86,8 @@ def _commit(origin: object, commit: str | None) -> str | None:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InfoRefused(f"{name} is not a string")
-    return value
+    # Half a surrogate pair is U+FFFD for go; no database of ours keeps that or a NUL.
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
 
 
 def _refused(name: str) -> None:

@@ -212,7 +212,7 @@ def _lessened(draft: Draft, kept: Sequence[Mapping[str, Any]], least: int) -> Dr
 def _without_recovery(book: Book, failed: Outcome) -> Book:
     """The book as if this release had not recovered, where nobody heard of it: sent later, it would be the last word."""
     for draft in book.drafts.values():
-        back = [each for each in draft.items if draft.event is Event.RECOVERED and _same_release(each, failed)]
+        back = [each for each in draft.items if draft.event is Event.RECOVERED and _undone_by(each, failed)]
         book = _with_draft(book, _lessened(draft, [each for each in draft.items if each not in back], 0))
         for item in back:
             book = _with_failure(book, _reopened(item))
@@ -225,9 +225,12 @@ def _reopened(item: Mapping[str, Any]) -> OpenFailure:
     return OpenFailure(before["run"], before["code"], status, item["module"], item["version"], notice, at)
 
 
-def _same_release(item: Mapping[str, Any], outcome: Outcome) -> bool:
-    by_version = outcome.version is not None and (item["module"], item["version"]) == (outcome.module, outcome.version)
-    return bool(by_version or item["run"] == outcome.run_id)
+def _undone_by(item: Mapping[str, Any], failed: Outcome) -> bool:
+    """Whether what recovered is broken again; another run that is rejected for other content leaves it as good as it was."""
+    if item["run"] == failed.run_id:
+        return True
+    same = failed.version is not None and (item["module"], item["version"]) == (failed.module, failed.version)
+    return same and is_failure(failed.status, failed.error)
 
 
 def _behind_failures(book: Book, recovered: Draft, told: Sequence[OpenFailure], now: datetime) -> Draft:

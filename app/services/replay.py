@@ -35,6 +35,8 @@ class Replay:
         """
         run = self.find(identifier)
         stage = order.from_stage or run.stage
+        if _is_there_already(run, order.repo_url):
+            order = replace(order, repo_url="")
         run = _where_it_is(run, order.repo_url)
         placed = self._place(run) if stage is Stage.MIRROR else None
         target, module = (placed.target, placed.module) if placed else (None, None)
@@ -69,8 +71,11 @@ class Replay:
             log.warning("enqueue_failed", extra={"run": receipt.run_id, "code": error.code})  # the sweeper does it
 
 
+def _is_there_already(run: Run, repo_url: str) -> bool:
+    """True for another spelling of where the run's repository is."""
+    return bool(repo_url) and source_url(repo_url) == source_url(run.target.clone_url)
+
+
 def _where_it_is(run: Run, repo_url: str) -> Run:
-    """The run as its event would name a repository that moved; "" and another spelling of where it was change nothing."""
-    if not repo_url or source_url(repo_url) == source_url(run.target.clone_url):
-        return run
-    return replace(run, event={**run.event, "repo_url": repo_url})
+    """The run as its event would name a repository that moved; "" changes nothing."""
+    return replace(run, event={**run.event, "repo_url": repo_url}) if repo_url else run

@@ -38,7 +38,7 @@ for place in /etc /opt/modsync /usr /root /home /srv; do (: > $place/probe) 2> /
 ls /tmp/of-others 2> /dev/null
 echo end
 """
-UPGRADE = guide.blocks("## Upgrades")[0]
+UPGRADE, ANSWERS = guide.blocks("## Upgrades")
 
 
 def test_what_is_installed_says_what_is_missing(machine: Machine) -> None:
@@ -118,6 +118,7 @@ def _upgrade(machine: Machine, world: World) -> None:
     """What runs keeps its own files until its restart; then all run the new version's."""
     old = _programs(machine)
     guide.follow(machine, UPGRADE)
+    assert '{"status":"ready"' in guide.follow(machine, ANSWERS)
     new = _programs(machine)
     assert {path.split("/")[2] for path in old} == {"modsync-0.1.0"}
     assert {path.split("/")[2] for path in new} == {"modsync-0.2.0"}

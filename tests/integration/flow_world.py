@@ -131,9 +131,10 @@ class FlowWorld:
         commit, ref = self.commit if commit is None else commit, ref or version or "main"
         self._made += 1
         key = semantic_key(MODULE, version, ref, commit)
+        goes = Target(**{"clone_url": SOURCE, "mirror": MIRROR, **target})
         return PlannedRun(
             id=f"r{self._made:019d}", source="platform", module=MODULE, version=version, ref=ref, commit=commit,
-            semantic=key, event={}, target=Target(**{"clone_url": SOURCE, "mirror": MIRROR, **target}), lane=lane,
+            semantic=key, event={"module": MODULE, "repo_url": goes.clone_url}, target=goes, lane=lane,
         )  # fmt: skip
 
     def take(

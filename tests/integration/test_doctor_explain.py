@@ -163,6 +163,8 @@ def test_text_from_a_file_and_for_people(world: World) -> None:
 def wanting_newer(world: World, toolchain: str, pages: Pages, lines: str = "go 1.99.1") -> Machine:
     """A machine with a go.mod that wants a go which nobody has, and this GOTOOLCHAIN."""
     machine = world.proxied(pages)
+    if toolchain == "this":  # by its name
+        toolchain = machine.go("env", "GOVERSION").stdout.decode().strip()
     machine.environment["GOTOOLCHAIN"] = toolchain
     (machine.root / "empty").mkdir(exist_ok=True)
     (machine.root / "empty/go.mod").write_text(f"module a.example/b\n\n{lines}\n")
@@ -184,7 +186,7 @@ def test_a_newer_go_that_no_proxy_has(world: World) -> None:
         assert "toolchain-missing" in machine.codes()
 
 
-@pytest.mark.parametrize("toolchain", ["path", "local"])
+@pytest.mark.parametrize("toolchain", ["path", "local", "this"])
 def test_a_newer_go_that_a_setting_keeps_out(world: World, toolchain: str) -> None:
     machine = wanting_newer(world, toolchain, good())
     assert machine.explained(machine.go("mod", "download").stderr.decode()) == ["go-too-old"]
@@ -202,6 +204,7 @@ def test_a_newer_go_that_a_setting_keeps_out(world: World, toolchain: str) -> No
         ("go 1.99", "auto", "go1.99.0"),
         ("go 1.21", "go1.98.1", "go1.98.1"),
         ("go 1.21\n\ntoolchain go1.99.2", "path", "go1.99.2"),
+        ("go 1.21\n\ntoolchain go1.99.2", "this", ""),
         ("go 1.21\n\ntoolchain go1.99.2", "local", ""),
         ("go 1.21\n\ntoolchain default", "auto", ""),
         ("go 1.21", "auto", ""),

@@ -14,8 +14,11 @@ from app.adapters.database import writing
 from app.adapters.mirror_source import SqlMirrorSourceStore
 from app.adapters.tables import mirrors
 from app.domain.mirror_source import source_url
+from app.domain.routing import Rule
 from app.domain.run import Run, Stage, Status
 from app.services.mirror_source import SourceOrder
+from app.services.planning import Planner, SourceOptions
+from app.services.replay import Replay
 from app.services.stores import ReplayOrder
 from tests.contract.fake_git import FakeRepository
 from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, SOURCE, FlowWorld
@@ -229,6 +232,55 @@ def test_a_repository_that_moved_goes_on_after_the_order_and_a_replay(world: Two
     assert replay(world, told).status is Status.DONE
     assert world.mirror.refs["refs/heads/ci-sync"] == commit
     assert rejected(replay(world, first, force=True))  # the old one is another one now
+
+
+def of_the_day(world: FlowWorld) -> Replay:
+    """As people replay: under rules that leave the clone URL to the payload."""
+    options = SourceOptions(
+        "platform",
+        "article",
+        (),
+        ("https://git.example/**", "https://git.example:8443/**", "https://elsewhere.example/**"),
+    )
+    planner = Planner({"platform": options}, [Rule(MODULE, MIRROR)], str)
+    return Replay(world.replays, world.queue, world.clock, planner.today)
+
+
+def test_what_failed_at_the_old_place_is_brought_from_the_new_one_by_a_replay(world: TwoRepositories) -> None:
+    world.settle(world.take().run_id)
+    commit = world.source.commit({"more.go": b""})
+    world.source.tag("v1.0.1", commit)
+    world.git.repositories[MOVED] = world.git.repositories.pop(SOURCE)
+    failed, others = world.take("v1.0.1", commit).run_id, world.other()
+    world.settle(failed, others, rounds=200)
+    assert (world.run(failed).status, rejected(world.run(others))) == (Status.FAILED, True)
+    replays, order = of_the_day(world), ReplayOrder("cli:me", "it has moved")
+
+    move(world)
+    for each in (failed, others):
+        replays.replay(each, order)
+        world.settle(each)
+
+    assert (world.run(failed).status, world.run(failed).target.clone_url) == (Status.DONE, MOVED)
+    assert rejected(world.run(others))  # which was never this mirror's
+
+
+def test_a_delivery_from_the_new_place_is_remembered_for_the_replay(world: TwoRepositories) -> None:
+    """Told by the old place and failed, told by the new one, rejected: after the order a replay goes to the new one."""
+    world.settle(world.take().run_id)
+    commit = world.source.commit({"more.go": b""})
+    world.source.tag("v1.0.1", commit)
+    world.git.repositories[MOVED] = world.git.repositories.pop(SOURCE)
+    run = world.take("v1.0.1", commit).run_id
+    world.settle(run, rounds=200)
+    again = world.take("v1.0.1", commit, clone_url=MOVED)
+    assert (again.run_id, world.run(run).status) == (run, Status.QUEUED)
+    world.settle(run)
+    assert rejected(world.run(run))
+    move(world, MOVED)
+    of_the_day(world).replay(run, ReplayOrder("cli:me", "it has moved"))
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
 
 
 class Ordering(Fuse):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,6 +140,16 @@ def test_its_patience_ends(gitlab: GitLab) -> None:
     gitlab.faults.add(_made_anew("tags"), faults.rate_limited(60), times=9, skip=1)
     found = mend(gitlab, Patience(150, slept.append))
     assert (slept, found.good, found.error is not None) == ([60.0, 60.0], False, True)
+
+
+def test_what_attempts_take_counts_too(gitlab: GitLab) -> None:
+    """A GitLab that takes connections and says nothing: each attempt lasts as long as its time limit."""
+    slept: list[float] = []
+    now = itertools.count(0, 30.0)
+    closed(gitlab.project(PATH))
+    gitlab.faults.add(_made_anew("tags"), faults.unavailable(2), times=99, skip=1)
+    found = mend(gitlab, Patience(100, slept.append, lambda: next(now)))
+    assert (slept, found.good, found.error is not None) == ([2.0] * 3, False, True)
 
 
 def test_what_no_waiting_helps_is_not_waited_for(gitlab: GitLab) -> None:

@@ -50,7 +50,9 @@ def test_how_go_reads_a_web_proxys_url(proxy: str, scheme: str, place: str, logi
     assert masked(egress) == f"{scheme}://{'USER:PASSWORD@' if login else ''}{place}"
 
 
-@pytest.mark.parametrize("proxy", ["", "http://u:p%zz@h", "http://u:p%w@h", " http://h", "::1:80", "u:p@h:x"])
+@pytest.mark.parametrize(
+    "proxy", ["", "http://u:p%zz@h", "http://u:p%w@h", " http://h", "::1:80", "u:p@h:x", "[1:2]:80"]
+)
 def test_where_go_can_read_none_it_connects_itself(proxy: str) -> None:
     assert egress_for("https://a.example", {"HTTPS_PROXY": proxy}) is None
 

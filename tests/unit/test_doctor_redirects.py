@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.doctor.probe_http import refused_hop
+from app.doctor.probe_http import joined_to, refused_hop
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,14 @@ from app.doctor.probe_http import refused_hop
 )
 def test_what_go_follows(hops: list[str], url: str, refused: bool) -> None:
     assert bool(refused_hop(hops, url)) is refused
+
+
+@pytest.mark.parametrize("target", ["http://[abc/", "https://host:99999/x", "https://h:abc/", "https://[1:2]/"])
+def test_what_is_no_address(target: str) -> None:
+    assert joined_to("https://proxy.example/x", target) == ""
+    assert refused_hop(["https://proxy.example/x"], "") == "redirected to what is no address"
+
+
+def test_where_a_location_leads() -> None:
+    assert joined_to("https://proxy.example/a/b", "/c?d") == "https://proxy.example/c?d"
+    assert joined_to("https://proxy.example/a/b", "//other.example:8443/") == "https://other.example:8443/"

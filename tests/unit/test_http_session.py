@@ -157,16 +157,18 @@ def test_the_time_for_an_answer_is_four_waits_and_more_for_what_comes_fast_enoug
     assert left.seconds() == 1
     left.came(5000)
     assert left.seconds() == 6
+    left.came(10**9)
+    assert left.seconds() == 10
     fixed = Allowance(10, clock=lambda: now[0]).begin()
     fixed.came(10**9)
     assert fixed.seconds() == 10
 
 
 def test_a_large_answer_may_take_longer_than_a_small_one() -> None:
-    """A second for each byte: what trickles in half a second's time is whole in the end."""
-    at_once, bytewise = "HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n", "y" * 60
+    """A second for each byte: what trickles for longer than the time for an answer is whole in the end."""
+    at_once, bytewise = "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n", "y" * 200
     with Listener(trickling(at_once, bytewise)) as server:
-        slow = Transport(read_seconds=30, total_seconds=0.5, slowest=1)
+        slow = Transport(read_seconds=30, total_seconds=3, slowest=1)
         assert PinnedSession(server.url, slow).get(server.url).text == bytewise
         fast = Transport(read_seconds=30, total_seconds=0.5, slowest=10**6)
         with pytest.raises(requests.RequestException):

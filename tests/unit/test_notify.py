@@ -162,6 +162,15 @@ def test_what_another_run_of_the_version_is_named_for_is_taken_back_whole() -> N
     assert (draft.count, [item["run"] for item in draft.items]) == (1, ["r3"])
 
 
+def test_another_commits_rejection_does_not_take_a_recovery_back() -> None:
+    """A tag that moved afterwards: the release is as good as it was, and its last word says so."""
+    book = told([later(DONE, seconds=100)], book=sent(told([FAILED]), NOW))
+    moved = replace(later(FAILED, seconds=103), run_id="r9", status=Status.REJECTED, error="version_moved")
+    assert counts(told([moved], book=book)) == {("recovered", "pipeline_failed"): 1, ("rejected", "version_moved"): 1}
+    again = told([replace(moved, status=Status.FAILED, error="pipeline_failed")], book=book)
+    assert (counts(again), len(again.failures)) == ({}, 2)
+
+
 events = st.builds(
     outcome, st.sampled_from(["r1", "r2", "r3"]), st.sampled_from([Status.FAILED, Status.REJECTED, Status.DONE]),
     st.sampled_from(["quota", "pipeline_failed", "superseded"]), version=st.sampled_from([None, "v1.0.0", "v2.0.0"]),
@@ -192,7 +201,7 @@ def test_never_silent_on_a_first_failure(history: list[Outcome]) -> None:
     for each in history:
         before, book = book, take(ALL, book, each, each.at, new_id)
         known = any(old.code == each.error and old.same_release(each) for old in before.failures.values())
-        known = known or any(item["failed"]["code"] == each.error and same_release(item, each)
+        known = known or any(item["failed"]["code"] == each.error and undone_by(item, each)
                              for draft in before.drafts.values() if draft.event is Event.RECOVERED
                              for item in draft.items)  # fmt: skip
         if each.status is not Status.DONE and each.error not in QUIET:
@@ -200,10 +209,11 @@ def test_never_silent_on_a_first_failure(history: list[Outcome]) -> None:
             assert (each.run_id, each.error) in book.failures
 
 
-def same_release(item: Mapping[str, Any], outcome: Outcome) -> bool:
+def undone_by(item: Mapping[str, Any], outcome: Outcome) -> bool:
     if item["run"] == outcome.run_id:
         return True
-    return outcome.version is not None and (item["module"], item["version"]) == (outcome.module, outcome.version)
+    same = outcome.version is not None and (item["module"], item["version"]) == (outcome.module, outcome.version)
+    return same and outcome.status is Status.FAILED
 
 
 def failures_in(book: Book) -> int:

@@ -55,6 +55,9 @@ SHAPES = {
     "option": ("helm login --password hunter2hunter host", "helm login --password *** host"),
     "option with prefix": ("x --registry-gitlab-token 'hunter2 hunter' y", "x --registry-gitlab-token *** y"),
     "option with =": ("x --api-key=hunter2hunter y", "x --api-key=*** y"),
+    "scheme behind a name": ("Token: Bearer hunter2hunter", "Token: ***"),
+    "basic behind a name": ("X-Api-Key: Basic aHVudGVyMjpodW50ZXIy x", "X-Api-Key: *** x"),
+    "scheme behind =": ("token=Bearer hunter2hunter x", "token=*** x"),
     "netrc": (
         "machine git.corp.example login bob password hunter2hunter",
         "machine git.corp.example login bob password ***",
@@ -82,6 +85,7 @@ PEOPLE = {
     "of a host inside": ("root@build-7.corp.example's password", "***'s password"),
 }
 HARMLESS = [
+    "go: corp.example/auth/token: unrecognized import path",
     "module corp.example/lib@v1.2.3-rc.one and lib@v2.0.0-beta.two, lib@v1.0.0",
     "go get example@latest, corp.example/team/lib@feature.name, actions/checkout@v4",
     "refs/heads/x@y, HEAD@{1}, @latest, <a> b@c <d@e>",
