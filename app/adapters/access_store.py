@@ -16,6 +16,7 @@ from app.domain.audit import GENESIS, Entry
 from app.services.access import Note
 
 _BATCH = 1000
+_LARGEST = 2**31 - 1  # the largest number that an entry can have
 _AUDIT_LOCK = 7173002  # pg_advisory_xact_lock; SQLite's BEGIN IMMEDIATE needs none
 
 
@@ -102,6 +103,7 @@ class SqlAuditStore:
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
         """See AuditStore."""
+        after = min(after, _LARGEST)
         while True:
             query = select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(_BATCH)
             with reading(self._engine) as connection:

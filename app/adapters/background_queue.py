@@ -64,9 +64,12 @@ class BackgroundQueue:
         # A thread does not survive a fork: each process starts its own, with its first job.
         if self._process == os.getpid():
             return
-        self._process = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="enqueue", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="enqueue", daemon=True)
+        thread.start()
+        self._process, self._thread = (
+            os.getpid(),
+            thread,
+        )  # not before: the next job tries again where none can be started
         atexit.register(self.close)
 
     def _run(self) -> None:

@@ -57,6 +57,7 @@ def evict(directory: Path, budget: Budget) -> int:
 
 def evict_of(caches: Sequence[Cache], directory: Path, budget: Budget) -> int:
     """As evict(), of these caches, the least recently used one first."""
+    _half_removed(directory)
     over = _over(directory, budget, sum(cache.size for cache in caches))
     freed = 0
     for cache in caches:
@@ -66,6 +67,14 @@ def evict_of(caches: Sequence[Cache], directory: Path, budget: Budget) -> int:
             freed += cache.size
             log.info("cache_evicted", extra={"cache": cache.path.name, "bytes": cache.size})
     return freed
+
+
+def _half_removed(directory: Path) -> None:
+    """What a killed process left of a cache that it removed or made; whoever makes one now has its lock."""
+    for path in directory.glob("*.new-*"):
+        lock = FileLock(path.with_name(f"{path.name.rpartition('.new-')[0]}.lock"), fallback_to_soft=False)
+        with suppress(Timeout, OSError), lock.acquire(timeout=0):
+            shutil.rmtree(path)
 
 
 def _over(directory: Path, budget: Budget, total: int) -> int:
@@ -98,7 +107,7 @@ def _removed(path: Path) -> bool:
     lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False)
     try:
         with lock.acquire(timeout=0):
-            # Aside first: half a cache must not be taken for a whole one. What a kill leaves, the next user removes.
+            # Aside first: half a cache must not be taken for a whole one. What a kill leaves, _half_removed() finds.
             aside = Path(tempfile.mkdtemp(prefix=f"{path.stem}.new-", dir=path.parent))
             path.rename(aside / path.name)
             shutil.rmtree(aside)

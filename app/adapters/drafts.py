@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 DIRECTORY = ".modsync-drafts"
 _FOR_ALL = 0o644  # another user's web server reads the files
+_GO_IN = 0o755
 # A draft is made a moment before it is locked.
 _YOUNG_SECONDS = 60.0
 # Where the file system knows no locks, age decides: nothing is written for as long.
@@ -28,7 +29,7 @@ def put(root: Path, file: Path, write: Callable[[BinaryIO], None]) -> None:
 
     Raises OSError, and what `write` raises; then nothing is left.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    _make_for_all(file.parent)
     drafts = root / DIRECTORY
     drafts.mkdir(mode=0o700, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=drafts)
@@ -45,6 +46,14 @@ def put(root: Path, file: Path, write: Callable[[BinaryIO], None]) -> None:
         Path(draft).unlink(missing_ok=True)
         raise
     _sync_directory(file.parent)
+
+
+def _make_for_all(directory: Path) -> None:
+    """Whatever the umask says: a unit's 027 would keep the web server out of what is new."""
+    new = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for each in new:
+        each.chmod(_GO_IN)
 
 
 def sweep(root: Path) -> list[str]:

@@ -18,13 +18,13 @@ from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
 from app.adapters.push_audit import audit_push, audit_unanswered, note_removal
 from app.adapters.release_claims import claim_release
-from app.adapters.rows import end_attempt, hold_release, next_job, plain, restart, run_of_row
+from app.adapters.rows import end_attempt, hold_release, next_job, plain, restart, run_of_row, target_json
 from app.adapters.run_names import hold_both, move_claim
 from app.adapters.tables import UtcDateTime, releases, runs, steps
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
-from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, is_failure, semantic_key
+from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, begins_anew, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
 
 
@@ -226,18 +226,21 @@ def _other(connection: Connection, semantic: str, run_id: str) -> RowMapping | N
 
 
 def _start_again(connection: Connection, claim: Claim, other: RowMapping, now: datetime) -> None:
-    """A release that failed and is reported again is tried again, as when its delivery comes again.
+    """A release that failed, or was rejected for what may have changed, is tried again, as when its delivery comes again.
 
     The claim's own row comes last of all that is held here: who works on the other run holds the release before.
     """
     fenced(connection, claim, {"updated_at": now})
     run = claim.run
-    if not is_failure(Status(other["status"]), other["error"]) or not other["commit"]:
+    if not begins_anew(Status(other["status"]), other["error"]) or not other["commit"]:
         return
     if claim_release(connection, other["module"], other["version"], other["id"], other["commit"], now):
         return
     reason, actor = f"run {run.id} reported the same release", f"source:{run.source}"
     stage = Stage(other["stage"])
+    if stage is Stage.MIRROR:  # as in intake: the newest decision is the one that counts
+        goes = {"target": target_json(run.target), "mirror": run.target.mirror, "event": dict(run.event)}
+        connection.execute(update(runs).where(runs.c.id == other["id"]).values(goes))
     restart(connection, other, kind="redelivery", stage=stage, actor=actor, reason=reason, now=now)
     # No job was enqueued for it: the sweeper sees that at once.
     connection.execute(update(runs).where(runs.c.id == other["id"]).values(job_at=None))

@@ -90,8 +90,9 @@ class GroupCommit(Generic[In, Out]):
     def _start(self) -> None:
         # A thread does not survive a fork: each process starts its own, with its first item.
         if self._process != os.getpid():
-            self._process, self._waiting, self._since = os.getpid(), [], None
+            self._waiting, self._since = [], None
             threading.Thread(target=self._run, name="group-commit", daemon=True).start()
+            self._process = os.getpid()  # not before: where no thread can be started, the next item tries again
 
     def _run(self) -> None:
         while True:

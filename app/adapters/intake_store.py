@@ -21,15 +21,11 @@ from app.adapters.rows import (
     target_json,
 )
 from app.adapters.tables import deliveries, delivery_runs, releases, runs
-from app.domain.errors import SERVED_OTHER, SyncError
-from app.domain.run import Claim, Lane, Stage, Status
+from app.domain.errors import SyncError
+from app.domain.run import Claim, Lane, Stage, Status, begins_anew
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
-_LOOK_AGAIN = (
-    frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused", "mirror_of_another"}) | SERVED_OTHER
-)
-
 _DECIDED = ("verdict", "reason", "note")
 # The log has it as it came last, also where the body that came first is not kept any more.
 _AS_IT_CAME = ("scheme", "secret_id", "last_seen_at", "headers", "body", "skew_ms", "pruned")
@@ -191,10 +187,9 @@ def _admit(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
 
 def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datetime) -> Receipt:
     status, error = Status(row["status"]), row["error"]
-    look_again = status is Status.FAILED or (status is Status.REJECTED and error in _LOOK_AGAIN)
     if row["active"]:
         _promote(connection, plan, row)
-    if not look_again or _refusal(connection, plan, row, now) is not None:
+    if not begins_anew(status, error) or _refusal(connection, plan, row, now) is not None:
         return Receipt(row["id"], status, duplicate=True, error=error)
     stage = Stage(row["stage"])
     if stage is Stage.MIRROR:

@@ -61,7 +61,7 @@ class SqlMoveStore:
             moved = _moved(order, release, old)
             run_id, job = _begin(connection, order, plan, old, now)
             connection.execute(update(runs).where(runs.c.id == run_id).values(facts={"moved": moved}))
-            if old is not None:
+            if old is not None and old["id"] != run_id:
                 _lose(connection, old, run_id, order, now)
             which = (releases.c.module == order.module.text) & (releases.c.version == order.version.text)
             changed = {"run_id": run_id, "commit": order.commit, "pushed_at": None}
@@ -86,18 +86,31 @@ def _held(connection: Connection, order: MoveOrder) -> tuple[RowMapping, RowMapp
     release = connection.execute(select(releases).where(which)).mappings().one_or_none()
     if release is None:
         raise SyncError("not_found", f"no release {order.name} is known: nothing can move")
-    if release["commit"] == order.commit:
-        raise SyncError("bad_request", f"commit: {order.name} is at {order.commit} already", field="commit")
     query = select(runs).where(runs.c.id == release["run_id"]).with_for_update()
-    return release, connection.execute(query).mappings().one_or_none()
+    old = connection.execute(query).mappings().one_or_none()
+    if release["commit"] == order.commit and _in_the_way(release, old) is None:
+        raise SyncError("bad_request", f"commit: {order.name} is at {order.commit} already", field="commit")
+    return release, old
+
+
+def _in_the_way(release: RowMapping, old: RowMapping | None) -> tuple[str, str | None] | None:
+    """What kept the holder's own commit out of the mirror: another commit's tag there, which nobody let it replace."""
+    if old is None or release["pushed_at"] is not None or old["error"] != "version_moved":
+        return None
+    conflict = old["facts"].get("conflict", {})
+    at = conflict.get("old_commit")
+    return (at, conflict.get("old_h1")) if at and at != release["commit"] else None
 
 
 def _moved(order: MoveOrder, release: RowMapping, old: RowMapping | None) -> dict[str, Any]:
     """What the new run has to know of before, and what is kept of the decision."""
     facts = old["facts"] if old else {}
-    earlier = [each for each in replaced(facts) if each[0] not in (order.commit, release["commit"])]
+    before = release["commit"], known_h1(facts, release["commit"])
+    if release["commit"] == order.commit:
+        before = _in_the_way(release, old) or before
+    earlier = [each for each in replaced(facts) if each[0] not in (order.commit, before[0])]
     return {
-        "old_commit": release["commit"], "old_h1": known_h1(facts, release["commit"]),
+        "old_commit": before[0], "old_h1": before[1],
         "old_run": old["id"] if old else "",
         "earlier": earlier, "actor": order.actor, "reason": order.reason,
     }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, RowMapping, bindparam, or_, select, update
+from sqlalchemy import JSON, Connection, Engine, RowMapping, bindparam, or_, select, update
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
@@ -16,7 +16,7 @@ from app.adapters.run_names import renamed
 from app.adapters.tables import UtcDateTime, runs
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
-from app.domain.run import Lane, Run, Stage, Status, Target
+from app.domain.run import WORKERS_LOST, Lane, Run, Stage, Status, Target
 from app.services.stores import DueRun, Receipt, ReplayOrder
 
 # A replay cannot help these: the version is another commit's, or another run brings the same release.
@@ -27,6 +27,7 @@ _GIVE = (
     .where(runs.c.id == bindparam("on"))
     .values(job=bindparam("given"), job_at=bindparam("at", type_=UtcDateTime()))
 )
+_COUNT_LOST = update(runs).where(runs.c.id == bindparam("on")).values(facts=bindparam("counted", type_=JSON()))
 
 
 class SqlSweepStore:
@@ -56,12 +57,19 @@ class SqlSweepStore:
             return {}
         seen = {run.id: run.job_at for run in due}
         idle = or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
-        query = select(runs.c.id, runs.c.attempt, runs.c.job_at).where(runs.c.id.in_(seen), runs.c.active, idle)
+        columns = (runs.c.id, runs.c.attempt, runs.c.job_at, runs.c.facts, runs.c.lease_until)
+        query = select(*columns).where(runs.c.id.in_(seen), runs.c.active, idle)
         with writing(self._engine) as connection:
             rows = connection.execute(query.order_by(runs.c.id).with_for_update(skip_locked=True)).all()
             jobs = {row.id: next_job(connection, row.id, row.attempt) for row in rows if row.job_at == seen[row.id]}
             if jobs:
                 connection.execute(_GIVE, [{"on": run, "given": job, "at": now} for run, job in jobs.items()])
+            lost = [row for row in rows if row.id in jobs and row.lease_until is not None]
+            if lost:
+                counted = [{**row.facts, WORKERS_LOST: row.facts.get(WORKERS_LOST, 0) + 1} for row in lost]
+                connection.execute(
+                    _COUNT_LOST, [{"on": row.id, "counted": facts} for row, facts in zip(lost, counted, strict=True)]
+                )
         return jobs
 
     def still_queued(self, run_ids: Sequence[str], now: datetime) -> None:

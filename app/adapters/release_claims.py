@@ -14,7 +14,7 @@ from app.adapters.rows import is_active, lock_release
 from app.adapters.tables import releases, runs
 from app.domain.errors import SyncError
 from app.domain.moved import Content, never_fetched, version_moved
-from app.domain.run import Status, known_h1
+from app.domain.run import Status, known_h1, replaced
 
 
 def claim_release(
@@ -47,6 +47,8 @@ def _refusal(
         state = "was already pushed"
     elif holder is not None and is_active(holder["status"]):
         state = "is in flight"
+    elif holder is not None and replaced(holder["facts"]):
+        state = "was given by accept-move to the commit"  # its run ended, and what was there before may be there still
     else:
         return None
     name = f"{release['module']}@{release['version']}"
@@ -55,7 +57,7 @@ def _refusal(
     new = Content(commit, h1 or known_h1(facts, commit), never_fetched(name, url))
     old = Content(release["commit"], known_h1(holder["facts"] if holder else {}, release["commit"]))
     by = f"run {holder['id']}" if holder else "no run that is kept"
-    said = f"{state} at {{old}}, by {by}; now asked for at {{new}}"
+    said = f"{state} {'' if state.endswith('commit') else 'at '}{{old}}, by {by}; now asked for at {{new}}"
     return version_moved(name, said, old, new)
 
 

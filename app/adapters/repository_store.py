@@ -6,7 +6,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, bindparam, delete, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    RowMapping,
+    Select,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from app.adapters.database import reading, writing
 from app.adapters.rows import insert_ignoring
@@ -45,7 +57,10 @@ class SqlRepositoryStore:
 
     def due(self, before: datetime, job_before: datetime, limit: int) -> list[str]:
         """See RepositoryStore."""
-        return self._list(_older_than(before).where(_idle(job_before)).limit(limit))
+        # By the last try: those that cannot be compared must not hold up all others.
+        tried = func.coalesce(repositories.c.job_at, repositories.c.reconciled_at)
+        due = _older_than(before).where(_idle(job_before)).order_by(None)
+        return self._list(due.order_by(tried.nulls_first(), repositories.c.mirror).limit(limit))
 
     def give_job(self, mirror: str, job_before: datetime, now: datetime) -> bool:
         """See RepositoryStore."""

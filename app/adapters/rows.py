@@ -15,7 +15,7 @@ from app.adapters.outcome_log import log_outcome
 from app.adapters.tables import attempts, releases, runs
 from app.domain.errors import SERVED_OTHER
 from app.domain.ids import JobId
-from app.domain.run import ACTIVE, Run, Stage, Status, Target, known_h1
+from app.domain.run import ACTIVE, WORKERS_LOST, Run, Stage, Status, Target, known_h1
 
 # domain/run.is_failure. The index of states is entered by the two states; without statistics SQLite guesses another.
 FAILURE = and_(
@@ -111,6 +111,7 @@ def _kept(row: RowMapping, stage: Stage) -> dict[str, Any]:
     forgotten = {name for later in order[order.index(stage) :] for name in FACTS[later]} | {
         "failing_since",
         "aside_since",
+        WORKERS_LOST,
     }
     return {name: value for name, value in facts.items() if name not in forgotten}
 

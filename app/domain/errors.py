@@ -240,14 +240,15 @@ SERVED_OTHER = frozenset({"served_other_commit", "served_other_content"})
 class SyncError(Exception):
     """Something that went wrong, said so that a person can act on it.
 
-    `message` names what happened (redacted by whoever raises it); `retry_after` is the other side's wish in seconds;
-    `facts` are kept with the run that ends or waits with this error.
+    `message` names what happened (redacted by whoever raises it; what no database holds is escaped here);
+    `retry_after` is the other side's wish in seconds; `facts` are kept with the run that ends or waits with this error.
     """
 
     def __init__(
         self, code: str, message: str, *, retry_after: float | None = None, field: str | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        message = _can_be_kept(message)
         super().__init__(message)
         self.kind = CATALOG[code]
         self.message = message
@@ -275,3 +276,8 @@ class SyncError(Exception):
 
     def __repr__(self) -> str:
         return f"SyncError({self.code!r}, {self.message!r})"
+
+
+def _can_be_kept(text: str) -> str:
+    """Bytes that are no text come as half surrogate pairs, which no database takes; PostgreSQL takes no NUL either."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\ufffd")

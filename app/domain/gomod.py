@@ -93,14 +93,14 @@ class _Lax:
             case "require":
                 self._check_require(args)
             case "ignore":
-                self._one_string(verb, args)
+                self._onestring_of(verb, args)
 
     def _add_once(self, verb: str, args: list[str]) -> None:
         if verb in self.seen:
             return self._fail(f"repeated {verb} statement")
         if verb == "module":
             self.seen.add(verb)
-            self.module = self._one_string(verb, args)
+            self.module = self._onestring_of(verb, args)
         else:
             self._go(args)
         return None
@@ -118,7 +118,7 @@ class _Lax:
     def _check_require(self, args: list[str]) -> None:
         if len(args) != 2:
             return self._fail("require expects a module path and a version")
-        path, version = _string(args[0]), _string(args[1])
+        path, version = string_of(args[0]), string_of(args[1])
         if path is None or version is None:
             return self._fail("invalid quoted string in require")
         split = split_path_version(path)
@@ -126,8 +126,8 @@ class _Lax:
             return self._fail(f"require {path} {version} is invalid")
         return None
 
-    def _one_string(self, verb: str, args: list[str]) -> str:
-        text = _string(args[0]) if len(args) == 1 else None
+    def _onestring_of(self, verb: str, args: list[str]) -> str:
+        text = string_of(args[0]) if len(args) == 1 else None
         if text is None:
             self._fail(f"{verb} expects exactly one string")
         return text or ""
@@ -168,7 +168,7 @@ def _directives(statement: Statement) -> list[tuple[str, list[str]]]:
     return [(statement.tokens[0], line) for line in statement.lines]
 
 
-def _string(token: str) -> str | None:
+def string_of(token: str) -> str | None:
     """modfile's parseString: a token or a double-quoted string; None when the quotes are broken (backquotes are refused here)."""
     if token.startswith('"'):
         return unquote(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app.domain.gomod import string_of
 from app.domain.gomod_syntax import parse_statements
 from app.domain.modules import Version
 from app.domain.rules import RuleBroken
@@ -26,7 +27,8 @@ def _lines(go_mod: bytes) -> Iterator[list[str]]:
 
 
 def _within(text: str, tokens: list[str]) -> bool:
-    ends = [token for token in tokens if semver_is_valid(token)]
+    read = [string_of(token) for token in tokens]
+    ends = [token for token in read if token is not None and semver_is_valid(token)]
     if not ends or len(ends) > 2:
         return False
     return semver_compare(ends[0], text) <= 0 <= semver_compare(ends[-1], text)

@@ -51,6 +51,21 @@ def is_failure(status: Status, error: str | None) -> bool:
     return status is Status.FAILED or (status is Status.REJECTED and error in SERVED_OTHER)
 
 
+# Their newest decision counts when they are told of anew; a moved version or another run's is asked for again.
+_LOOKED_AT_AGAIN = (
+    frozenset({"version_moved", "superseded", "no_rule", "clone_url_refused", "mirror_of_another"}) | SERVED_OTHER
+)
+
+
+def begins_anew(status: Status, error: str | None) -> bool:
+    """True for a run that is tried again when its release is reported again."""
+    return status is Status.FAILED or (status is Status.REJECTED and error in _LOOKED_AT_AGAIN)
+
+
+WORKERS_LOST = "workers_lost"
+"""The fact how many workers in a row died over a run: its lease ran out without a word of how the stage went."""
+
+
 def next_stage(stage: Stage) -> Stage | None:
     """The stage after `stage`; None after the last."""
     return _NEXT[stage]

@@ -19,6 +19,8 @@ SESSION = timedelta(hours=12)
 LINK = timedelta(minutes=10)
 # Last use is written at most so often: reading the API must not cost a write each time.
 _USE_NOTED_EVERY = timedelta(minutes=1)
+_LONGEST_NAME = 100  # with what stands before it, the log holds 120
+_CONFIGURED = "admin"
 
 
 class AuditStore(Protocol):
@@ -120,8 +122,9 @@ class Access:
     ) -> tuple[str, Credential]:
         """A new API token: (the secret, shown once, what is kept); without `scopes` it has all of its role.
 
-        Error: name_taken.
+        Errors: name_taken, bad_request (field name).
         """
+        _check_name(name)
         if any(each.name == name and each.is_live(self._clock.now()) for each in self._store.tokens()):
             raise SyncError("name_taken", f"there is a live token named {name!r}")
         secret, made = self._new(Kind.TOKEN, name, role, timedelta(days=days), actor, scopes)
@@ -146,7 +149,8 @@ class Access:
         return self._store.tokens()
 
     def create_link(self, name: str, role: Role, actor: str, reason: str = "") -> str:
-        """The secret of a link that opens one session within ten minutes."""
+        """The secret of a link that opens one session within ten minutes. Error: bad_request (field name)."""
+        _check_name(name)
         secret, made = self._new(Kind.LINK, name, role, LINK, actor)
         after = {"name": name, "role": role.value, "until": made.expires_at.isoformat()}
         self._store.add(made, digest(secret), Note(actor, "link.create", f"link:{made.id}", reason, after=after))
@@ -202,3 +206,11 @@ class Access:
         now = self._clock.now()
         secret = make_secret(kind, self._randomness())
         return secret, Credential(self._new_id("c"), kind, name, role, now, actor, now + life, scopes=frozenset(scopes))
+
+
+def _check_name(name: str) -> None:
+    """A name that the audit log can tell from the configuration's own token, and hold with what stands before it."""
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise SyncError("bad_request", f"name: must be a text of 1 to {_LONGEST_NAME} characters", field="name")
+    if name.strip() == _CONFIGURED:
+        raise SyncError("bad_request", f"name: {_CONFIGURED} is the configuration's own token", field="name")

@@ -14,7 +14,7 @@ from typing import Any
 from app.domain.errors import SyncError
 from app.domain.pause import Pause, covering
 from app.domain.retry import RetryPolicy, TryAgain, decide
-from app.domain.run import ACTIVE, Claim, Lane, Run, Stage, Status, is_failure, next_stage
+from app.domain.run import ACTIVE, WORKERS_LOST, Claim, Lane, Run, Stage, Status, is_failure, next_stage
 from app.services import log_ids, measuring
 from app.services.branches import BranchResolver
 from app.services.failing import failing_since, healed, queued, set_aside, without
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # `modsync resume` wakes paused runs, the sweeper backfills that wait for others; this is for a wake that was lost.
 PARKED = timedelta(hours=1)
+# Whoever kills each worker that takes it is an error that is retried, with its pauses and its end; not for ever the first.
+_MOST_LOST = 5
 
 
 class RunFailedError(Exception):
@@ -157,6 +159,10 @@ class Flow:
 
     def _stage(self, claim: Claim, lease: Lease) -> Mapping[str, tuple[Claim, Outcome | SyncError]]:
         run = claim.run
+        if (lost := run.facts.get(WORKERS_LOST, 0)) >= _MOST_LOST:
+            raise SyncError(
+                "internal", f"{lost} workers in a row died over it; see their log, and the kernel's for memory"
+            )
         if run.stage is Stage.MIRROR:
             if run.version is None:
                 self._turn.check(run)
@@ -189,11 +195,20 @@ class Flow:
         """Record our own run last: the others must not wait for what it does next."""
         going = False
         for run_id, (each, outcome) in sorted(outcomes.items(), key=lambda item: item[0] == claim.run.id):
-            mine = run_id == claim.run.id
-            changed, still_ours = self._record(each, lease, outcome, started, keep=mine)
-            if mine:
-                claim, going = changed, still_ours
+            if run_id == claim.run.id:
+                claim, going = self._record(each, lease, outcome, started, keep=True)
+            else:
+                self._record_other(each, lease, outcome, started)
         return claim, going
+
+    def _record_other(self, claim: Claim, lease: Lease, outcome: Outcome | SyncError, started: datetime) -> None:
+        """What is wrong with the record of one is not held against those behind it."""
+        try:
+            self._record(claim, lease, outcome, started, keep=False)
+        except SyncError:
+            raise
+        except Exception:
+            log.exception("record_defect", extra={"run": claim.run.id})  # its lease ends, and the sweeper counts that
 
     def _record(
         self, claim: Claim, lease: Lease, outcome: Outcome | SyncError, started: datetime, *, keep: bool
@@ -201,7 +216,8 @@ class Flow:
         now = self._clock.now()
         if isinstance(outcome, SyncError):
             outcome = self._options.refused(outcome)
-        change = self._decide(claim.run, outcome, started, now, keep=keep)
+        run = replace(claim.run, facts=without(claim.run.facts, WORKERS_LOST))
+        change = self._decide(run, outcome, started, now, keep=keep)
         going = change.status in ACTIVE and change.due_at is None and not change.hand_over
         if not going:
             lease.drop(claim)

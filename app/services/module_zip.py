@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _LOCAL_HEADER = 30  # bytes before the name
 _ENCRYPTED = 0x1
+_DESCRIPTOR = 0x8
 _UTF8 = 0x800
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _ENTRY = b"PK\x01\x02"
@@ -194,12 +195,16 @@ def _check_together(infos: list[ZipInfo], names: list[str]) -> None:
         raise RuleBroken("zip_duplicate", "the zip has a directory entry twice")
     if sum(info.file_size for info in infos) > MAX_ZIP:
         raise RuleBroken("zip_too_large", f"the zip's content is larger than {MAX_ZIP} bytes")
+    if sum(info.compress_size for info in infos) > MAX_ZIP:  # more than the file: entries that share their place
+        raise RuleBroken("zip_too_large", f"the zip's entries are packed in more than {MAX_ZIP} bytes")
 
 
 def _digest(file: BinaryIO, info: ZipInfo, *, keep: bool) -> tuple[str, bytes]:
     """sha256 in hex and, if asked for, the content; exactly the declared bytes with the declared CRC must come out."""
     digest, crc, size, kept = sha256(), 0, 0, bytearray()
-    if info.orig_filename.endswith("/") and info.file_size == 0:
+    if info.orig_filename.endswith("/"):
+        if info.file_size:
+            raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r} is a directory with content")
         return digest.hexdigest(), b""
     for chunk in _content(file, info):
         digest.update(chunk)
@@ -208,7 +213,9 @@ def _digest(file: BinaryIO, info: ZipInfo, *, keep: bool) -> tuple[str, bytes]:
             kept += chunk
         if size > info.file_size:
             break
-    if size != info.file_size or crc != info.CRC:
+    # archive/zip of go: without a data descriptor a CRC of 0 is none.
+    checked = info.CRC != 0 or bool(info.flag_bits & _DESCRIPTOR)
+    if size != info.file_size or (checked and crc != info.CRC):
         raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r} is not what its header says")
     return digest.hexdigest(), bytes(kept)
 
@@ -241,6 +248,8 @@ def _inflated(packed: Iterator[bytes], info: ZipInfo) -> Iterator[bytes]:
             yield inflater.decompress(chunk, _CHUNK)
             while inflater.unconsumed_tail and not inflater.eof:
                 yield inflater.decompress(inflater.unconsumed_tail, _CHUNK)
+            if inflater.eof:
+                return  # go reads no further either, and what is fed behind the end would be copied each time
         yield inflater.flush()
     except zlib.error as error:
         raise RuleBroken("zip_bad", f"the zip's {info.orig_filename!r}: {error}") from None

@@ -16,7 +16,7 @@ from app.services.operator import Begun
 from app.services.run_filter import LONGEST_PAGE
 from app.services.views import RunSummary
 from app.web.context import api_url, container, principal, standing
-from app.web.orders import reason_of, stage_of, wrong
+from app.web.orders import can_be_kept, reason_of, stage_of, wrong
 from app.web.webhooks import run_links
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def body_of(*fields: str) -> dict[str, Any]:
 def text_of(body: dict[str, Any], name: str, missing: str | None = None) -> str:
     """A text of the body; `missing` where it has none. Error: bad_request names the field."""
     value = body.get(name, missing)
-    if not isinstance(value, str) or "\x00" in value:
+    if not isinstance(value, str) or not can_be_kept(value):
         raise wrong(name, "must be a text")
     return value.strip()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from app.domain.errors import SyncError
 from app.domain.run import Stage
 
 LONGEST_REASON = 500
+_NOT_IN_TEXTS = re.compile(r"[\x00\ud800-\udfff]")
 
 
 def stage_of(value: object) -> Stage | None:
@@ -21,9 +24,14 @@ def reason_of(value: object) -> str:
     """Why, "" for none. Error: bad_request (field reason)."""
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > LONGEST_REASON or "\x00" in value:
+    if not isinstance(value, str) or len(value) > LONGEST_REASON or not can_be_kept(value):
         raise wrong("reason", f"must be a text of at most {LONGEST_REASON} characters")
     return value.strip()
+
+
+def can_be_kept(text: str) -> bool:
+    """False for what no database holds: NUL, and half a surrogate pair, which JSON can say."""
+    return _NOT_IN_TEXTS.search(text) is None
 
 
 def wrong(field: str, message: str) -> SyncError:

@@ -18,7 +18,7 @@ from app.services.answers import answers
 from app.services.found import found
 from app.services.words import duration, size
 from app.web.context import container, principal
-from app.web.orders import LONGEST_REASON
+from app.web.orders import LONGEST_REASON, wrong
 
 blueprint = Blueprint("pages", __name__)
 PAGE = 50
@@ -30,8 +30,15 @@ def board() -> SqlBoardStore:
 
 
 def given(names: Collection[str]) -> dict[str, str]:
-    """The query's parameters of these names that are not empty; others are left alone, for links may carry them."""
-    return {name: text for name in names if (text := request.args.get(name, "").strip())}
+    """The query's parameters of these names that are not empty; others are left alone, for links may carry them.
+
+    Error: bad_request (its field) for one that nobody can read.
+    """
+    found = {name: text for name in names if (text := request.args.get(name, "").strip())}
+    for name, text in found.items():
+        if not text.isprintable():
+            raise wrong(name, "must be a text that can be read")
+    return found
 
 
 def here(**changed: str | None) -> str:

@@ -15,7 +15,7 @@ from app.services.drift import MirrorCare, MirrorCheck
 from app.services.run_filter import RunFilter
 from app.web.context import container, principal, queries
 from app.web.mirror_turns import looked_at
-from app.web.orders import reason_of
+from app.web.orders import reason_of, wrong
 from app.web.page import PAGE, blueprint, board, given, missing
 
 _RUNS = 10
@@ -32,6 +32,8 @@ def mirrors() -> str:
 @blueprint.get("/mirrors/<path:name>")
 def mirror(name: str) -> str:
     """One: its project, its drift on demand, what reconcile found, its runs. Error: not_found."""
+    if not name.isprintable():
+        raise missing("mirror", name)
     row, found = board().mirror(name), reads().repository(name)
     runs = queries().runs(RunFilter(mirror=name), None, _RUNS)
     if row is None and found is None and not runs.items:
@@ -86,6 +88,8 @@ def key(text: str) -> str:
 
 def _checked(act: Callable[[MirrorCare, str], MirrorCheck]) -> str:
     path = request.form.get("mirror", "")
+    if not path.isprintable():
+        raise wrong("mirror", "must be a mirror's path")
     return render_template("drift.html", **_values(path, looked_at(path, act)))
 
 

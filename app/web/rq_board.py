@@ -101,11 +101,12 @@ def _before() -> Response | None:
 
 def _change(endpoint: str, view_args: Mapping[str, Any]) -> Response | None:
     """What is done instead of the dashboard's own changes; None for what it may do itself."""
-    if endpoint == "rq_dashboard.requeue_job_view":
+    requeue = endpoint == "rq_dashboard.requeue_job_view"
+    if (requeue or endpoint in _OFF) and not security.changes_state():
+        raise MethodNotAllowed(valid_methods=["POST"])  # OPTIONS comes here, too: Flask answers it only behind us
+    if requeue:
         return _replay(str(view_args["job_id"]))
     if endpoint in _OFF:
-        if not security.changes_state():
-            raise MethodNotAllowed(valid_methods=["POST"])
         raise SyncError("bad_request", f"this is off in modsync: {_OFF[endpoint]}")
     return None
 

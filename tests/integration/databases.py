@@ -215,7 +215,8 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for a condition of the outside world; AssertionError when it does not come true in time."""
-    end = time.monotonic() + seconds
+    end, pause = time.monotonic() + seconds, 0.01
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.1, 0.1)

@@ -137,6 +137,22 @@ def test_two_live_tokens_cannot_share_a_name(access: Access) -> None:
         access.create_token("ci", Role.ADMIN, 1, "cli:me")
 
 
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", "admin"])
+def test_a_name_that_the_audit_log_cannot_hold_or_tell_apart_is_refused(access: Access, name: str) -> None:
+    for create in (
+        lambda: access.create_token(name, Role.VIEWER, 1, "cli:me"), lambda: access.create_link(name, Role.VIEWER, "cli:me")
+    ):  # fmt: skip
+        with pytest.raises(SyncError, match="name") as refused:
+            create()
+        assert (refused.value.code, refused.value.field) == ("bad_request", "name")
+    assert access.tokens() == []
+
+
+def test_a_token_with_the_longest_name_can_be_used(access: Access) -> None:
+    secret, _ = access.create_token("x" * 100, Role.ADMIN, 1, "cli:me")
+    assert access.identify(opened(access, secret, Kind.TOKEN), Kind.SESSION) is not None
+
+
 def test_a_link_opens_one_session_within_ten_minutes(access: Access, clock: Clock) -> None:
     link = access.create_link("alice", Role.OPERATOR, "cli:me")
     who = access.identify(link, Kind.TOKEN, Kind.LINK)

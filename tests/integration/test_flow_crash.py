@@ -203,3 +203,32 @@ def test_a_run_that_only_waited_goes_on_in_its_turn(tmp_path: Path) -> None:
     world.clock.advance(LEASE + 0.1)
     world.sweep.once()
     assert [each for _, each in world.queue.jobs] == ["another", run]
+
+
+def test_a_run_that_kills_each_worker_is_an_error_that_is_retried_and_ends(tmp_path: Path) -> None:
+    """Else it would be the first in the queue for ever, and nobody would be told."""
+    world = FlowWorld(tmp_path)
+    run = world.take().run_id
+    for died in range(5):
+        assert world.run(run).error is None, died
+        with pytest.raises(CrashError):
+            world.advance(run, Fuse(at=6))
+        world.clock.advance(LEASE + 0.1)
+        world.sweep.once()
+    world.advance(run)
+    waiting = world.run(run)
+    assert (waiting.status, waiting.error) == (Status.MIRROR, "internal")
+    assert "5 workers in a row died over it" in str(waiting.error_message)
+    world.settle(run)
+    assert world.run(run).status is Status.DONE
+
+
+def test_a_message_that_no_database_holds_ends_its_run_and_no_other(tmp_path: Path) -> None:
+    world = FlowWorld(tmp_path)
+    bad = world.source.commit({"go.mod": b"module go.example/\xfc\n"})
+    world.source.tag("v1.1.0", bad)
+    runs = world.take("v1.1.0", bad).run_id, world.take().run_id
+    world.settle(*runs)
+    assert [world.run(each).status for each in runs] == [Status.FAILED, Status.DONE]
+    assert world.run(runs[0]).error == "module_mismatch"
+    assert "\\udcfc" in str(world.run(runs[0]).error_message)

@@ -104,6 +104,39 @@ def test_a_move_that_never_reached_the_mirror_does_not_bar_the_next(moving: Movi
     assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.new
 
 
+def test_after_a_move_that_never_reached_the_mirror_another_commit_needs_an_order_too(moving: Moving) -> None:
+    """The release is nobody's to take: the mirror may have the old tag still, or none any more."""
+    moving.released_then_moved()
+    bad = moving.world.source.commit({"go.mod": b"module go.example/other\n"})
+    moving.world.source.tag(VERSION, bad)
+    moving.world.settle(moving.accept(bad).run_id)
+    moving.new = moving.world.source.commit({"go.mod": GO_MOD})
+    moving.world.source.tag(VERSION, moving.new)
+    told = moving.world.take(commit=moving.new)
+    assert (told.status, told.error) == (Status.REJECTED, "version_moved")
+    message = moving.run(told.run_id).error_message or ""
+    assert f"was given by accept-move to the commit {bad}" in message
+    assert moving.accept().run_id == told.run_id
+    moving.world.settle(told.run_id)
+    assert moving.run(told.run_id).status is Status.DONE
+    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.new
+
+
+def test_a_tag_in_the_mirror_that_nobody_knows_of_is_replaced_by_an_order(moving: Moving) -> None:
+    """Found at the push: the version is the run's own, and its commit is not what the mirror has."""
+    foreign = moving.world.source.commit({"foreign.go": b""})
+    moving.world.mirror.refs[f"refs/tags/{VERSION}"] = foreign
+    moving.world.settle(moving.first)
+    refused = moving.run(moving.first)
+    assert (refused.status, refused.error) == (Status.REJECTED, "version_moved")
+    moving.new = refused.commit
+    assert moving.accept().run_id == moving.first
+    moving.world.settle(moving.first)
+    run = moving.run(moving.first)
+    assert (run.status, run.facts["moved"]["old_commit"]) == (Status.DONE, foreign)
+    assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == refused.commit
+
+
 def test_an_adopted_version_moves_once_a_run_wanted_it(moving: Moving) -> None:
     """It was there before modsync: no run holds it."""
     release = moving.world.planned()

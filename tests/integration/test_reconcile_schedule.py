@@ -6,8 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
+from app.adapters.database import writing
 from app.adapters.repository_store import SqlRepositoryStore
+from app.adapters.tables import repositories
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
 from app.domain.run import Status
@@ -180,6 +183,19 @@ def test_after_an_error_it_is_asked_again_later(world: ReconcileWorld) -> None:
     given.job(world.service()).run(MIRROR)
     assert given.after(60) == 0
     assert given.after(1800) == 1
+
+
+def test_one_that_cannot_be_compared_goes_behind_those_that_wait_longer(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    world.git.fail("remote_refs", SyncError("source_unreachable", "no route"))
+    given.job(world.service()).run(MIRROR)
+    now = world.clock.now() + timedelta(hours=9)
+    values: dict[str, object] = {"mirror": "z/long-ago", "source": "platform", "clone_url": "https://git.example/z.git"}
+    values |= {"result": {}, "reconciled_at": world.clock.now() - timedelta(days=1)}
+    with writing(world.engine) as connection:
+        connection.execute(insert(repositories).values(values))
+    assert world.repositories.due(now, now, 2) == ["z/long-ago", MIRROR]
 
 
 def test_a_job_that_ended_well_is_given_again_when_it_is_due(world: ReconcileWorld) -> None:

@@ -136,6 +136,14 @@ def test_the_least_recently_used_caches_go(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["middle.lock", "new.lock", "old.lock"]
 
 
+def test_what_a_killed_process_left_of_a_cache_goes(tmp_path: Path) -> None:
+    for name in ("idle-1.new-abc", "busy-2.new-def"):
+        (tmp_path / name / "objects").mkdir(parents=True)
+    with FileLock(tmp_path / "busy-2.lock"):  # somebody makes that one just now
+        evict(tmp_path, Budget(most=1))
+    assert [path.name for path in tmp_path.glob("*.new-*")] == ["busy-2.new-def"]
+
+
 def test_using_a_cache_makes_it_the_last_to_go(tmp_path: Path) -> None:
     for name, used_at in (("one", 100), ("two", 200)):
         _cache(tmp_path, name, used_at)

@@ -217,6 +217,31 @@ def test_others_may_read_the_files(static: Static) -> None:
     assert modes == {0o644}
 
 
+def test_others_may_look_into_the_directories_whatever_the_umask(static: Static) -> None:
+    before = os.umask(0o027)
+    try:
+        static.publish.run(static.request(), nothing)
+    finally:
+        os.umask(before)
+    inside = [path for path in static.directory.rglob("*") if path.is_dir() and path.name != drafts.DIRECTORY]
+    assert {path.stat().st_mode & 0o777 for path in inside} == {0o755}
+    assert len(inside) > 3
+
+
+def test_what_is_not_listed_may_be_in_use_and_is_not_overwritten(static: Static) -> None:
+    """`go get x@v1.0.0` asks for no list."""
+    first = static.request()
+    static.publish.run(first, nothing)
+    (listed,) = static.directory.rglob("list")
+    names = listed.read_bytes()
+    listed.unlink()
+    commit = static.world.repositories.commit(SOURCE, {"sub/lib.go": "package changed\n"}, "moved")
+    with pytest.raises(SyncError, match="Nothing was overwritten"):
+        static.publish.run(replace(first, commit=commit, h1=_h1_of(static, commit)), nothing)
+    static.publish.run(first, nothing)
+    assert listed.read_bytes() == names
+
+
 def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "proxy").write_text("a file is in the way")
     with pytest.raises(SyncError) as caught:

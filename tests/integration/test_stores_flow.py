@@ -258,6 +258,17 @@ def test_a_release_that_failed_begins_anew_when_another_run_finds_it(stored: Sto
     assert (stored.run(other).status, stored.run(other).attempt) == (Status.QUEUED, 2)
 
 
+@pytest.mark.parametrize("error", ["mirror_of_another", "superseded"])
+def test_a_rejected_one_that_intake_would_look_at_again_too(stored: Stored, error: str) -> None:
+    """As when its delivery came again, it goes where the newest report says."""
+    other = stored.release(A, "v1.0.0").run_id
+    stored.record(stored.claim(other), Status.REJECTED, error=error)
+    claim = stored.claim(stored.release(A, None, ref="refs/tags/v1.0.0").run_id)
+    assert taken(stored, claim, "v1.0.0") == "duplicate_release"
+    again = stored.run(other)
+    assert (again.status, again.attempt, again.target) == (Status.QUEUED, 2, claim.run.target)
+
+
 @pytest.mark.parametrize("take", [taken, renamed])
 def test_an_overtaken_worker_begins_no_other_run_anew(stored: Stored, take: Take) -> None:
     other = stored.release(A, "v1.0.0").run_id

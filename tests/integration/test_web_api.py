@@ -122,6 +122,8 @@ def test_a_done_run_is_replayed_by_force_only(web: WebWorld) -> None:
         ({"from": 1}, "from"),
         ({"reason": 1}, "reason"),
         ({"reason": "x" * 501}, "reason"),
+        ({"reason": "\ud800"}, "reason"),
+        ({"reason": "\0"}, "reason"),
         ({"force": "yes"}, "force"),
         (["mirror"], "body"),
     ],

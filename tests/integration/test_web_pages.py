@@ -45,6 +45,20 @@ def test_without_redis_all_is_shown_and_redis_is_said_to_be_away(client: FlaskCl
     assert re.search(r'<li class="unknown"><strong>GitLab</strong>.*?not checked yet', text, re.DOTALL)
 
 
+@pytest.mark.parametrize(
+    "path", ["/modules?q=%00", "/mirrors?q=a%00", "/replays?code=%00", "/mirrors/%00", "/releases?q=%0A"]
+)
+def test_what_nobody_can_read_is_no_outage(client: FlaskClient, path: str) -> None:
+    answer = page(client, path)
+    assert answer.status_code in (200, 404, 422), answer.text
+    assert "Check the database" not in answer.text
+
+
+def test_a_number_that_no_entry_has_is_the_logs_end(client: FlaskClient) -> None:
+    assert page(client, "/api/audit?after=99999999999").get_json() == {"entries": []}
+    assert page(client, "/audit/export?after=99999999999").text == ""
+
+
 def test_without_the_database_the_first_page_says_what_to_do(client: FlaskClient, container: Container) -> None:
     database = Path(container.settings.store.url.removeprefix("sqlite:///"))
     operator, _ = container.access.create_token("does", Role.OPERATOR, 1, "test")

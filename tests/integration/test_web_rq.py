@@ -135,6 +135,7 @@ def test_a_viewer_requeues_nothing(web: WebWorld) -> None:
     own = {**cookie, "Sec-Fetch-Site": "same-origin"}
     refused = web.ask("POST", f"/rq/job/{job}/requeue", b"", own)
     assert (refused.status, refused.json["error"]["code"]) == (403, "forbidden_role")
+    assert web.ask("OPTIONS", f"/rq/job/{job}/requeue", headers=own).status == 405
     assert len(web.get(f"/api/runs/{run}").json["attempts"]) == 1
 
 

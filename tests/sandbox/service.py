@@ -77,11 +77,12 @@ class Service:
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
         """Wait for a condition. Raises TimeoutError naming it, with the ends of the logs."""
-        end = time.monotonic() + seconds
+        end, pause = time.monotonic() + seconds, 0.05
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError(f"waited {seconds:.0f} s for {what}\n{self.log_tails()}")
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(pause * 1.2, 0.4)  # to ask costs the service some of the machine that it works with
 
     def run(self, identifier: str) -> dict[str, Any]:
         """GET /api/runs/<id>."""

@@ -44,6 +44,19 @@ def test_everybody_gets_their_own_result_and_batches_are_shared() -> None:
     assert sorted(item for batch in disk.batches for item in batch) == list(range(13))
 
 
+def test_a_thread_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: GroupCommit[int, int] = GroupCommit(Disk())
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refused_thread)
+        with pytest.raises(RuntimeError, match="new thread"):
+            commits.submit(1)
+    assert commits.submit(2) == 4
+
+
+def refused_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_one_items_error_is_its_own() -> None:
     commits: GroupCommit[int, int] = GroupCommit(Disk())
     with pytest.raises(SyncError, match="thirteen"):

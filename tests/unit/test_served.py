@@ -56,6 +56,8 @@ def test_other_rules_are_told_from_other_content(
     [
         ("retract v1.2.0", "v1.2.0", True),
         ("retract v1.2.0 // wrong", "v1.2.1", False),
+        ('retract "v1.2.0"', "v1.2.0", True),
+        ('retract ["v1.0.0", v1.2.0]', "v1.1.5", True),
         ("retract [v1.0.0, v1.2.0]", "v1.1.5", True),
         ("retract [v1.0.0, v1.2.0]", "v1.2.1", False),
         ("retract (\n\tv1.0.0\n\t[v1.1.0, v1.2.0] // both\n)", "v1.2.0", True),
