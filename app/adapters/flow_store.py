@@ -18,7 +18,7 @@ from app.adapters.pause_store import read_pauses
 from app.adapters.pipeline_slots import is_free
 from app.adapters.push_audit import audit_push, audit_unanswered, note_removal
 from app.adapters.release_claims import claim_release
-from app.adapters.rows import end_attempt, hold_release, next_job, plain, restart, run_of_row, target_json
+from app.adapters.rows import end_attempt, goes_to, hold_release, next_job, plain, restart, run_of_row
 from app.adapters.run_names import hold_both, move_claim
 from app.adapters.tables import UtcDateTime, releases, runs, steps
 from app.domain.errors import SyncError
@@ -239,7 +239,7 @@ def _start_again(connection: Connection, claim: Claim, other: RowMapping, now: d
     reason, actor = f"run {run.id} reported the same release", f"source:{run.source}"
     stage = Stage(other["stage"])
     if stage is Stage.MIRROR:  # as in intake: the newest decision is the one that counts
-        goes = {"target": target_json(run.target), "mirror": run.target.mirror, "event": dict(run.event)}
+        goes = goes_to(other, run.target, run.event)
         connection.execute(update(runs).where(runs.c.id == other["id"]).values(goes))
     restart(connection, other, kind="redelivery", stage=stage, actor=actor, reason=reason, now=now)
     # No job was enqueued for it: the sweeper sees that at once.

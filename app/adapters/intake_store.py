@@ -14,6 +14,7 @@ from app.adapters.release_claims import claim_release
 from app.adapters.rows import (
     begin_attempt,
     end_attempt,
+    goes_to,
     hold_release,
     insert_ignoring,
     next_job,
@@ -194,11 +195,7 @@ def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
     stage = Stage(row["stage"])
     if stage is Stage.MIRROR:
         # The rules may have changed since: the newest decision is the one that counts.
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == row["id"])
-            .values(target=target_json(plan.target), mirror=plan.target.mirror, event=dict(plan.event))
-        )
+        connection.execute(update(runs).where(runs.c.id == row["id"]).values(goes_to(row, plan.target, plan.event)))
     reason = "the same release was delivered again"
     actor = plan.actor or f"source:{plan.source}"
     job = restart(connection, row, kind="redelivery", stage=stage, actor=actor, reason=reason, now=now)

@@ -95,6 +95,13 @@ def restart(
     return job
 
 
+def goes_to(row: RowMapping, target: Target, event: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's columns where `event` tells of its release anew: what that says of the place counts, also in a replay."""
+    repo_url = event.get("repo_url") or row["event"].get("repo_url")
+    told = row["event"] | {"repo_url": repo_url} if repo_url else row["event"]
+    return {"target": target_json(target), "mirror": target.mirror, "event": told}
+
+
 # What a stage found out; a new attempt from that stage forgets it.
 FACTS = {
     Stage.MIRROR: ("project", "push", "proof", "warnings", "signature", "conflict"),
