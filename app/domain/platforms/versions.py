@@ -13,6 +13,7 @@ from app.domain.platforms.release import Ignored, ReleaseEvent
 from app.domain.rules import RuleBroken
 
 _LONGEST = VERSION_LIMIT - len(INCOMPATIBLE)  # the worker may have to add it
+_LONGEST_SAID = 3000  # a name that nobody can read is ten times as long when it is escaped, and told twice
 _LOOKS_LIKE_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?![0-9.])")
 
 
@@ -32,7 +33,8 @@ def tag_release(tag: str, field: str, repo_url: str | None, commit: str | None) 
     try:
         subdir, version = split_tag(name)
     except RuleBroken as broken:
-        return Ignored("not_a_version_tag", f"tag {name!r} names no module version: {broken.message}")
+        said = f"tag {name!r} names no module version: {broken.message}"
+        return Ignored("not_a_version_tag", said[:_LONGEST_SAID])
     if len(version.text) > _LONGEST:
         return Ignored("not_a_version_tag", f"the version of tag {name[:80]!r}... is longer than {_LONGEST} characters")
     return ReleaseEvent(None, name, True, commit, version, repo_url, subdir)
