@@ -137,6 +137,9 @@ def _store(reader: Reader, store: Store, data_dir: Path) -> Store:
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         fix = "Give a sqlite:/// or postgresql:// URL (the driver is psycopg), or leave it out for SQLite."
         reader.problem("store.url", "is neither SQLite nor PostgreSQL", fix)
+    elif url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        fix = "Write the whole path behind three slashes (sqlite:////var/lib/modsync/modsync.db), or leave it out."
+        reader.problem("store.url", "is no absolute path: each process would have a database of its own", fix)
     return Store(url=url)
 
 

@@ -15,6 +15,7 @@ from app.config_gitlab import Discovery, GitLab
 from app.config_models import Outgoing, Proxy, RuleTable, Source, Web, Worker
 from app.config_read import Reader, secret_keys
 from app.config_upkeep import Retries
+from app.domain.schemes import SCHEMES, secret_problem
 from app.domain.urls import AllowPattern, is_local
 
 SHORTEST_SECRET = 16
@@ -117,7 +118,9 @@ def _gitlab(draft: Draft) -> None:
 def _hook_secrets(draft: Draft, gitlab: GitLab) -> None:
     _unique(draft.reader, "gitlab.hook_secrets", [secret.id for secret in gitlab.hook_secrets])
     for secret in gitlab.hook_secrets:
-        _long_enough(draft.reader, f"gitlab.hook_secrets[{secret.id}]", "value", secret.value.get_secret_value())
+        value = secret.value.get_secret_value()
+        signs = "standard-webhooks" if value.startswith("whsec_") else "gitlab-token"
+        _usable(draft.reader, f"gitlab.hook_secrets[{secret.id}]", signs, value)
 
 
 def _discovery(draft: Draft) -> None:
@@ -199,7 +202,7 @@ def _source(draft: Draft, source: Source) -> None:
         draft.reader.problem(f"{key}.signatures", "looks at signed tags, and no key is known", fix)
     _unique(draft.reader, f"{key}.secrets", [secret.id for secret in source.secrets])
     for secret in source.secrets:
-        _long_enough(draft.reader, f"{key}.secrets[{secret.id}]", "value", secret.value.get_secret_value())
+        _usable(draft.reader, f"{key}.secrets[{secret.id}]", source.scheme, secret.value.get_secret_value())
     for pattern in source.allow:
         _allow(draft, f"{key}.allow", pattern)
 
@@ -212,10 +215,26 @@ def check_admin_token(reader: Reader, value: str) -> None:
 def _long_enough(reader: Reader, key: str, name: str, value: str) -> None:
     if len(value) >= SHORTEST_SECRET:
         return
-    env, file = secret_keys(name)
-    at = env if reader.origins.get(f"{key}.{name}", "$").startswith("$") else file
     what = f"names a secret shorter than {SHORTEST_SECRET} characters"
-    reader.problem(f"{key}.{at}", what, "Make a long one, for example by: openssl rand -hex 32")
+    reader.problem(f"{key}.{_at(reader, key, name)}", what, "Make a long one, for example by: openssl rand -hex 32")
+
+
+def _usable(reader: Reader, key: str, scheme: str, value: str) -> None:
+    """A secret of a webhook: long enough, and one that the scheme can make a key of."""
+    _long_enough(reader, key, "value", value)
+    fault = secret_problem(SCHEMES[scheme], value.encode()) if len(value) >= SHORTEST_SECRET else None
+    if fault:
+        what, fix = (
+            f"names a secret that cannot be used: {fault}",
+            "Give it as the platform shows it, or make another one there.",
+        )
+        reader.problem(f"{key}.{_at(reader, key, 'value')}", what, fix)
+
+
+def _at(reader: Reader, key: str, name: str) -> str:
+    """The key under which the file names the secret."""
+    env, file = secret_keys(name)
+    return env if reader.origins.get(f"{key}.{name}", "$").startswith("$") else file
 
 
 def _allow(draft: Draft, key: str, text: str) -> None:

@@ -15,7 +15,10 @@ NOT_TO_BE_HAD = "not to be had here: "
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test is about time: on a busy machine an example takes as long as it takes.
-settings.register_profile("modsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# CI tries the same examples each time: what is new there comes from the change, and other examples are tried by us.
+settings.register_profile(
+    "modsync", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
 settings.load_profile("modsync")
 REQUIRE_ALL = os.environ.get("MODSYNC_REQUIRE_ALL", "") not in ("", "0")
 

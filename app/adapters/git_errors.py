@@ -151,8 +151,12 @@ _MIRROR: tuple[Rule, ...] = (
         "gitlab_unavailable",
         r"No space left on device",
         r"returned error: 5\d\d",
-        r"Internal (?:API|server) ",
+        r"[Ii]nternal (?:API|server) ",
         r"API is not accessible",
+        # GitLab's own limit for the checks of a push (lib/gitlab/git_access.rb), 503 to itself; gRPC's codes of Gitaly.
+        r"Push operation timed out",
+        r"GitLab: (?:4|14):",
+        r"Gitaly, is not available",
     ),
     _rule("push_refused", r"hook declined", r"GitLab: "),
     _rule(

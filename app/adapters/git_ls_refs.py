@@ -16,9 +16,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.adapters.git_env import Credential
+from app.adapters.http_allowance import Allowance, answers_within
 from app.adapters.reached import reached
 
 _OK = 200
+_SLOWEST = 16 << 10  # bytes a second
+_LARGEST = 64 << 20
 _LENGTH = 4  # hex digits before each line, which count themselves
 _FLUSH, _DELIMITER = b"0000", b"0001"
 _ANSWER = "application/x-git-upload-pack-result"
@@ -37,11 +40,13 @@ def ls_refs(
     """ref -> object, and `<ref>^{}` -> what a tag peels to, of all refs that begin with one of `prefixes` ([]: all).
 
     `addresses`: where the host is, tried in turn; its name is looked up where none are given.
-    None for every answer that is not exactly what was asked for, and for none within `seconds` (of each wait).
+    None for every answer that is not exactly what was asked for, and for none within `seconds` (of each wait, and four
+    times that in all, with more for what comes fast enough).
     """
     login = {"Authorization": credential.header()} if credential else {}
     try:
         connection = _connection(url, ca_file, seconds, addresses)
+        connection.response_class = answers_within(Allowance(4 * seconds, slowest=_SLOWEST))
         content = _posted(connection, url, _question(prefixes), {**_HEADERS, **login})
         return dict(pair for line in _lines(content) for pair in _pairs(line))
     except (HTTPException, OSError, ValueError):
@@ -55,7 +60,10 @@ def _posted(connection: HTTPConnection, url: str, body: bytes, headers: Mapping[
         answer = connection.getresponse()
         if answer.status != _OK or answer.headers.get("Content-Type") != _ANSWER:
             raise ValueError("this is not git's answer")
-        return answer.read()
+        content = answer.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError("no mirror has so many tags")
+        return content
     finally:
         connection.close()
 

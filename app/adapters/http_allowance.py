@@ -107,10 +107,15 @@ class _TimedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock, left))
 
 
+def answers_within(allowance: Allowance) -> Any:
+    """The response class of a connection of http.client whose next answer has this allowance."""
+    return partial(_TimedResponse, allowance.begin())
+
+
 def _response_class() -> Any:
     """What http.client makes an answer with."""
     allowance = ALLOWED.get()
-    return partial(_TimedResponse, allowance.begin()) if allowance else http.client.HTTPResponse
+    return answers_within(allowance) if allowance else http.client.HTTPResponse
 
 
 class TimedConnection(HTTPConnection):

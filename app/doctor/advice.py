@@ -42,12 +42,20 @@ def look(url: str) -> str:
     return f"curl -sSIL {url}"
 
 
+_NETRC = '"${NETRC:-$HOME/.netrc}"'
+
+
 def netrc_line(host: str) -> str:
     """The command that gives go credentials for a host, with its port where the URL has one.
 
     It begins a line of its own: the file's last one may have no end.
     """
-    return f"printf '\\nmachine %s login %s password %s\\n' {host} USER TOKEN >> ~/.netrc && chmod 600 ~/.netrc"
+    return f"printf '\\nmachine %s login %s password %s\\n' {host} USER TOKEN >> {_NETRC} && chmod 600 {_NETRC}"
+
+
+def netrc_without(host: str) -> str:
+    """The command that opens netrc for whoever has to take the old entry out: of two, go takes the first."""
+    return f"${{EDITOR:-vi}} {_NETRC}   # take the entry of {host} out: the first one counts"
 
 
 def no_proxy(host: str) -> str:

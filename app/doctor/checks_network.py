@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from zipfile import is_zipfile
 
-from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
+from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, netrc_without, no_proxy, port_of
 from app.doctor.checks_clock import clock_of_failure
 from app.doctor.checks_egress import FORWARDER, of_egress, variable_of
 from app.doctor.checks_info import check_info
@@ -158,8 +158,10 @@ def _content(request: Request, answer: Answer) -> Finding | None:
 def _status(request: Request, where: str, status: int) -> Finding:
     again = look(shown(request.url))
     if status == 401:
-        code = "credentials-refused" if request.with_credentials else "needs-credentials"
-        return found(code, where, netrc_line(machine_of(request.url)))
+        machine = machine_of(request.url)
+        if request.with_credentials:
+            return found("credentials-refused", where, netrc_without(machine), netrc_line(machine))
+        return found("needs-credentials", where, netrc_line(machine))
     if status == 407:
         proxy = masked(request.egress or "http://PROXY", login=True)
         return found("egress-credentials", where, f"export HTTP_PROXY={proxy}   # with your account")

@@ -59,7 +59,7 @@ MODULE_RULES: tuple[Rule, ...] = (
     rule(
         "git-credentials",
         r"could not read (?:Username|Password) for '(?P<url>\w+://(?P<host>[^/']+))[^']*': .*",
-        netrc_line("{host}"),
+        lambda found: (netrc_line(found["host"]),),
     ),
     rule(
         "git-refused",

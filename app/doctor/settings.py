@@ -177,9 +177,25 @@ def covered(pattern: str, by: Iterable[str]) -> bool:
     return pattern in others or matches_any(others, re.sub(r"[*?]", "x", pattern))
 
 
+# Hosts with modules of everybody, and paths there that are nobody's.
+_OF_EVERYBODY = tuple(
+    host + path
+    for host in (
+        "github.com",
+        "gitlab.com",
+        "bitbucket.org",
+        "codeberg.org",
+        "golang.org",
+        "gopkg.in",
+        "google.golang.org",
+    )
+    for path in ("", "/modsync-nobody/x")
+)
+
+
 def is_too_wide(pattern: str) -> bool:
     """Whether the pattern means modules of everybody: `*`, a whole code host, or a top-level domain of them."""
-    return any(matches(pattern, path) for path in ("github.com", "golang.org", "gopkg.in", "google.golang.org"))
+    return any(matches(pattern, path) for path in _OF_EVERYBODY)
 
 
 def shown(url: str) -> str:

@@ -92,7 +92,8 @@ def _shared_text(mine: str, yours: str, stand_in: str) -> str:
         return mine
     if not placeholders(yours):
         return yours
-    (before, after), (start, end) = (PLACEHOLDER.split(side)[::2] for side in (mine, yours))
+    # With several placeholders, which is a problem of its own, this text fits neither.
+    (before, *_, after), (start, *_, end) = (PLACEHOLDER.split(side)[::2] for side in (mine, yours))
     return max(before, start, key=len) + stand_in + max(after, end, key=len)
 
 

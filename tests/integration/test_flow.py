@@ -263,6 +263,29 @@ def test_the_fence_is_asked_before_a_push(world: FlowWorld) -> None:
     assert world.mirror.refs == {}
 
 
+def test_of_a_batch_whose_worker_is_overtaken_no_release_fails(world: FlowWorld) -> None:
+    """One of them is cancelled while they are pushed together: the others are taken up again."""
+    first, commit = world.take().run_id, world.source.commit({"more.go": b""})
+    world.source.tag("v1.0.1", commit)
+    second = world.take("v1.0.1", commit).run_id
+    world.advance(first, TakenOver(world, first, "cache.push"))
+    other = world.run(second)
+    assert (other.status, other.error) == (Status.MIRROR, None)
+    world.clock.advance(60)
+    world.settle(second)
+    assert world.run(second).status is Status.DONE
+
+
+def test_a_replay_of_what_is_mirrored_leaves_the_branch_at_the_newest(world: FlowWorld) -> None:
+    world.settle(first := world.take().run_id)
+    commit = world.source.commit({"more.go": b""})
+    world.source.tag("v1.0.1", commit)
+    world.settle(world.take("v1.0.1", commit).run_id)
+    world.replays.replay(first, ReplayOrder("cli:me", "", Stage.MIRROR, force=True), None, world.clock.now())
+    world.settle(first)
+    assert (world.run(first).status, world.mirror.refs["refs/heads/ci-sync"]) == (Status.DONE, commit)
+
+
 def test_a_worker_that_is_asked_to_stop_hands_its_run_over(world: FlowWorld) -> None:
     run = world.take().run_id
     world.stop.ask()

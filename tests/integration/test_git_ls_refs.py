@@ -16,6 +16,7 @@ from app.adapters.git_ls_refs import ls_refs
 from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 from tests.integration.git_world import MIRROR, SOURCE, TOKEN, World, credential, nothing, status
+from tests.sandbox.bad_servers import Listener, trickling
 
 _RESULT = ("Content-Type", "application/x-git-upload-pack-result")
 
@@ -77,6 +78,13 @@ def test_any_other_answer_is_left_to_git(world: World, answer: object) -> None:
     world.release("v1.0.0")
     world.front.answers[f"/{SOURCE}.git/git-upload-pack"] = answer  # type: ignore[assignment]
     assert asked(world, "refs/tags/") is None
+
+
+def test_an_answer_that_trickles_is_left_to_git() -> None:
+    """Each byte in time, and the whole never."""
+    head = f"HTTP/1.1 200 OK\r\n{_RESULT[0]}: {_RESULT[1]}\r\nContent-Length: 9000\r\n\r\n"
+    with Listener(trickling(head, "0" * 9000)) as server:
+        assert ls_refs(f"{server.url}/x.git", ["refs/tags/"], None, ca_file=None, seconds=0.5) is None
 
 
 def test_a_server_that_is_away_is_left_to_git(world: World) -> None:

@@ -193,11 +193,18 @@ def test_a_proxy_that_drips_holds_nobody_for_long(ask: Ask, part: str) -> None:
 
 def test_a_large_zip_over_a_slow_line_comes_whole() -> None:
     """It takes longer than an answer may, and comes faster than a trickle."""
-    with Listener(
-        trickling(f"HTTP/1.1 200 OK\r\nContent-Length: {64 * 1024 + 50}\r\n\r\n{'z' * 65536}", "z" * 50)
-    ) as server:
+    with Listener(trickling("HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n", "z" * 200)) as server:
+        client = GoProxyClient(ProxyOptions("corp", server.url, total_seconds=2, slowest=5))
+        assert len(read_zip(client)) == 200
+
+
+def test_a_zip_that_begins_fast_and_then_trickles_ends() -> None:
+    """What came fast is no credit for hours."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {64 * 1024 + 9000}\r\n\r\n{'z' * 65536}"
+    with Listener(trickling(head, "z" * 9000)) as server:
         client = GoProxyClient(ProxyOptions("corp", server.url, total_seconds=0.5, slowest=1024))
-        assert len(read_zip(client)) == 64 * 1024 + 50
+        with pytest.raises(SyncError, match="time limit"):
+            read_zip(client)
 
 
 @EACH

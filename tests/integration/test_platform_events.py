@@ -103,6 +103,20 @@ def test_gitlab_names_the_commit_and_not_the_module(engine: Engine, stored: Stor
     assert (only(answer), answer.new) == (run.id, False)
 
 
+def test_gitlab_names_no_commit_of_a_tag_that_it_does_not_find(engine: Engine, stored: Stored) -> None:
+    """Its Test button in a project without tags, and a tag that is pushed anew: the source is asked."""
+    platform = Platform(engine, "gitlab-token")
+    push = {
+        "object_kind": "tag_push",
+        "ref": "refs/tags/v1.0.0",
+        "after": B,
+        "checkout_sha": None,
+        "project": {"git_http_url": URL},
+    }
+    run = stored.run(only(platform.send(push)))
+    assert (run.module, run.version, run.commit) == (MODULE, "v1.0.0", "")
+
+
 def test_artifactory_names_the_module_and_not_the_commit(engine: Engine, stored: Stored) -> None:
     platform = Platform(engine, "artifactory")
     data = {"repo_key": "go-local", "path": f"{MODULE}/@v/v1.0.0.zip", "name": "v1.0.0.zip"}

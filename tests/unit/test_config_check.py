@@ -64,6 +64,26 @@ def test_bad_combinations(here: Path, text: str, key: str, words: str) -> None:
     assert len(found) == 1, found
 
 
+def test_two_placeholders_in_one_element_beside_another_rule(here: Path) -> None:
+    text = changed(MIRROR, 'mirror = "m/{team}-{repo}"') + "\n".join(
+        ("", "[[rules]]", 'modules = "x.corp.example/{repo}"', 'mirror = "m/{repo}"', CLONE.replace("{team}/", ""))
+    )
+    assert "two placeholders" in problems(here, text)[f"{RULE}.mirror"]
+
+
+@pytest.mark.parametrize("url", ["sqlite:///var/m.db", "sqlite:///", "sqlite:///:memory:"])
+def test_a_database_of_each_process_own_is_none(here: Path, url: str) -> None:
+    assert "no absolute path" in problems(here, more("[store]", f'url = "{url}"'))["store.url"]
+    assert load(here, more("[store]", 'url = "sqlite:////var/lib/m.db"')).store.url == "sqlite:////var/lib/m.db"
+
+
+@pytest.mark.parametrize("secret", ["whsec_abcd-efgh_ijklmnopqrstuv", "whsec_YWJjZGVmZ2g="])
+def test_a_secret_that_the_scheme_can_make_no_key_of(here: Path, secret: str) -> None:
+    text = changed('scheme = "article"', 'scheme = "standard-webhooks"')
+    (key,) = (each for each in problems(here, text, HOOK=secret) if each.startswith("sources[platform]"))
+    assert "secrets" in key
+
+
 def test_http_is_for_loopback_and_the_sandbox(here: Path) -> None:
     assert load(here, changed("https://gitlab.corp.example/", "http://127.0.0.1:1/")).gitlab.url == "http://127.0.0.1:1"
     text = changed("https://gitlab.", "http://gitlab.").replace("https://git.", "http://git.")

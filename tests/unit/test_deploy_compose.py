@@ -86,8 +86,12 @@ def test_everybody_who_asks_others_trusts_the_same_bundle() -> None:
         (mounted,) = (each for each in SERVICES[name]["volumes"] if each.startswith("./tls/ca-bundle.crt:"))
         inside = mounted.split(":")[1]
         if name == "athens":
-            said = SERVICES[name]["environment"]
-            assert (said["SSL_CERT_FILE"], said["GIT_SSL_CAINFO"]) == (inside, inside)
+            assert SERVICES[name]["environment"]["SSL_CERT_FILE"] == inside
+            lines = dict(
+                each.split("=", 1) for each in (DEPLOY / "athens/athens.env").read_text().splitlines() if "=" in each
+            )
+            given = dict(each.split("=", 1) for each in lines["ATHENS_GO_BINARY_ENV_VARS"].split(";"))
+            assert (given["SSL_CERT_FILE"], given["GIT_SSL_CAINFO"]) == (inside, inside)
         else:
             settings = tomllib.loads((DEPLOY / "compose/modsync.toml").read_text())
             assert settings["outgoing"]["ca_file"] == inside

@@ -23,7 +23,8 @@ def test_what_go_printed(code: str, text: str) -> None:
     assert "{" not in fix.replace("${", "")
 
 
-NETRC = "printf '\\nmachine %s login %s password %s\\n' {} USER TOKEN >> ~/.netrc && chmod 600 ~/.netrc"
+FILE = '"${{NETRC:-$HOME/.netrc}}"'  # for str.format
+NETRC = f"printf '\\nmachine %s login %s password %s\\n' {{}} USER TOKEN >> {FILE} && chmod 600 {FILE}"
 FIXES = {
     "go: a.b/c@v2.0.0: invalid version: should be v0 or v1, not v2": "go get a.b/c/v2@v2.0.0   # import it by that path",
     f"{AT}invalid version: unknown revision v1.0.0": "git ls-remote --tags https://go.corp.example/x v1.0.0   "

@@ -154,7 +154,11 @@ def test_patterns_that_cover_others() -> None:
     assert covered("git.corp.example/team", ("*.corp.example",))
     assert not covered("*.corp.example", ("git.corp.example",))
     assert is_too_wide("git*.com")
+    assert is_too_wide("github.com/*")
+    assert is_too_wide("*/*")
+    assert is_too_wide("gitlab.com")
     assert not is_too_wide("github.com/corp")
+    assert not is_too_wide("github.com/corp-*")
 
 
 @pytest.mark.parametrize(

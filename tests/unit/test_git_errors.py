@@ -116,6 +116,12 @@ MIRROR = [
     ("remote: GitLab: Something new\n! a:b [remote rejected] (pre-receive hook declined)", "push_refused"),
     ("remote: GitLab: Internal API error (503)", "gitlab_unavailable"),
     (
+        "remote: GitLab: Push operation timed out\n ! [remote rejected] v1 (pre-receive hook declined)",
+        "gitlab_unavailable",
+    ),
+    ("remote: GitLab: 4:Deadline Exceeded.\n ! [remote rejected] v1 (pre-receive hook declined)", "gitlab_unavailable"),
+    ("remote: GitLab: internal API unreachable\n ! [remote rejected] v1 (hook declined)", "gitlab_unavailable"),
+    (
         "remote: fatal: write error: No space left on device\nerror: remote unpack failed: unpack-objects",
         "gitlab_unavailable",
     ),

@@ -40,7 +40,11 @@ def _release(body: Fields) -> ReleaseEvent | Ignored:
 
 
 def _tag_push(body: Fields) -> ReleaseEvent | Ignored:
-    """`checkout_sha` is the commit that the tag peels to (`after` may be the tag object), null on delete."""
+    """`checkout_sha` is the commit that the tag peels to (`after` may be the tag object), null on delete.
+
+    It is null, too, where GitLab does not find the tag (lib/gitlab/data_builder/push.rb): for the Test button of a project
+    without tags, for one that is pushed anew just now. Then the source tells the commit.
+    """
     if not body.text("after", 64).strip("0"):
         return Ignored("deleted", "the tag was deleted; modsync never deletes a version")
     ref = body.free_text("ref")
@@ -48,7 +52,9 @@ def _tag_push(body: Fields) -> ReleaseEvent | Ignored:
         raise invalid(body.name("ref"), "is not a tag")
     found = tag_release(ref.removeprefix("refs/tags/"), body.name("ref"), _clone_url(body), None)
     # Only now: a tag that names no version may name no commit either.
-    return found if isinstance(found, Ignored) else replace(found, commit=body.commit("checkout_sha"))
+    if isinstance(found, Ignored) or body.values.get("checkout_sha") is None:
+        return found
+    return replace(found, commit=body.commit("checkout_sha"))
 
 
 def _clone_url(body: Fields) -> str | None:

@@ -107,6 +107,8 @@ class MirrorStage:
                 ready = self._ready(cache, release, tags.get(release.tag), request.clone_url)
                 prepared[release.run_id] = replace(ready, signature=self._signature(cache, ready))
             except SyncError as error:
+                if error.code == "overtaken":
+                    raise
                 prepared[release.run_id] = error
         return prepared
 

@@ -43,7 +43,8 @@ class Push:
         try:
             return self._planned(ready, branch_at)
         except SyncError as error:
-            if error.retryable or len(ready) == 1 or error.code == "project_missing":
+            # Whoever is overtaken has nothing more to say, of any of them.
+            if error.retryable or len(ready) == 1 or error.code in ("overtaken", "project_missing"):
                 raise
         # One bad ref refuses a whole atomic push: let each release find out alone, so that only the bad one fails.
         return self._one_by_one(ready)
@@ -56,6 +57,8 @@ class Push:
                 done, branch_at = self._planned({key: each}, branch_at)
                 outcomes.update(done)
             except SyncError as error:
+                if error.code == "overtaken":
+                    raise
                 outcomes[key], branch_at = error, None
         return outcomes, branch_at
 
@@ -65,7 +68,7 @@ class Push:
         wanted = [Wanted(each.tag, each.object, each.commit) for each in ready.values()]
         self._noted = {key: dict(each.release.pushing) for key, each in ready.items()}
         tags_at: Mapping[str, TagAt] = {}
-        if branch_at is None or any(each.release.replaces for each in ready.values()):
+        if branch_at is None or any(_may_be_there(each.release) for each in ready.values()):
             branch_at, tags_at = self._observe(wanted)
             tags_at = self._with_room(ready, tags_at)
         for _ in range(PLANS):
@@ -163,3 +166,8 @@ def _note(each: Mirrored, plan: PushPlan) -> dict[str, Any]:
             name = update.ref.removeprefix("refs/heads/")
             note["branch"] = {"name": name, "before": update.expected, "after": update.new}
     return note
+
+
+def _may_be_there(release: Release) -> bool:
+    """With another's tag in its place, or with its own: then nothing is new, and the branch stays where it is."""
+    return bool(release.replaces or release.pushed or release.pushing)
