@@ -188,7 +188,7 @@ def far(tmp_path: Path, gitlab: GitLab) -> Iterator[Callable[..., Result]]:
         row = {"path": PATH, "project_id": 1, "fence": 0, "updated_at": datetime.now(UTC)}
         connection.execute(insert(mirrors).values(**row))
         connection.execute(insert(mirrors).values({**row, "path": "mirrors/never/made", "project_id": None}))
-    secrets = {role: container.access.create_token(role.value, role, 1, "cli:test")[0] for role in Role}
+    secrets = {role: container.access.create_token(f"a-{role}", role, 1, "cli:test")[0] for role in Role}
     server = make_server("127.0.0.1", 0, create_app(container), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -42,7 +42,7 @@ def test_mirrors_and_sources_ask_for_their_role(
     container: Container, client: FlaskClient, path: str, body: dict[str, str], answers: tuple[int, ...]
 ) -> None:
     for role, status in zip(Role, answers, strict=True):
-        secret, _ = container.access.create_token(role, role, 1, "cli:test")
+        secret, _ = container.access.create_token(f"a-{role}", role, 1, "cli:test")
         answer = client.post(path, json=body, headers={"Authorization": f"Bearer {secret}"})
         code = "forbidden_role" if status == 403 else "not_found"
         assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code), role

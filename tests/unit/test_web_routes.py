@@ -144,7 +144,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
 def tokens(app: Flask) -> dict[Role, str]:
     """An API token of each role."""
     access = app.extensions[EXTENSION].access
-    return {role: access.create_token(role.value, role, 1, "cli:test")[0] for role in Role}
+    return {role: access.create_token(f"a-{role}", role, 1, "cli:test")[0] for role in Role}
 
 
 @pytest.fixture
