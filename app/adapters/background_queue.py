@@ -66,10 +66,8 @@ class BackgroundQueue:
             return
         thread = threading.Thread(target=self._run, name="enqueue", daemon=True)
         thread.start()
-        self._process, self._thread = (
-            os.getpid(),
-            thread,
-        )  # not before: the next job tries again where none can be started
+        # Not before: where none can be started, the next job tries again.
+        self._process, self._thread = os.getpid(), thread
         atexit.register(self.close)
 
     def _run(self) -> None:

@@ -44,11 +44,11 @@ def _refusal(
 ) -> SyncError | None:
     """`holder` None: the version was adopted, or its run is not kept any more."""
     if release["pushed_at"] is not None:
-        state = "was already pushed"
+        state = "was already pushed at"
     elif holder is not None and is_active(holder["status"]):
-        state = "is in flight"
+        state = "is in flight at"
     elif holder is not None and replaced(holder["facts"]):
-        state = "was given by accept-move to the commit"  # its run ended, and what was there before may be there still
+        state = "was given by accept-move to"  # its run ended, and what was there before may be there still
     else:
         return None
     name = f"{release['module']}@{release['version']}"
@@ -57,7 +57,7 @@ def _refusal(
     new = Content(commit, h1 or known_h1(facts, commit), never_fetched(name, url))
     old = Content(release["commit"], known_h1(holder["facts"] if holder else {}, release["commit"]))
     by = f"run {holder['id']}" if holder else "no run that is kept"
-    said = f"{state} {'' if state.endswith('commit') else 'at '}{{old}}, by {by}; now asked for at {{new}}"
+    said = f"{state} {{old}}, by {by}; now asked for at {{new}}"
     return version_moved(name, said, old, new)
 
 

@@ -93,14 +93,14 @@ class _Lax:
             case "require":
                 self._check_require(args)
             case "ignore":
-                self._onestring_of(verb, args)
+                self._one_string(verb, args)
 
     def _add_once(self, verb: str, args: list[str]) -> None:
         if verb in self.seen:
             return self._fail(f"repeated {verb} statement")
         if verb == "module":
             self.seen.add(verb)
-            self.module = self._onestring_of(verb, args)
+            self.module = self._one_string(verb, args)
         else:
             self._go(args)
         return None
@@ -126,7 +126,7 @@ class _Lax:
             return self._fail(f"require {path} {version} is invalid")
         return None
 
-    def _onestring_of(self, verb: str, args: list[str]) -> str:
+    def _one_string(self, verb: str, args: list[str]) -> str:
         text = string_of(args[0]) if len(args) == 1 else None
         if text is None:
             self._fail(f"{verb} expects exactly one string")
