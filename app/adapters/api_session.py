@@ -104,6 +104,6 @@ def _said(answer: requests.Response) -> SyncError | None:
 def _date(answer: requests.Response) -> datetime | None:
     try:
         moment = parsedate_to_datetime(answer.headers["Date"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

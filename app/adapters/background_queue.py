@@ -40,11 +40,14 @@ class BackgroundQueue:
         self.enqueue_all([(job_id, run_id)], lane)
 
     def enqueue_all(self, jobs: Sequence[tuple[str, str]], lane: str = Lane.LIVE) -> None:
-        """Take the jobs over. Error: `queue_unavailable` when too many wait already."""
+        """Take the jobs over. Error: `queue_unavailable` when too many wait already, or no thread is to be had."""
         with self._changed:
             if len(self._waiting) + len(jobs) > self._most:
                 raise SyncError("queue_unavailable", f"{len(self._waiting)} jobs wait for Redis")
-            self._start()
+            try:
+                self._start()
+            except RuntimeError as error:
+                raise SyncError("queue_unavailable", f"no thread can be started that sends jobs: {error}") from error
             self._waiting.extend((job, run, lane) for job, run in jobs)
             self._changed.notify()
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from stat import S_IMODE
 from typing import BinaryIO
 
 DIRECTORY = ".modsync-drafts"
@@ -29,7 +30,7 @@ def put(root: Path, file: Path, write: Callable[[BinaryIO], None]) -> None:
 
     Raises OSError, and what `write` raises; then nothing is left.
     """
-    _make_for_all(file.parent)
+    _make_for_all(root, file.parent)
     drafts = root / DIRECTORY
     drafts.mkdir(mode=0o700, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=drafts)
@@ -48,12 +49,18 @@ def put(root: Path, file: Path, write: Callable[[BinaryIO], None]) -> None:
     _sync_directory(file.parent)
 
 
-def _make_for_all(directory: Path) -> None:
-    """Whatever the umask says: a unit's 027 would keep the web server out of what is new."""
-    new = [each for each in (directory, *directory.parents) if not each.exists()]
+def _make_for_all(root: Path, directory: Path) -> None:
+    """Whatever the umask says: a unit's 027 would keep the web server out.
+
+    What lies below `root` is ours, also when who made it was killed before it was opened.
+    """
+    ours = [each for each in (directory, *directory.parents) if root in each.parents or not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
-    for each in new:
-        each.chmod(_GO_IN)
+    for each in ours:
+        mode = each.stat().st_mode
+        if mode & _GO_IN != _GO_IN:
+            with suppress(PermissionError):  # somebody else made it
+                each.chmod(S_IMODE(mode) | _GO_IN)
 
 
 def sweep(root: Path) -> list[str]:

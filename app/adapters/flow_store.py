@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, func, insert, or_, select, update
 
 from app.adapters.database import reading, writing
 from app.adapters.fences import fenced, fenced_mirror, in_order
@@ -24,7 +24,7 @@ from app.adapters.tables import UtcDateTime, releases, runs, steps
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.pause import Pause
-from app.domain.run import ENDED, Claim, Lane, Run, Stage, Status, begins_anew, semantic_key
+from app.domain.run import ALONE_FROM, ENDED, WORKERS_LOST, Claim, Lane, Run, Stage, Status, begins_anew, semantic_key
 from app.services.stores import Change, MirrorLease, StepRecord
 
 
@@ -179,9 +179,12 @@ _CLAIM = (
     )
     .returning(runs)
 )  # fmt: skip
+# A dead worker's run comes back by the sweeper, which counts that when it gives it a job.
+_SEEN = runs.c.lease_until.is_(None) | runs.c.job_at.is_not(None)
+_SHARES = _SEEN & (func.coalesce(runs.c.facts[WORKERS_LOST].as_integer(), 0) < ALONE_FROM)
 _SIBLINGS = (
     select(runs.c.id)
-    .where(_OF_MIRROR, _FREE, runs.c.id != bindparam("but"))
+    .where(_OF_MIRROR, _FREE, _SHARES, runs.c.id != bindparam("but"))
     .order_by(runs.c.created_at, runs.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)  # whoever holds one of them may want another: never wait for it

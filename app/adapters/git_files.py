@@ -6,7 +6,7 @@ processes can be saved. A cache is modsync's own bare repository, so its object 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import IO, NamedTuple
 
 from app.adapters.git_archive import GitArchive
 from app.adapters.git_objects import ObjectReader, TreeEntry
+from app.domain.archive_bounds import ArchiveBounds, check_depth
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
 from app.domain.modzip import Entry, Kind
@@ -70,16 +71,24 @@ class CacheFiles(GitArchive):
     def _plain(self, commit: str, subdir: str) -> list[_Blob] | None:
         """Every file and symlink below `subdir`; None where attributes may count, or something is not as expected."""
         try:
-            tree: str | None = f"{commit}^{{tree}}"
-            for part in subdir.split("/") if subdir else []:
-                tree = self._below(tree, part.encode()) if tree else None
-            return list(_walk(self._trees(tree), tree, "")) if tree else None
-        except (SyncError, _AttributesFound):
+            tree, above = self._directory(f"{commit}^{{tree}}", subdir)
+            if tree is None:
+                return None
+            trees = self._trees(tree)
+            # Also for git archive, which would have all of a hostile tree in memory before its first byte.
+            blobs = list(_walk(trees, tree))
+        except SyncError:
             return None  # git archive says what is wrong, if anything is
+        return None if _has_attributes([*above, *trees.values()]) else blobs
 
-    def _below(self, tree: str, part: bytes) -> str | None:
-        found = next((entry for entry in self._entries([tree])[0] if entry[1] == part), None)
-        return found[2] if found and found[0] == _TREE else None
+    def _directory(self, root: str, subdir: str) -> tuple[str | None, list[list[TreeEntry]]]:
+        """The tree of `subdir` (None: there is none), and the entries of those above it."""
+        tree: str | None = root
+        above: list[list[TreeEntry]] = []
+        for part in subdir.encode().split(b"/") if subdir else []:
+            above += self._reader.trees([tree]) if tree else []
+            tree = next((each for mode, name, each in above[-1] if (mode, name) == (_TREE, part)), None)
+        return tree, above
 
     def _trees(self, root: str) -> dict[str, list[TreeEntry]]:
         """The entries of `root` and of every tree below it, asked for level by level."""
@@ -87,18 +96,12 @@ class CacheFiles(GitArchive):
         asked, level = {root}, [root]
         while level:
             now, level = level[:_AT_ONCE], level[_AT_ONCE:]
-            read = self._entries(now)
+            read = self._reader.trees(now)
             found.update(zip(now, read, strict=True))
             below = {object_ for entries in read for mode, _, object_ in entries if mode == _TREE}
             level += below - asked
             asked |= below
         return found
-
-    def _entries(self, trees: list[str]) -> list[list[TreeEntry]]:
-        read = self._reader.trees(trees)
-        if any(name == _ATTRIBUTES for entries in read for _, name, _ in entries):
-            raise _AttributesFound
-        return read
 
     def _contents(self, blobs: list[_Blob]) -> Iterator[tuple[Entry, Readable]]:
         for start in range(0, len(blobs), _AT_ONCE):
@@ -121,16 +124,26 @@ class CacheFiles(GitArchive):
         return str(self._objects_dir.absolute())
 
 
-class _AttributesFound(Exception):  # noqa: N818 - it reads as what happened
-    """The commit has attributes, which may change what `git archive` writes."""
+def _has_attributes(trees: Iterable[list[TreeEntry]]) -> bool:
+    """They may change what `git archive` writes."""
+    return any(name == _ATTRIBUTES for entries in trees for _, name, _ in entries)
 
 
-def _walk(trees: Mapping[str, list[TreeEntry]], tree: str, prefix: str) -> Iterator[_Blob]:
-    """Files and symlinks in git archive's order."""
-    for mode, name, object_ in trees[tree]:
+def _walk(trees: Mapping[str, list[TreeEntry]], tree: str) -> Iterator[_Blob]:
+    """Files and symlinks in git archive's order; RuleBroken `zip_too_large`. One tree may stand in any number of places."""
+    bounds, above = ArchiveBounds(), [("", iter(trees[tree]))]
+    while above:
+        prefix, entries = above[-1]
+        entry = next(entries, None)
+        if entry is None:
+            above.pop()
+            continue
+        mode, name, object_ = entry
         path = prefix + name.decode("utf-8", "surrogateescape")
+        bounds.add(path)
         if mode == _TREE:
-            yield from _walk(trees, object_, f"{path}/")
+            above.append((f"{path}/", iter(trees[object_])))
+            check_depth(len(above) - 1)
         elif mode != _SUBMODULE:
             yield _Blob(path, "" if mode == _SYMLINK else object_)
 

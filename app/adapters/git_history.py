@@ -40,7 +40,10 @@ class GitHistory(GitArchive):
     def commit_time(self, commit: str) -> datetime:
         """See History."""
         out = self.git("log", "--no-decorate", "-n1", "--format=format:%ct", "--end-of-options", commit, "--").stdout
-        return datetime.fromtimestamp(int(out), UTC)
+        try:
+            return datetime.fromtimestamp(int(out), UTC)
+        except (ValueError, OverflowError, OSError):
+            raise RuleBroken("commit_time", f"commit {commit[:12]} has a date that `go` cannot write: {out[:40]!r}") from None
 
     def tags(self) -> Mapping[str, str]:
         """See History."""

@@ -64,7 +64,8 @@ class SqlSweepStore:
             jobs = {row.id: next_job(connection, row.id, row.attempt) for row in rows if row.job_at == seen[row.id]}
             if jobs:
                 connection.execute(_GIVE, [{"on": run, "given": job, "at": now} for run, job in jobs.items()])
-            lost = [row for row in rows if row.id in jobs and row.lease_until is not None]
+            # With the first job after it: one that did not arrive, or was lost, is no second death.
+            lost = [row for row in rows if row.id in jobs and row.lease_until is not None and row.job_at is None]
             if lost:
                 counted = [{**row.facts, WORKERS_LOST: row.facts.get(WORKERS_LOST, 0) + 1} for row in lost]
                 connection.execute(

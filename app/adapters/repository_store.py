@@ -34,6 +34,8 @@ _CHUNK = 200  # modules in one statement
 _PLACES = 1000
 _SEARCHED = "unknown_mirrors"
 _SEARCH_JOB = "unknown_mirrors_job"
+_JOBS_LOST = "jobs_lost"  # in a repository's result, until the next one
+_MOST_LOST = 5
 
 
 class SqlRepositoryStore:
@@ -111,13 +113,22 @@ class SqlRepositoryStore:
             rows = connection.execute(query.order_by(at, mirror).limit(limit)).all()
         return [(row.mirror, row.job_at) for row in rows]
 
-    def free_job(self, mirror: str, last: datetime | None = None) -> None:
+    def free_job(self, mirror: str) -> None:
         """See RepositoryStore."""
-        which = repositories.c.mirror == mirror
-        if last is not None:
-            which &= repositories.c.job_at == last
         with writing(self._engine) as connection:
-            connection.execute(update(repositories).where(which).values(job_at=None))
+            _change(connection, mirror, job_at=None)
+
+    def lost_job(self, mirror: str, last: datetime, now: datetime) -> None:
+        """See RepositoryStore."""
+        which = (repositories.c.mirror == mirror) & (repositories.c.job_at == last)
+        with writing(self._engine) as connection:
+            row = connection.execute(select(repositories.c.result).where(which).with_for_update()).one_or_none()
+            if row is None:
+                return
+            lost = row.result.get(_JOBS_LOST, 0) + 1
+            # Whoever kills its worker each time must not be the first in the queue for ever.
+            ended = {"error": "internal", "job_at": now} if lost >= _MOST_LOST else {"job_at": None}
+            _change(connection, mirror, result={**row.result, _JOBS_LOST: lost}, **ended)
 
     def mirrors(self, before: datetime) -> list[str]:
         """See RepositoryStore."""

@@ -45,6 +45,6 @@ def _date(answer: Answer) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(answer.headers.get("date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -110,7 +110,7 @@ def _look(url: str, again: Callable[[], socket.socket]) -> tuple[Certificate | N
 def _clock(wire: Wire, url: str) -> datetime | None:
     connection = HTTPConnection(urlsplit(url).hostname or "")
     connection.sock = wire
-    with suppress(OSError, HTTPException, ValueError, TypeError):
+    with suppress(OSError, HTTPException, ValueError, TypeError, OverflowError):
         connection.request("HEAD", "/", headers={"Connection": "close"})
         return parsedate_to_datetime(connection.getresponse().headers["Date"])
     return None

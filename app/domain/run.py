@@ -64,6 +64,8 @@ def begins_anew(status: Status, error: str | None) -> bool:
 
 WORKERS_LOST = "workers_lost"
 """The fact how many workers in a row died over a run: its lease ran out without a word of how the stage went."""
+ALONE_FROM = 2
+"""From so many lost workers on a run is worked on by itself, so that what kills them is not held against others."""
 
 
 def next_stage(stage: Stage) -> Stage | None:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_SUBMODULE = re.compile(r'^\s*\[submodule\s+"([^"\n]{1,200})"\]', re.MULTILINE)
-_LFS = re.compile(r"^\s*(\S+)\s.*\bfilter=lfs\b", re.MULTILINE)
+_SUBMODULE = re.compile(r'^[ \t]*\[submodule[ \t]+"([^"\n]{1,200})"\]', re.MULTILINE)
+_LFS = re.compile(r"^[ \t]*(\S+)[ \t].*\bfilter=lfs\b", re.MULTILINE)
 _SHOWN = 5
 
 

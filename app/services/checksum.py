@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import BinaryIO, Protocol
 
+from app.domain.archive_bounds import ArchiveBounds
 from app.domain.gomod import parse_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version, synthesized_go_mod
 from app.domain.modzip import (
@@ -143,6 +144,7 @@ class _Scan:
         self.entries: list[Entry] = []
         self.hashes: dict[str, str] = {}
         self.go_mod: bytes | None = None
+        self._bounds = ArchiveBounds()
         with source.archive(commit, subdir) as entries:
             for entry, content in entries:
                 self._take(entry, content)
@@ -150,6 +152,7 @@ class _Scan:
             self._inherit(source.read_file(commit, "LICENSE", MAX_LICENSE))
 
     def _take(self, entry: Entry, content: Readable) -> None:
+        self._bounds.add(entry.name)
         self.entries.append(entry)
         if entry.kind is not Kind.FILE:
             return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -102,6 +103,8 @@ class Flow:
             if error.code != "overtaken":
                 raise
             log.info("run_overtaken", extra={"run": run_id})
+            with suppress(SyncError):  # then the lease's time runs out
+                self.give_up()  # the others of the batch, which nobody overtook
             return
         if is_failure(run.status, run.error):
             raise RunFailedError(f"run {run.id} {run.status}: {run.error}")
@@ -216,7 +219,8 @@ class Flow:
         now = self._clock.now()
         if isinstance(outcome, SyncError):
             outcome = self._options.refused(outcome)
-        run = replace(claim.run, facts=without(claim.run.facts, WORKERS_LOST))
+        tried = not (isinstance(outcome, Wait) and outcome.aside)
+        run = replace(claim.run, facts=without(claim.run.facts, WORKERS_LOST)) if tried else claim.run
         change = self._decide(run, outcome, started, now, keep=keep)
         going = change.status in ACTIVE and change.due_at is None and not change.hand_over
         if not going:

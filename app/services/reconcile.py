@@ -81,6 +81,10 @@ class Reconcile:
             if error.code in _PASS_ON:
                 raise
             report = Report(repository.mirror, repository.clone_url, error=(error.code, error.message))
+        except Exception:  # a defect that one repository brings out must not hold up the others
+            log.exception("reconcile_defect", extra={"mirror": repository.mirror})
+            said = ("internal", "an unexpected error; see the log")
+            report = Report(repository.mirror, repository.clone_url, error=said)
         if not order.dry_run:
             self._store.note(repository)  # not before: the schedule would compare it at the same time
             self._store.finish(report, self._clock.now())

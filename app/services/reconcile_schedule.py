@@ -117,5 +117,5 @@ class ReconcileSchedule:
             # The id of a job that did not begin yet; of one that did, it is in no queue any more.
             ids = {str(CallId.of(mirror, given)): (mirror, given) for mirror, given in silent}
             for job in ids.keys() - self._queue.waiting(list(ids)):
-                self._store.free_job(*ids[job])
+                self._store.lost_job(*ids[job], now)
                 log.info("reconcile_job_lost", extra={"mirror": ids[job][0]})

@@ -137,8 +137,15 @@ class RepositoryStore(Protocol):
         """
         ...
 
-    def free_job(self, mirror: str, last: datetime | None = None) -> None:
-        """Let another job be given at once; with `last`, only while that is the last sign of the present one."""
+    def free_job(self, mirror: str) -> None:
+        """Let another job be given at once."""
+        ...
+
+    def lost_job(self, mirror: str, last: datetime, now: datetime) -> None:
+        """As free_job, while `last` is the last sign of the present job; it ended without a word.
+
+        From five in a row that is an error (`internal`), as one that the comparison ends with.
+        """
         ...
 
     def mirrors(self, before: datetime) -> list[str]:

@@ -11,7 +11,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import Version
 from app.domain.modzip import hash_go_mod
 from app.domain.pause import covering
-from app.domain.run import Claim, Lane, Run, name_without_go_mod
+from app.domain.run import ALONE_FROM, WORKERS_LOST, Claim, Lane, Run, name_without_go_mod
 from app.services.lease import Lease
 from app.services.mirror_source import NamedByRule, by_payload, check_source, lease_for
 from app.services.ports import MirrorProject, WaitingClock
@@ -94,6 +94,8 @@ class MirrorTurn:
 
     def _siblings(self, claim: Claim, lease: Lease) -> Iterator[Claim]:
         """All that wait for the mirror; where there are some, also the one that another worker is about to give back."""
+        if claim.run.facts.get(WORKERS_LOST, 0) >= ALONE_FROM:
+            return
         left, soon = self._options.batch - 1, timedelta(seconds=self._options.busy_seconds)
         for _ in range(self._options.looks):
             now = self._clock.now()
@@ -186,10 +188,10 @@ def _known(run: Run) -> dict[str, str]:
     return {commit: h1 for commit, h1 in ((run.commit, run.known_h1), *run.replaces) if h1}
 
 
-def _outcome(result: MirrorResult, claim: Claim) -> Finished | SyncError:
+def _outcome(result: MirrorResult, claim: Claim) -> Finished | Wait | SyncError:
     each = result.outcomes[claim.run.id]
     if isinstance(each, SyncError):
-        return each
+        return Wait.instead_of(each) or each
     return Finished(_facts(result, each), detail=_detail(result, each))
 
 

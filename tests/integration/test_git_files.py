@@ -14,8 +14,8 @@ from app.adapters.git_copy import Copy
 from app.adapters.git_files import CacheFiles
 from app.adapters.git_objects import REGULAR
 from app.domain.errors import SyncError
-from app.domain.modules import RuleBroken
-from app.services.checksum import CommitFiles, SourceUnreadable
+from app.domain.modules import ModulePath, RuleBroken, Version
+from app.services.checksum import CommitFiles, SourceUnreadable, module_sums
 from app.services.module_zip import Readable
 from tests.integration.git_damage import drop_a_blob
 from tests.integration.git_world import SOURCE, World, git, nothing
@@ -111,6 +111,56 @@ def test_modes_of_old_histories_mean_what_git_takes_them_for(world: World) -> No
             assert len(found) == entries
         assert plain._reader.file(commit, "sub/a.go", REGULAR) == b"package x\n"
         assert plain._reader.file(commit, "sub/link", REGULAR) is None
+
+
+def tree_bomb(world: World, levels: int, *names: str) -> str:
+    """A commit whose levels of ten directories each are all of one tree: ten to the power of `levels` times these files."""
+    blob = world.git(SOURCE, "hash-object", "-w", "--stdin", stdin=b"package x\n").strip()
+    tree = world.git(SOURCE, "mktree", stdin="".join(f"100644 blob {blob}\t{name}\n" for name in names).encode()).strip()
+    for _ in range(levels):
+        lines = "".join(f"040000 tree {tree}\td{number}\n" for number in range(10))
+        tree = world.git(SOURCE, "mktree", stdin=lines.encode()).strip()
+    return world.git(SOURCE, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", tree, "-m", "x").strip()
+
+
+@pytest.mark.parametrize("names", [("x.go",), (".gitattributes", "x.go")])
+def test_a_tree_that_stands_for_millions_of_files_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    """Before `git archive`, which would list all of them in memory, where it counts at all."""
+    monkeypatch.setattr("app.domain.archive_bounds.MAX_FILES", 500)
+    world.repositories.commit(SOURCE, {"x": "1"}, "One")
+    bomb = tree_bomb(world, 12, *names)
+    world.repositories.tag(SOURCE, "v0.0.1", bomb)
+    with both(world, {"x": "1"}) as (plain, _, _commit), pytest.raises(RuleBroken, match="more than 500 files"):
+        listed(plain, bomb, "")
+
+
+def test_git_archive_is_counted_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a repository that is no cache: it is read as it is."""
+    monkeypatch.setattr("app.domain.archive_bounds.MAX_FILES", 500)
+    world.repositories.commit(SOURCE, {"x": "1"}, "One")
+    bomb = tree_bomb(world, 3, "x.go")
+    world.repositories.tag(SOURCE, "v0.0.1", bomb)
+    with both(world, {"x": "1"}) as (_, archive, _commit), pytest.raises(RuleBroken, match="more than 500 files"):
+        module_sums(archive, bomb, ModulePath.parse("corp.example/lib"), Version.parse("v0.0.1"), "")
+
+
+def test_directories_may_lie_in_each_other_as_deep_as_git_allows(world: World) -> None:
+    """Deeper than Python's own stack would go."""
+    deep = "/".join(["d"] * 1500)
+    with both(world, {"go.mod": "module x\n", f"{deep}/x.go": "package x\n"}) as (plain, archive, commit):
+        found = listed(plain, commit, "")
+        assert found == listed(archive, commit, "")
+        assert len(found) == 2
+
+
+def test_deeper_ones_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.domain.archive_bounds.MAX_DEPTH", 5)
+    with both(world, {"go.mod": "module x\n", "1/2/3/4/5/6/x.go": "package x\n"}) as (plain, _, commit):
+        with pytest.raises(RuleBroken, match="more than 5 directories"):
+            listed(plain, commit, "")
+        assert listed(plain, commit, "1")
 
 
 def _raw_tree(world: World, *entries: tuple[bytes, bytes, bytes]) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from contextlib import _GeneratorContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Column, insert, select
 
-from app.adapters.database import writing
+from app.adapters.database import reading, writing
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.tables import repositories
 from app.domain.errors import SyncError
@@ -143,6 +144,42 @@ def test_a_job_that_was_killed_is_given_again_within_a_minute(world: ReconcileWo
         given.job(Ends(CrashError("killed"))).run(MIRROR)
     assert given.after(30) == 0
     assert given.after(10) == 1
+
+
+def test_a_job_that_is_killed_each_time_waits_as_after_an_error(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    for _ in range(4):
+        with pytest.raises(CrashError):
+            given.job(Ends(CrashError("killed"))).run(MIRROR)
+        assert given.after(40) == 1
+    with pytest.raises(CrashError):
+        given.job(Ends(CrashError("killed"))).run(MIRROR)
+    assert given.after(40) == 0
+    assert stored_as(world, repositories.c.error) == "internal"
+    assert given.after(1801) == 1
+    given.job(world.service()).run(MIRROR)
+    assert "jobs_lost" not in stored_as(world, repositories.c.result)
+
+
+def stored_as(world: ReconcileWorld, column: Column[Any]) -> Any:
+    with reading(world.engine) as connection:
+        return connection.execute(select(column)).scalar_one()
+
+
+def test_a_defect_is_an_error_and_holds_up_no_other(world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    service = world.service()
+
+    def defect(*_: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(service, "_compared", defect)
+    given.job(service).run(MIRROR)
+    assert given.after(60) == 0
+    assert stored_as(world, repositories.c.error) == "internal"
+    assert given.after(1800) == 1
 
 
 def test_a_job_that_is_at_work_is_left_alone(world: ReconcileWorld) -> None:

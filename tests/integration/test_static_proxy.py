@@ -228,6 +228,17 @@ def test_others_may_look_into_the_directories_whatever_the_umask(static: Static)
     assert len(inside) > 3
 
 
+def test_directories_whose_maker_was_killed_are_opened_by_the_next_one(static: Static) -> None:
+    before = os.umask(0o027)
+    try:
+        (static.directory / static.request().module.escaped).mkdir(parents=True)
+        static.publish.run(static.request(), nothing)
+    finally:
+        os.umask(before)
+    inside = [path for path in static.directory.rglob("*") if path.is_dir() and path.name != drafts.DIRECTORY]
+    assert {path.stat().st_mode & 0o777 for path in inside} == {0o755}
+
+
 def test_what_is_not_listed_may_be_in_use_and_is_not_overwritten(static: Static) -> None:
     """`go get x@v1.0.0` asks for no list."""
     first = static.request()

@@ -113,6 +113,19 @@ def test_siblings_are_the_other_runs_that_wait_for_the_mirror(stored: Stored) ->
     assert stored.flow.claim_siblings(claim, stored.now, LEASE, 10) == []
 
 
+def test_no_sibling_is_what_lost_workers(stored: Stored) -> None:
+    ids = [stored.release(version=f"v1.{n}.0").run_id for n in range(4)]
+    for run_id, times in ((ids[1], 1), (ids[2], 2)):
+        for _ in range(times):
+            stored.claim(run_id, "dead")
+            stored.later(LEASE + 1)
+            stored.sweep.give_jobs(stored.sweep.due(stored.now, stored.now, 10), stored.now)
+    stored.claim(ids[3], "dead")
+    claim = stored.claim(ids[0])
+    stored.later(LEASE + 1)
+    assert [each.run.id for each in stored.flow.claim_siblings(claim, stored.now, LEASE, 10)] == [ids[1]]
+
+
 def test_siblings_that_only_found_the_mirror_taken_come_along_before_they_are_due(stored: Stored) -> None:
     ids = [stored.release(version=f"v1.{n}.0").run_id for n in range(4)]
     busy, failed = stored.claim(ids[1], "worker-2"), stored.claim(ids[2], "worker-2")

@@ -38,6 +38,17 @@ def test_many_and_hostile_names_stay_short_and_printable() -> None:
     assert "and 45 more" in message
 
 
+def test_a_pattern_is_on_one_line() -> None:
+    assert source_warnings(None, {"": b"plain\n*.bin filter=lfs\n"})[0].message.endswith(": *.bin")
+
+
+def test_a_megabyte_of_nothing_is_read_once() -> None:
+    """Not once for each of its lines, for hours."""
+    nothing = b"\n" * (1 << 20)
+    assert codes(None, nothing + b"*.bin filter=lfs") == ["lfs"]
+    assert codes(nothing + MODULES) == ["submodules"]
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[submodule]"])
 def test_a_file_that_cannot_be_read_still_says_that_it_is_there(data: bytes) -> None:
     assert codes(data) == ["submodules"]

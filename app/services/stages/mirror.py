@@ -5,6 +5,7 @@ One fetch and one atomic push serve them all. The leases are explicit; a refused
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -30,6 +31,8 @@ from app.services.stages.mirror_values import (
     Release,
     Signing,
 )
+
+log = logging.getLogger(__name__)
 
 # What the finder's rules are called; a module in two places at once breaks one that has no code of its own.
 _PLACES = {"go_mod_missing": "go_mod_missing", "go_mod_mismatch": "module_mismatch"}
@@ -107,9 +110,12 @@ class MirrorStage:
                 ready = self._ready(cache, release, tags.get(release.tag), request.clone_url)
                 prepared[release.run_id] = replace(ready, signature=self._signature(cache, ready))
             except SyncError as error:
-                if error.code == "overtaken":
+                if error.code in ("overtaken", "store_unavailable"):
                     raise
                 prepared[release.run_id] = error
+            except Exception:  # a defect that one release brings out must not fail those beside it
+                log.exception("release_defect", extra={"run": release.run_id, "release": release.name})
+                prepared[release.run_id] = SyncError("internal", "an unexpected error; see the worker's log")
         return prepared
 
     def _ready(self, cache: SourceCopy, release: Release, at: TagAt | SyncError | None, clone_url: str) -> Mirrored:

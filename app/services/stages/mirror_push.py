@@ -57,7 +57,7 @@ class Push:
                 done, branch_at = self._planned({key: each}, branch_at)
                 outcomes.update(done)
             except SyncError as error:
-                if error.code == "overtaken":
+                if error.code in ("overtaken", "store_unavailable"):
                     raise
                 outcomes[key], branch_at = error, None
         return outcomes, branch_at
