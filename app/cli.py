@@ -70,6 +70,9 @@ Redis, web server) is not available; 5 the token is missing or wrong, or its
 role may not do this; 130 ended by Ctrl+C."""
 
 
+_INTERRUPTED = 130
+
+
 class LazyGroup(click.Group):
     """A group whose commands are in COMMANDS; only the one that is called is imported."""
 
@@ -84,6 +87,16 @@ class LazyGroup(click.Group):
         module = importlib.import_module(COMMANDS[cmd_name][0])
         found: dict[str | None, click.Command] = {command.name: command for command in module.commands}
         return found[cmd_name]
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Ctrl+C is no answer "no": its status is its own, also at a question."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort) as stopped:
+            if not isinstance(stopped.__context__ or stopped, KeyboardInterrupt):
+                raise
+            click.echo("interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The commands that begin so, from COMMANDS alone, and the options."""

@@ -40,7 +40,10 @@ Examples:
 )
 @click.argument("identifier", metavar="[ID]", required=False)
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after so long, status 1."
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop after so long; status 1 for a run that has not ended, else 0.",
 )
 @click.option(
     "--interval",

@@ -43,7 +43,9 @@ class GitHistory(GitArchive):
         try:
             return datetime.fromtimestamp(int(out), UTC)
         except (ValueError, OverflowError, OSError):
-            raise RuleBroken("commit_time", f"commit {commit[:12]} has a date that `go` cannot write: {out[:40]!r}") from None
+            raise RuleBroken(
+                "commit_time", f"commit {commit[:12]} has a date that `go` cannot write: {out[:40]!r}"
+            ) from None
 
     def tags(self) -> Mapping[str, str]:
         """See History."""

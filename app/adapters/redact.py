@@ -26,10 +26,10 @@ _SCHEME = r"(?:(?:Basic|Bearer|Token)[ \t]{1,40})?"
 _VALUE = _SCHEME + r"(?:\"(?:[^\"\\\r\n]|\\.)*\"?|'(?:[^'\\\r\n]|\\.)*'?|[^\s&;,'\"<>]+)"
 _WIDE = r"\s{1,40}"
 _GAP = r"[ \t]{0,40}"  # bounded, as all that may stand between two words: a hostile text is looked through in one go
-# "the token: is not set" hides nothing, and is to be read.
+# "the token: is not set" hides nothing, and is to be read, as "corp.example/auth/token: unrecognized import path".
 _PROSE = (
-    r"(?!(?:an?|and|are|be|cannot|could|does|expired|for|had|has|holds|in|invalid|is|matches|may|missing|must|names|no|none"
-    r"|not|null|or|required|that|the|to|unset|unknown|was|were|with)[.,;:)]{0,3}(?!\S))"
+    r"(?!(?:an?|and|are|be|cannot|could|does|expired|for|had|has|holds|in|invalid|is|matches|may|missing|module|must|names|no"
+    r"|none|not|null|or|reading|required|that|the|to|unrecognized|unset|unknown|was|were|with)[.,;:)]{0,3}(?!\S))"
 )
 _HEADERS = (
     r"(?:Proxy-)?Authorization|PRIVATE-TOKEN|JOB-TOKEN|DEPLOY-TOKEN|X-Gitlab-Token|X-Hub-Signature(?:-256)?"
@@ -43,8 +43,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"(?im)\b({_HEADERS})([\"']?\s*[:=]\s*)[^\r\n]+"), rf"\1\2{MASK}"),
     (re.compile(rf"(?i){_BEGIN}((?:{_NAMES})[\"']{_GAP}:{_GAP})([\"'])(?:(?!\2)[^\\\r\n]|\\.)*\2?"), rf"\1\2{MASK}\2"),
     (re.compile(rf"(?i){_BEGIN}((?:{_NAMES}){_GAP}[:?+]?={{1,3}}>?{_GAP}){_VALUE}"), rf"\1{MASK}"),
-    # not behind a slash: "go: corp.example/auth/token: unrecognized import path"
-    (re.compile(rf"(?i)(?<!/){_BEGIN}((?:{_WORDS}){_GAP}:(?![=/]){_GAP}){_PROSE}{_VALUE}"), rf"\1{MASK}"),
+    (re.compile(rf"(?i){_BEGIN}((?:{_WORDS}){_GAP}:(?![=/]){_GAP}){_PROSE}{_VALUE}"), rf"\1{MASK}"),
     # a command's option, and .netrc
     (
         re.compile(rf"(?i)(--(?:[a-z0-9]{{1,40}}[_-]){{0,5}}(?:{_WORDS})[ \t]{{1,40}})(?!-){_PROSE}{_VALUE}"),

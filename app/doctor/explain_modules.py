@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.doctor.advice import netrc_line
+from app.doctor.advice import host_of, netrc_line
 from app.doctor.explain_rule import Rule, rule
 
 _MODULE = r"(?P<module>[\w.~-]+\.[\w.~-]+(?:/[\w.~-]+)*)"
@@ -58,8 +58,8 @@ MODULE_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "git-credentials",
-        r"could not read (?:Username|Password) for '(?P<url>\w+://(?P<host>[^/']+))[^']*': .*",
-        lambda found: (netrc_line(found["host"]),),
+        r"could not read (?:Username|Password) for '(?P<url>\w+://[^/']+)[^']*': .*",
+        lambda found: (netrc_line(host_of(found["url"])),),  # git, unlike go, looks up the host without its port
     ),
     rule(
         "git-refused",

@@ -86,7 +86,7 @@ class Deliveries:
 
     def detail(self, delivery: str) -> DeliveryDetail:
         """All of a delivery. Error: not_found."""
-        found = self._store.detail(delivery.strip())
+        found = self._store.detail(delivery.strip()) if delivery.isprintable() else None
         if found is None:
             raise _missing(delivery)
         return found
@@ -96,7 +96,7 @@ class Deliveries:
 
         Errors: not_found, not_replayable (reconcile or backfill made it), and those of Intake.redeliver.
         """
-        stored = self._store.stored(delivery.strip())
+        stored = self._store.stored(delivery.strip()) if delivery.isprintable() else None
         if stored is None:
             raise _missing(delivery)
         if stored.scheme == MADE_HERE:

@@ -61,6 +61,8 @@ class SourceOrder:
             url = CloneUrl.parse(to.strip(), sandbox=sandbox)
         except SyncError as error:
             raise SyncError("bad_request", f"to: {error.message}", field="to") from None
+        if not mirror.isprintable():
+            raise SyncError("bad_request", "mirror: it holds characters that cannot be there", field="mirror")
         if not reason.strip() or len(reason) > _LONGEST_REASON:
             said = f"reason: say why, in at most {_LONGEST_REASON} characters; it is kept"
             raise SyncError("bad_request", said, field="reason")

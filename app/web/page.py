@@ -29,12 +29,17 @@ def board() -> SqlBoardStore:
     return SqlBoardStore(container().engine, container().clock)
 
 
+def typed(names: Collection[str]) -> dict[str, str]:
+    """The query's parameters of these names that are not empty, as they came: for a form that shows what is wrong with them."""
+    return {name: text for name in names if (text := request.args.get(name, "").strip())}
+
+
 def given(names: Collection[str]) -> dict[str, str]:
-    """The query's parameters of these names that are not empty; others are left alone, for links may carry them.
+    """As typed(); others are left alone, for links may carry them.
 
     Error: bad_request (its field) for one that nobody can read.
     """
-    found = {name: text for name in names if (text := request.args.get(name, "").strip())}
+    found = typed(names)
     for name, text in found.items():
         if not text.isprintable():
             raise wrong(name, "must be a text that can be read")

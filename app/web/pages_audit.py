@@ -15,7 +15,7 @@ from app.domain.errors import SyncError
 from app.services.audit_log import AuditFilter, AuditPage, ChainWatch
 from app.web.context import container
 from app.web.orders import wrong
-from app.web.page import PAGE, blueprint, given
+from app.web.page import PAGE, blueprint, given, typed
 
 _FIELDS = ("actor", "action", "object", "since", "until")
 _CHAIN = "modsync_audit_chain"
@@ -27,7 +27,7 @@ _FILES = 5
 @blueprint.get("/audit")
 def audit() -> Response:
     """Entries, newest first, in pages, and the state of the chain. A wrong filter is said beside its field."""
-    asked, before, error = given(_FIELDS), _number("before"), None
+    asked, before, error = typed(_FIELDS), _number("before"), None
     page = AuditPage((), None, 0)
     try:
         page = _reads().page(_filter(asked), before, PAGE)

@@ -23,6 +23,8 @@ def modules() -> str:
 @blueprint.get("/modules/<path:name>")
 def module(name: str) -> str:
     """A module: where it goes, its versions, its runs. Error: not_found for one that nobody reported or routes."""
+    if not name.isprintable():
+        raise missing("module", name)
     explanation, error = _explained(name)
     runs = queries().runs(RunFilter(module=name), None, PAGE)
     if not runs.items and (explanation is None or not explanation.routed):

@@ -165,3 +165,16 @@ def test_history_that_strict_fsck_refuses(tmp_path: Path) -> None:
     assert expected[releases[0]] != "refused"
     for place in (str(tmp_path / "h"), f"file://{tmp_path}/h"):
         assert {release: outcome(place, release) for release in releases} == expected
+
+
+def test_a_commit_of_a_year_that_go_cannot_write(tmp_path: Path) -> None:
+    """Git's own checks let it pass; `.info` has no such time."""
+    far = tmp_path / "far"
+    (first,) = make_repository(far, [Commit(module_files(0), {})])
+    tree = git(far, "rev-parse", f"{first}^{{tree}}")
+    raw = f"tree {tree}\nauthor a <a@b> 1000000000000 +0000\ncommitter a <a@b> 1000000000000 +0000\n\nfar\n".encode()
+    commit = git(far, "hash-object", "-t", "commit", "-w", "--stdin", data=raw)
+    git(far, "update-ref", "refs/heads/far", commit)
+    version = Version.parse(f"v0.0.0-20240101000000-{commit[:12]}")
+    with open_history(str(far)) as history, pytest.raises(RuleBroken, match="a date that `go` cannot write"):
+        locate(history, ModulePath.parse(ROOT), version)

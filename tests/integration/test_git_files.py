@@ -116,7 +116,9 @@ def test_modes_of_old_histories_mean_what_git_takes_them_for(world: World) -> No
 def tree_bomb(world: World, levels: int, *names: str) -> str:
     """A commit whose levels of ten directories each are all of one tree: ten to the power of `levels` times these files."""
     blob = world.git(SOURCE, "hash-object", "-w", "--stdin", stdin=b"package x\n").strip()
-    tree = world.git(SOURCE, "mktree", stdin="".join(f"100644 blob {blob}\t{name}\n" for name in names).encode()).strip()
+    tree = world.git(
+        SOURCE, "mktree", stdin="".join(f"100644 blob {blob}\t{name}\n" for name in names).encode()
+    ).strip()
     for _ in range(levels):
         lines = "".join(f"040000 tree {tree}\td{number}\n" for number in range(10))
         tree = world.git(SOURCE, "mktree", stdin=lines.encode()).strip()

@@ -103,6 +103,7 @@ def test_what_a_person_cancelled_is_no_failure_to_be_mended(engine: Engine) -> N
 
 def test_sweeper_reconcile_notices_tokens_and_pauses(engine: Engine) -> None:
     token = {"kind": "token", "role": "viewer", "created_at": NOW, "created_by": "a"}
+    long = {**token, "created_at": NOW - timedelta(days=81)}
     notice = {"receiver": "r", "event": "failed", "code": "c", "count": 1, "items": [], "tries": 0, "answer": ""}
     times = {"created_at": ago(50), "due_at": ago(40)}
     repository = {"source": "platform", "clone_url": "u", "result": {}}
@@ -118,9 +119,10 @@ def test_sweeper_reconcile_notices_tokens_and_pauses(engine: Engine) -> None:
             {"id": "3", "state": "delivered", **notice, **times},
         ])  # fmt: skip
         connection.execute(insert(credentials), [
-            {"id": "1", "name": "a", "digest": "1", "expires_at": NOW + timedelta(days=9), "revoked_at": None, **token},
+            {"id": "1", "name": "a", "digest": "1", "expires_at": NOW + timedelta(days=9), "revoked_at": None, **long},
             {"id": "2", "name": "b", "digest": "2", "expires_at": NOW + timedelta(days=1), "revoked_at": NOW, **token},
             {"id": "3", "name": "c", "digest": "3", "expires_at": ago(5), "revoked_at": None, **token},
+            {"id": "4", "name": "d", "digest": "4", "expires_at": NOW + timedelta(days=1), "revoked_at": None, **token},
         ])  # fmt: skip
     found = standing(engine)
     assert found.sweeper_seconds == 2.0

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from app import cli_output
-from app.cli import COMMANDS, cli
+from app.cli import COMMANDS, LazyGroup, cli
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
 # They run until they are ended, print a script, JSON lines or a text for people, or write a file that was named.
@@ -126,3 +127,26 @@ def test_now_is_listed_with_all_that_it_says() -> None:
     (line,) = (each for each in cli.get_help(context).splitlines() if each.strip().startswith("now "))
     assert "health" in line
     assert "service level" in line
+
+
+@pytest.mark.parametrize(
+    ("stopped", "status", "said"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (click.Abort(), 1, "Aborted"), (None, 130, "interrupted")],
+)
+def test_an_interrupted_command_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, stopped: BaseException | None, status: int, said: str
+) -> None:
+    """A question that is answered by Ctrl+C, too; "no" is an answer."""
+
+    @click.command("now")
+    def stops() -> None:
+        if stopped:
+            raise stopped
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+    monkeypatch.setattr(LazyGroup, "get_command", lambda *_: stops)
+    result = CliRunner().invoke(cli, ["now"])
+    assert (result.exit_code, said in result.output) == (status, True)

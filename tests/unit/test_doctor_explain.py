@@ -32,6 +32,12 @@ FIXES = {
     "fatal: could not read Username for 'https://git.corp.example': terminal prompts disabled": NETRC.format(
         "git.corp.example"
     ),
+    "fatal: could not read Username for 'https://git.corp.example:8443': terminal prompts disabled": NETRC.format(
+        "git.corp.example"
+    ),
+    "fatal: could not read Password for 'https://oauth2@git.corp.example': terminal prompts disabled": NETRC.format(
+        "git.corp.example"
+    ),
     f"{AT}reading https://p.corp.example:8443/x: 401 Unauthorized": NETRC.format("p.corp.example:8443"),
 }
 

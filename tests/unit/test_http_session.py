@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -11,7 +12,16 @@ import pytest
 import requests
 
 from app.adapters.http_allowance import Allowance
-from app.adapters.http_session import ForeignHost, PinnedSession, Transport, origin, proxy_secrets, reason, shown_url
+from app.adapters.http_session import (
+    ForeignHost,
+    PinnedSession,
+    Transport,
+    origin,
+    proxy_secrets,
+    reason,
+    shown_url,
+    wait_seconds,
+)
 from tests.sandbox.bad_servers import Authority, Listener, tls_front, trickling
 from tests.sandbox.serve import LoopbackServer
 
@@ -173,3 +183,10 @@ def test_a_large_answer_may_take_longer_than_a_small_one() -> None:
         fast = Transport(read_seconds=30, total_seconds=0.5, slowest=10**6)
         with pytest.raises(requests.RequestException):
             PinnedSession(server.url, fast).get(server.url)
+
+
+@pytest.mark.parametrize("year", ["99999999999999999999", "10000"])
+def test_a_date_that_no_clock_shows_is_no_wish(year: str) -> None:
+    now, odd = datetime(2026, 11, 28, tzinfo=UTC), f"Mon, 01 Jan {year} 00:00:00 GMT"
+    assert wait_seconds({"Retry-After": odd}, now) is None
+    assert wait_seconds({"Retry-After": "5", "Date": odd}, now) == 5.0

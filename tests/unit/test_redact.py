@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from app.adapters.redact import MASK, redact
 
 SHAPES = {
+    "behind a path": ("services/db/password: hunter2hunter", "services/db/password: ***"),
+    "behind an absolute path": ("/prod/api/secret: hunter2hunter", "/prod/api/secret: ***"),
     "user and password": ("fatal: https://bob:hunter2hunter@host/x.git gone", "fatal: https://***@host/x.git gone"),
     "token as user": ("https://hunter2hunter@host:8443/x", "https://***@host:8443/x"),
     "empty user": ("https://:hunter2hunter@host/x", "https://***@host/x"),
