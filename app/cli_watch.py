@@ -43,7 +43,7 @@ Examples:
     "--timeout",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Stop after so long; status 1 for a run that has not ended, else 0.",
+    help="Stop after so long; status 1 for a run not ended, else 0.",
 )
 @click.option(
     "--interval",
