@@ -123,7 +123,7 @@ class Doors:
         outgoing = settings.outgoing
         options = GitOptions(
             cache_dir=self.cache_dir, timeout_seconds=settings.git.timeout_seconds, ca_file=outgoing.ca_file,
-            http_proxy=outgoing.http_proxy, ssh_key_file=outgoing.ssh_key_file,
+            http_proxy=outgoing.http_proxy, no_proxy=outgoing.no_proxy, ssh_key_file=outgoing.ssh_key_file,
             known_hosts_file=outgoing.known_hosts_file,
             min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
@@ -207,7 +207,7 @@ class Doors:
             url=gitlab.url, token=gitlab.token, branch=gitlab.branch, ci_config_path=gitlab.ci_config_path,
             visibility=gitlab.visibility, pipeline_parameters=gitlab.pipeline_parameters,
             trigger_token=gitlab.trigger_token, timeout_seconds=gitlab.timeout_seconds,
-            ca_file=text_of(outgoing.ca_file), http_proxy=outgoing.http_proxy, secrets=secret_values(self.settings),
+            ca_file=text_of(outgoing.ca_file), http_proxy=outgoing.proxy_for(gitlab.url), secrets=secret_values(self.settings),
         )  # fmt: skip
 
     @cached_property
@@ -252,7 +252,7 @@ class Doors:
             ProxyOptions(
                 name=proxy.name, url=proxy.url, kind=proxy.kind, token=proxy.token, username=proxy.username,
                 password=proxy.password, timeout_seconds=proxy.timeout_seconds, ca_file=text_of(outgoing.ca_file),
-                http_proxy=outgoing.http_proxy, min_free=gigabytes(self.settings.limits.min_free_gigabytes),
+                http_proxy=outgoing.proxy_for(proxy.url), min_free=gigabytes(self.settings.limits.min_free_gigabytes),
             ),
             self.tmp_dir, self.tally,
         )  # fmt: skip

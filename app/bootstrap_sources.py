@@ -33,12 +33,13 @@ def registry_options(
     from app.adapters.go_proxy import ProxyOptions
 
     outgoing = settings.outgoing
+    by = outgoing.proxy_for(base)
     return ProxyOptions(
         name="registry", url=base, username=login.username if login else "",
         password=SecretStr(login.password.get_secret_value()) if login else None,
-        timeout_seconds=settings.git.timeout_seconds, ca_file=text_of(outgoing.ca_file), http_proxy=outgoing.http_proxy,
+        timeout_seconds=settings.git.timeout_seconds, ca_file=text_of(outgoing.ca_file), http_proxy=by,
         min_free=gigabytes(settings.limits.min_free_gigabytes),
-        addresses=None if outgoing.http_proxy else _checked(base, resolver),
+        addresses=None if by else _checked(base, resolver),
     )  # fmt: skip
 
 

@@ -142,7 +142,7 @@ def _level(level: LevelView) -> str:
     if level.share is None:
         return "no release was due yet"
     kinds = ", ".join(f"{count} {kind.value.replace('_', ' ')}" for kind, count in level.counts.items() if count)
-    return f"{level.share * 100:.1f} % of {level.total} downloadable within {GOAL_SECONDS // 60} min ({kinds})"
+    return f"{level.share * 100:.1f} % of {level.judged} downloadable within {GOAL_SECONDS // 60} min ({kinds})"
 
 
 def _print_reconcile(out: Console, last: LastReconcile) -> None:

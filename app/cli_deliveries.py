@@ -78,14 +78,15 @@ def redeliver(
         raise click.UsageError("name a DELIVERY, or give --failed with --since")
     operator = open_operator()
     ids = [identifier] if identifier else list(_failed(operator, {**wanted, "failed": "true"}))[::-1]
-    if identifier:
-        found: list[Outcome] = [(identifier, operator.redeliver(identifier, reason))]
-    else:
-        found = list(watched(_redelivered(operator, ids, reason), len(ids), "redeliver", quiet=as_json))
-    if as_json:
-        print_json([_as_json(each, outcome) for each, outcome in found])
-    else:
-        _say_all(found)
+    found: list[Outcome] = []
+    try:
+        if identifier:
+            found.append((identifier, operator.redeliver(identifier, reason)))
+        else:
+            found.extend(watched(_redelivered(operator, ids, reason), len(ids), "redeliver", quiet=as_json))
+    finally:  # what was done is told, whatever becomes of the rest
+        if found or not identifier:
+            _tell(found, as_json)
     ctx.exit(NO if any(isinstance(outcome, SyncError) for _, outcome in found) else 0)
 
 
@@ -125,6 +126,13 @@ def _say_all(found: list[Outcome]) -> None:
         click.echo("no delivery failed in that time")
     for delivery, outcome in found:
         click.echo(f"{delivery}: {_said(outcome)}")
+
+
+def _tell(found: list[Outcome], as_json: bool) -> None:
+    if as_json:
+        print_json([_as_json(each, outcome) for each, outcome in found])
+    else:
+        _say_all(found)
 
 
 def _said(outcome: Redelivered | SyncError) -> str:

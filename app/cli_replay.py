@@ -150,11 +150,17 @@ def _many(operator: Operator, plans: Iterator[ReplayPlan], reason: str, as_json:
     refused: dict[str, ErrorView] = {}
     following = None
     for plan in plans:
-        ids = [run.id for run in plan.begun]
-        done = list(watched(_batches(operator, ids, reason), len(ids), "replay", quiet=as_json))
-        all_done, refused, following = all_done + done, refused | dict(plan.refused), plan.next
-        if not as_json:
-            _say(done, plan)
+        ids = [f"{run.id}:{run.attempt}" for run in plan.begun]
+        done: list[Replayed] = []
+        try:
+            for each in watched(_batches(operator, ids, reason), len(ids), "replay", quiet=as_json):
+                done.append(each)  # noqa: PERF402 - what was done is told, whatever becomes of the rest
+        finally:
+            all_done, refused, following = all_done + done, refused | dict(plan.refused), plan.next
+            if not as_json:
+                _say(done, plan)
+            elif len(done) < len(ids):
+                print_json({"runs": all_done, "refused": refused, "next": None, "ended": "early"})
     if as_json:
         print_json({"runs": all_done, "refused": refused, "next": following})
     return NO if refused or any(each.error for each in all_done) else 0

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from app.config_athens import Athens, ClientSetup, certificates
 from app.config_gitlab import Discovery, GitLab
 from app.config_models import Outgoing, Proxy, RuleTable, Source, Web, Worker
-from app.config_read import Reader, secret_keys
+from app.config_read import Reader
 from app.config_upkeep import Retries
 from app.domain.schemes import SCHEMES, secret_problem
 from app.domain.urls import AllowPattern, is_local
@@ -216,7 +216,9 @@ def _long_enough(reader: Reader, key: str, name: str, value: str) -> None:
     if len(value) >= SHORTEST_SECRET:
         return
     what = f"names a secret shorter than {SHORTEST_SECRET} characters"
-    reader.problem(f"{key}.{_at(reader, key, name)}", what, "Make a long one, for example by: openssl rand -hex 32")
+    reader.problem(
+        f"{key}.{reader.secret_key(key, name)}", what, "Make a long one, for example by: openssl rand -hex 32"
+    )
 
 
 def _usable(reader: Reader, key: str, scheme: str, value: str) -> None:
@@ -228,13 +230,7 @@ def _usable(reader: Reader, key: str, scheme: str, value: str) -> None:
             f"names a secret that cannot be used: {fault}",
             "Give it as the platform shows it, or make another one there.",
         )
-        reader.problem(f"{key}.{_at(reader, key, 'value')}", what, fix)
-
-
-def _at(reader: Reader, key: str, name: str) -> str:
-    """The key under which the file names the secret."""
-    env, file = secret_keys(name)
-    return env if reader.origins.get(f"{key}.{name}", "$").startswith("$") else file
+        reader.problem(f"{key}.{reader.secret_key(key, 'value')}", what, fix)
 
 
 def _allow(draft: Draft, key: str, text: str) -> None:

@@ -37,9 +37,11 @@ def _address(reader: Reader, receiver: Notify, *, sandbox: bool) -> None:
     elif receiver.url and receiver.secret_url:
         reader.problem(f"{key}.url", "is set beside secret_url", "Keep one of them.")
     elif not _is_http(receiver.address):
-        reader.problem(f"{key}.{_at(reader, key, 'secret_url')}", "names no http:// or https:// URL", "Put one there.")
+        reader.problem(
+            f"{key}.{reader.secret_key(key, 'secret_url')}", "names no http:// or https:// URL", "Put one there."
+        )
     elif not sandbox and _is_open(receiver.address):
-        at = "url" if receiver.url else _at(reader, key, "secret_url")
+        at = "url" if receiver.url else reader.secret_key(key, "secret_url")
         reader.problem(f"{key}.{at}", "is http:// and would send everything unencrypted", "Use https://.")
 
 
@@ -58,13 +60,7 @@ def _secret(reader: Reader, receiver: Notify) -> None:
         fault = f"the secret does not begin with {_WHSEC}"
     if fault:
         fix = 'Make one by: echo "whsec_$(openssl rand -base64 32)"'
-        reader.problem(f"{key}.{_at(reader, key, 'secret')}", f"names a secret that cannot be used: {fault}", fix)
-
-
-def _at(reader: Reader, key: str, name: str) -> str:
-    """The key under which the file names the secret."""
-    env, file = secret_keys(name)
-    return env if reader.origins.get(f"{key}.{name}", "$").startswith("$") else file
+        reader.problem(f"{key}.{reader.secret_key(key, 'secret')}", f"names a secret that cannot be used: {fault}", fix)
 
 
 def _is_http(address: str) -> bool:

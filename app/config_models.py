@@ -19,6 +19,7 @@ from app.config_notify import Notify
 from app.config_table import SourceSecret, Table
 from app.config_types import Count, HttpUrl, Listen, Name, Network, Seconds
 from app.config_upkeep import Limits, Reconcile, Retries
+from app.domain.outgoing import proxy_for
 from app.domain.proxies import KINDS
 from app.domain.routing import Rule
 from app.domain.signature import SigningPolicy
@@ -121,6 +122,10 @@ class Outgoing(Table):
     no_proxy: str = Field(default="", description="Give hosts reached without the HTTP proxy, with commas between.")
     ssh_key_file: Path | None = Field(default=None, description="Name the private key for ssh:// clone URLs.")
     known_hosts_file: Path | None = Field(default=None, description="Name the known_hosts file for ssh:// clone URLs.")
+
+    def proxy_for(self, url: str) -> str | None:
+        """The HTTP proxy for a request to this URL; None: it goes there directly."""
+        return proxy_for(url, self.http_proxy, self.no_proxy)
 
 
 class Proxy(Table):

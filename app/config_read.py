@@ -46,6 +46,11 @@ class Reader:
         """Record something that works but should be looked at."""
         self.warnings.append(Problem(key, what, fix))
 
+    def secret_key(self, key: str, name: str) -> str:
+        """The key under which the file names a secret of table `key`."""
+        env, file = secret_keys(name)
+        return env if self.origins.get(f"{key}.{name}", "$").startswith("$") else file
+
     def table(self, model: type[Model], raw: object, key: str) -> Model | None:
         """Read one table as `model`; None when it has a problem that leaves no usable value."""
         if not isinstance(raw, dict):

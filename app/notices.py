@@ -41,6 +41,6 @@ def _addressee(receiver: Notify, settings: Settings) -> Addressee:
     options = ReceiverOptions(
         name=receiver.name, url=SecretStr(receiver.address), form=_FORMS[receiver.kind], base_url=settings.web.base_url,
         secret=receiver.secret, ca_file=str(outgoing.ca_file) if outgoing.ca_file else None,
-        http_proxy=outgoing.http_proxy, no_proxy=outgoing.no_proxy,
+        http_proxy=outgoing.proxy_for(receiver.address),
     )  # fmt: skip
     return Addressee(receiver.wishes, HttpReceiver(options), timedelta(hours=receiver.give_up_hours))

@@ -95,4 +95,15 @@ class _Sweeper:
             self._tidied_at = time.monotonic()
             for step in self._steps:
                 if self._duty.mine():  # one may have taken long
-                    step()
+                    _done_alone(step)
+
+
+def _done_alone(step: Callable[[], object]) -> None:
+    """What one step cannot do must not keep the others from their turn: some bring lost releases back."""
+    name = getattr(step, "__qualname__", repr(step))
+    try:
+        step()
+    except SyncError as error:
+        log.warning("tidying_failed", extra={"step": name, "code": error.code, "error": error.message})
+    except Exception:
+        log.exception("tidying_defect", extra={"step": name})

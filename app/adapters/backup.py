@@ -11,8 +11,6 @@ from sqlalchemy.engine import make_url
 
 from app.domain.errors import SyncError
 
-_PAGES = 1000  # at a time: writers get their turn in between
-
 
 def backup(url: str, target: Path) -> None:
     """Write a checked copy of the database at `url` to `target`, which appears whole or not at all.
@@ -43,8 +41,11 @@ def backup(url: str, target: Path) -> None:
 
 
 def _copied(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    target.touch(0o600, exist_ok=False)  # whatever the umask says: it holds what the database holds
     with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new, pages=_PAGES)
+        # At once: who writes is not held up (WAL), but would make a copy in steps begin anew, for ever.
+        old.backup(new)
         verdict = new.execute("PRAGMA integrity_check").fetchone()[0]
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"the copy is not sound: {verdict}")

@@ -67,7 +67,7 @@ class SqlBoardStore:
     def level(self, since: datetime, bucket_seconds: int, until: datetime | None = None) -> list[LevelRow]:
         """See BoardStore."""
         with reading(self._engine) as connection:
-            return level_rows(connection, since, bucket_seconds, until)
+            return level_rows(connection, since, bucket_seconds, self._clock.now(), until)
 
     def modules(self, text: str, after: str | None, limit: int) -> Page[ModuleRow]:
         """See BoardStore."""

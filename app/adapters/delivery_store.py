@@ -212,10 +212,16 @@ def _with_skew(connection: Connection, use: SecretUse) -> SecretUse:
     return SecretUse(use.source, use.secret, use.count, use.last_used_at, None if skew is None else skew / 1000)
 
 
+def is_referred_to() -> ColumnElement[bool]:
+    """A run came with this delivery, or of it."""
+    came, of_it = delivery_runs.c.delivery == deliveries.c.id, runs.c.delivery == deliveries.c.id
+    return or_(exists().where(came), exists().where(of_it))
+
+
 def forget(connection: Connection, ids: Sequence[str]) -> None:
     """Remove these deliveries; one that a run refers to is emptied."""
     chosen = deliveries.c.id.in_(ids)
-    referred = exists().where(delivery_runs.c.delivery == deliveries.c.id)
+    referred = is_referred_to()
     key = (deliveries.c.source, deliveries.c.secret_id)
     gone = select(*key, func.count(), func.max(deliveries.c.last_seen_at)).where(chosen, ~referred).group_by(*key)
     for source, secret, count, last in connection.execute(gone).all():

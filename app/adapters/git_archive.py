@@ -34,7 +34,9 @@ _ARCHIVE = (*_NO_ATTRIBUTES, "-c", "core.autocrlf=input", "-c", "core.eol=lf", "
 _KEPT = re.compile(
     r"PATH|HOME|TMPDIR|LANG|SSH_AUTH_SOCK|SSL_CERT_(?:FILE|DIR)|GIT_SSL_CAINFO|(?:https?|all|no)_proxy", re.IGNORECASE
 )
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|(?<=[?&])[^=&\s]*(?:token|secret|key)[^=&\s]*=[^&\s]+", re.IGNORECASE)
+_CREDENTIALS = re.compile(
+    r"(?<=://)[^/@\s]+@|(?<=[?&])[^?=&\s]{0,100}?(?:token|secret|key)[^?=&\s]{0,100}=[^&\s]+", re.IGNORECASE
+)
 _CHUNK = 1 << 20
 _TAR_BUFFER = 32 << 10  # bytes: tarfile copies what is left of it for each small file
 _SHOWN_STDERR = 500  # characters

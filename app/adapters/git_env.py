@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from app.adapters.git_resolve import Pin, Resolver
 from app.adapters.git_resolve import pin as pin_of
 from app.domain.errors import SyncError
+from app.domain.outgoing import proxy_for
 from app.services.measuring import Tally
 
 CACHE_MARK = "MODSYNC_CACHE"  # in the environment of every git that works in a cache: names its directory
@@ -25,6 +26,8 @@ _NOWHERE = "/nonexistent"
 _LOW_SPEED_BYTES = 1000
 _LOW_SPEED_SHARE = 4  # a quarter of the time limit without progress: big packs take a server long to prepare
 _SCP_LIKE = re.compile(r"^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!//)[^\s]+$")
+
+_PROXY = re.compile(r"(?:https?|all|no)_proxy", re.IGNORECASE)
 
 Pairs = list[tuple[str, str]]
 
@@ -78,6 +81,7 @@ class GitOptions:
     timeout_seconds: float = 600.0
     ca_file: Path | None = None
     http_proxy: str | None = None
+    no_proxy: str = ""
     ssh_key_file: Path | None = None
     known_hosts_file: Path | None = None
     protocols: tuple[str, ...] = ("https", "ssh")
@@ -97,9 +101,13 @@ class GitOptions:
 
         None in the sandbox, and behind an HTTP proxy: it looks names up, and often nobody else can. ssh goes past it.
         """
-        if self.resolver is None or (self.http_proxy and not url.startswith("ssh:")):
+        if self.resolver is None or (self.proxy_for(url) and not url.startswith("ssh:")):
             return None
         return pin_of(url, self.resolver)
+
+    def proxy_for(self, url: str) -> str | None:
+        """The HTTP proxy that a request to this URL goes to; None: none."""
+        return proxy_for(url, self.http_proxy, self.no_proxy)
 
 
 _SETTINGS: Pairs = [
@@ -132,7 +140,7 @@ def environment(
 
     `pin`: the only addresses that the URL's host may stand for.
     """
-    pairs = [*_SETTINGS, *_network(options), *(_authorization(url, credential) if url and credential else [])]
+    pairs = [*_SETTINGS, *_network(options, url), *(_authorization(url, credential) if url and credential else [])]
     if pin and pin.scheme != "ssh":
         pairs.append(("http.curloptResolve", pin.curl))
     return {
@@ -157,9 +165,9 @@ def environment(
 
 
 def inherited(ours: Iterable[str], present: Mapping[str, str] = os.environ) -> list[str]:
-    """Names of git's own variables in `present` that `ours` does not set and that must not reach git."""
+    """Names of git's own variables, and of HTTP proxies, in `present` that `ours` does not set and that must not reach git."""
     mine = set(ours)
-    return sorted(name for name in present if name.startswith("GIT_") and name not in mine)
+    return sorted(name for name in present if (name.startswith("GIT_") or _PROXY.fullmatch(name)) and name not in mine)
 
 
 def check_url(url: str, protocols: Iterable[str], code: str) -> str:
@@ -184,12 +192,12 @@ def _protocol(url: str) -> str:
     return "ssh" if _SCP_LIKE.match(url) and "::" not in url else ""
 
 
-def _network(options: GitOptions) -> Pairs:
+def _network(options: GitOptions, url: str | None) -> Pairs:
     pairs = [("http.lowSpeedTime", str(max(1, int(options.timeout_seconds / _LOW_SPEED_SHARE))))]
     if options.ca_file:
         pairs.append(("http.sslCAInfo", str(options.ca_file)))
-    if options.http_proxy:
-        pairs.append(("http.proxy", options.http_proxy))
+    # Empty: none, also where the environment names one. It would look the name up again, past what was checked.
+    pairs.append(("http.proxy", options.proxy_for(url or "") or ""))
     return pairs
 
 

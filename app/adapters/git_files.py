@@ -86,7 +86,9 @@ class CacheFiles(GitArchive):
         tree: str | None = root
         above: list[list[TreeEntry]] = []
         for part in subdir.encode().split(b"/") if subdir else []:
-            above += self._reader.trees([tree]) if tree else []
+            if tree is None:
+                break
+            above += self._reader.trees([tree])
             tree = next((each for mode, name, each in above[-1] if (mode, name) == (_TREE, part)), None)
         return tree, above
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from app.adapters.git_env import Credential
 from app.adapters.http_allowance import Allowance, answers_within
+from app.adapters.http_session import SLOW_LINE
 from app.adapters.reached import reached
 
 _OK = 200
-_SLOWEST = 16 << 10  # bytes a second
 _LARGEST = 64 << 20
 _LENGTH = 4  # hex digits before each line, which count themselves
 _FLUSH, _DELIMITER = b"0000", b"0001"
@@ -46,7 +46,7 @@ def ls_refs(
     login = {"Authorization": credential.header()} if credential else {}
     try:
         connection = _connection(url, ca_file, seconds, addresses)
-        connection.response_class = answers_within(Allowance(4 * seconds, slowest=_SLOWEST))
+        connection.response_class = answers_within(Allowance(4 * seconds, slowest=SLOW_LINE))
         content = _posted(connection, url, _question(prefixes), {**_HEADERS, **login})
         return dict(pair for line in _lines(content) for pair in _pairs(line))
     except (HTTPException, OSError, ValueError):
@@ -127,13 +127,15 @@ def _line(text: str) -> bytes:
 def _lines(content: bytes) -> Iterator[str]:
     """The lines up to the flush, which must be the end. ValueError for anything else."""
     at = 0
-    while content[at:] != _FLUSH:
+    while content[at : at + _LENGTH] != _FLUSH:
         length = int(content[at : at + _LENGTH], 16)
         line = content[at + _LENGTH : at + length]
         if length <= _LENGTH or len(line) != length - _LENGTH:
             raise ValueError("this is no line of git's protocol")
         yield line.decode("utf-8", "surrogateescape").rstrip("\n")
         at += length
+    if at + _LENGTH != len(content):
+        raise ValueError("something comes behind the end")
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:

@@ -113,7 +113,7 @@ class Repository:
         """By one small request, where nothing stands between us and the other side; None: git has to ask."""
         options = self.options
         prefixes = _prefixes(patterns)
-        if options.http_proxy or not prefixes or not url.startswith("http"):
+        if options.proxy_for(url) or not prefixes or not url.startswith("http"):
             return None
         self._check(side, url)
         pinned = options.pinned(url) if side == "source" else None

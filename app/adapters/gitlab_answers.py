@@ -15,7 +15,7 @@ from app.services.gitlab_login import TokenInfo
 from app.services.ports import Pipeline
 
 T = TypeVar("T", int, str, list[Any])
-_SECTION = re.compile(r"section_(?:start|end):\d+:[\w.\-]+(?:\[[^\]\r\n]*\])?\r?(?:\x1b\[0K)?")
+_SECTION = re.compile(r"section_(?:start|end):\d+:[\w.\-]+(?:\[[^\[\]\r\n]{0,200}\])?\r?(?:\x1b\[0K)?")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LONGEST_LINE = 400

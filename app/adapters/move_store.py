@@ -21,7 +21,7 @@ from app.adapters.rows import (
     run_of_row,
     target_json,
 )
-from app.adapters.tables import releases, runs
+from app.adapters.tables import delivery_runs, releases, runs
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.run import Run, Stage, Status, known_h1, replaced
@@ -126,6 +126,8 @@ def _begin(
         newest = select(runs.c.delivery).where(same).order_by(runs.c.id.desc()).limit(1)
         delivery = old["delivery"] if old else connection.execute(newest).scalar_one()
         connection.execute(insert(runs).values(**run_row(plan, delivery, now)))
+        link = {"delivery": delivery, "run_id": plan.id, "duplicate": False}
+        connection.execute(insert(delivery_runs).values(link))
         begin_attempt(
             connection, plan.id, 1, kind=KIND, stage=Stage.MIRROR, actor=order.actor, reason=order.reason, now=now
         )  # fmt: skip

@@ -37,10 +37,12 @@ def newest_of_each(
 def _first(names: Select[str], within: Sequence[ColumnElement[bool]], limit: int) -> Select[str, datetime]:
     """The `limit` modules with the newest runs, and when these were."""
     named = names.subquery("named")
-    newest = select(runs.c.created_at).where(runs.c.module == named.c.name, *within)
-    latest = newest.order_by(runs.c.created_at.desc()).limit(1).correlate(named).scalar_subquery().label("latest")
-    each = select(named.c.name, latest).subquery("each_one")
-    return select(each).where(each.c.latest.is_not(None)).order_by(each.c.latest.desc()).limit(limit)
+    own = select(runs.c.id).where(runs.c.module == named.c.name, *within)
+    newest = own.order_by(*_NEWEST).limit(1).correlate(named).scalar_subquery().label("newest")
+    each = select(named.c.name, newest).subquery("each_one")
+    # In the order of the list itself: one delivery's releases have one time, and each has to come once.
+    query = select(each.c.name, _SHOWN.c.created_at.label("latest")).join(_SHOWN, _SHOWN.c.id == each.c.newest)
+    return query.order_by(_SHOWN.c.created_at.desc(), _SHOWN.c.id.desc()).limit(limit)
 
 
 def _lateral(given: FromClause, within: Sequence[ColumnElement[bool]], limit: int) -> Select[str]:

@@ -174,6 +174,9 @@ def _check(row: RowMapping, order: ReplayOrder) -> None:
     name = f"run {row['id']} ({row['module']}@{row['version'] or row['ref']})"
     if row["active"]:
         raise SyncError("still_running", f"{name} is in flight (attempt {row['attempt']}, {row['status']})")
+    if order.attempt not in (None, row["attempt"]):
+        since = f"attempt {row['attempt']} ended {row['status']}" + (f": {row['error']}" if row["error"] else "")
+        raise SyncError("not_replayable", f"{name} changed since it was looked at: {since}")
     if row["status"] == Status.DONE and not order.force:
         raise SyncError("already_done", f"{name} is done")
     if row["status"] == Status.REJECTED and row["error"] in _FINAL:

@@ -48,7 +48,6 @@ class ReceiverOptions:
     total_seconds: float = 15.0
     ca_file: str | None = None
     http_proxy: str | None = None
-    no_proxy: str = ""
 
 
 class HttpReceiver:
@@ -56,10 +55,9 @@ class HttpReceiver:
 
     def __init__(self, options: ReceiverOptions) -> None:
         self._options, self._url = options, options.url.get_secret_value()
-        direct = _is_direct(urlsplit(self._url).hostname or "", options.no_proxy)
         self._transport = Transport(
             read_seconds=options.read_seconds, connect_seconds=options.connect_seconds, ca_file=options.ca_file,
-            http_proxy=None if direct else options.http_proxy,
+            http_proxy=options.http_proxy,
         )  # fmt: skip
         self._stuck: list[threading.Thread] = []
 
@@ -129,12 +127,6 @@ def _into(found: queue.SimpleQueue[Any], work: Callable[[], object]) -> None:
         found.put(work())
     except BaseException as error:  # noqa: BLE001 - whoever waits raises it
         found.put(error)
-
-
-def _is_direct(host: str, no_proxy: str) -> bool:
-    """True for a host that `no_proxy` names: itself, a domain of it, or `*`."""
-    names = [name.strip().lstrip(".").lower() for name in no_proxy.split(",") if name.strip()]
-    return any(name == "*" or host == name or host.endswith(f".{name}") for name in names)
 
 
 def _phrase(status: int) -> str:

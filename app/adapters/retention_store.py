@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, delete, exists, select
+from sqlalchemy import Connection, Engine, delete, select, union
 
 from app.adapters.database import writing
-from app.adapters.delivery_store import forget
+from app.adapters.delivery_store import forget, is_referred_to
 from app.adapters.names_store import forget as forget_names
 from app.adapters.repository_store import learn_mirrors, unknown_mirrors
 from app.adapters.tables import attempts, deliveries, delivery_runs, runs, steps
@@ -40,8 +40,9 @@ class SqlRetentionStore:
 
 
 def _remove(connection: Connection, run_ids: Sequence[str]) -> None:
-    told = select(delivery_runs.c.delivery).where(delivery_runs.c.run_id.in_(run_ids)).distinct()
-    delivery_ids = connection.execute(told).scalars().all()
+    told = select(delivery_runs.c.delivery).where(delivery_runs.c.run_id.in_(run_ids))
+    of_them = select(runs.c.delivery).where(runs.c.id.in_(run_ids))
+    delivery_ids = connection.execute(union(told, of_them)).scalars().all()
     for table in (steps, attempts, delivery_runs):
         connection.execute(delete(table).where(table.c.run_id.in_(run_ids)))
     connection.execute(delete(runs).where(runs.c.id.in_(run_ids)))
@@ -51,5 +52,4 @@ def _remove(connection: Connection, run_ids: Sequence[str]) -> None:
     if ids := connection.execute(over.with_for_update(skip_locked=True)).scalars().all():
         forget(connection, ids)
     made_here = deliveries.c.id.in_(delivery_ids) & (deliveries.c.scheme == MADE_HERE)
-    linked = exists().where(delivery_runs.c.delivery == deliveries.c.id)
-    connection.execute(delete(deliveries).where(made_here, ~linked))
+    connection.execute(delete(deliveries).where(made_here, ~is_referred_to()))

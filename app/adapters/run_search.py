@@ -85,8 +85,10 @@ def _anything(asked: _Asked, wanted: RunFilter) -> list[RowMapping]:
     if run_id := run_of(text):
         return _one_way(asked, _Set([runs.c.id == run_id], runs.c.id == run_id), also)
     module, at, version = text.rpartition("@")
-    if at and module:
+    if at and module and "." in module.partition("/")[0]:
         return _one_way(asked, _release(module, version), also)
+    if at and module:  # only a part of the path
+        return _one_way(asked, _equal(runs.c.version, version), [*also, contains(module).of(runs.c.module)])
     found = [_one_way(asked, each, also) for each in _exact(text)]
     return _merged([*found, _named(asked, contains(text.removesuffix("*")), also)], asked.limit)
 

@@ -6,21 +6,23 @@ what is not there yet: zip, mod, info, then list and @latest.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from app.adapters import drafts
 from app.adapters.git_errors import from_os
 from app.adapters.go_proxy_answers import parse_info, parse_list
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version
-from app.services.ports import ProxyInfo
+from app.services.ports import Checkpoint, ProxyInfo
 
 _LOCK = ".modsync.lock"
+_BEAT, _PATIENCE = 1.0, 5.0  # seconds: how often the checkpoint is asked, and how long others may write
 
 
 class StaticProxy:
@@ -63,28 +65,48 @@ class StaticProxy:
 
     def publish(
         self, module: ModulePath, version: Version, info: Callable[[], bytes], mod: Callable[[], bytes],
-        write_zip: Callable[[BinaryIO], None],
+        write_zip: Callable[[BinaryIO], None], checkpoint: Checkpoint, fence: Checkpoint,
     ) -> None:  # fmt: skip
         """See ports.StaticFiles. Errors: disk_full, git_failed (the directory cannot be written), what `write_zip` raises."""
+        with ExitStack() as held:
+
+            def write_and_hold(file: BinaryIO) -> None:
+                write_zip(file)
+                held.enter_context(self._alone(checkpoint))
+                fence()  # whoever was overtaken while it packed must not put old content over new
+
+            try:
+                self._put(self._file(module, version, "zip"), write_and_hold)
+                self._put(self._file(module, version, "mod"), _writing(mod()))
+                self._put(self._file(module, version, "info"), _writing(info()))
+                self._announce(module)
+            except OSError as error:
+                raise from_os(error, f"the static proxy's directory {self._root.name}") from error
+
+    @contextmanager
+    def _alone(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """Hold the directory's lock, which is gone with whoever held it; no soft one as a substitute. Error: cache_busy."""
+        lock, until = FileLock(self._root / _LOCK, fallback_to_soft=False), time.monotonic() + _PATIENCE
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=_BEAT)
+            except Timeout:
+                checkpoint()
+                if time.monotonic() > until:
+                    raise SyncError("cache_busy", f"another run writes {self._root.name}, the static proxy") from None
         try:
-            self._put(self._file(module, version, "zip"), write_zip)
-            self._put(self._file(module, version, "mod"), _writing(mod()))
-            self._put(self._file(module, version, "info"), _writing(info()))
-            self._announce(module)
-        except OSError as error:
-            raise from_os(error, f"the static proxy's directory {self._root.name}") from error
+            yield
+        finally:
+            lock.release()
 
     def _announce(self, module: ModulePath) -> None:
-        """Write list and @latest from what is there, so that two at once lose nothing."""
+        """Write list and @latest from what is there, under the lock: two at once lose nothing."""
         folder = self._folder(module)
-        with FileLock(self._root / _LOCK):
-            versions = sorted(filter(None, map(_listed, (folder / "@v").glob("*.info"))))
-            self._put(folder / "@v" / "list", _writing("".join(f"{each}\n" for each in versions).encode()))
-            latest = max((each for each in versions if not each.prerelease), default=None) or max(
-                versions, default=None
-            )
-            if latest:
-                self._put(folder / "@latest", _writing(self._file(module, latest, "info").read_bytes()))
+        versions = sorted(filter(None, map(_listed, (folder / "@v").glob("*.info"))))
+        self._put(folder / "@v" / "list", _writing("".join(f"{each}\n" for each in versions).encode()))
+        latest = max((each for each in versions if not each.prerelease), default=None) or max(versions, default=None)
+        if latest:
+            self._put(folder / "@latest", _writing(self._file(module, latest, "info").read_bytes()))
 
     def sweep(self) -> Sequence[str]:
         """Remove what killed workers left half written; the names. Raises OSError."""

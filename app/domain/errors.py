@@ -121,7 +121,10 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("lfs_missing", _N, "The repository uses Git LFS whose objects are not in the mirror: push them there."),
     ErrorKind("push_refused", _N, "GitLab's hooks refused the push: read its message, correct the cause, then replay."),
     ErrorKind(
-        "mirror_moved", _B, "Somebody else pushed to the mirror meanwhile: observed again and retried by itself."
+        "mirror_moved",
+        _B,
+        "Somebody else pushed to the mirror meanwhile: observed again and retried by itself. A lock that was left there"
+        " (`cannot lock ref`) goes with GitLab's housekeeping.",
     ),
     ErrorKind("push_not_visible", _B, "GitLab accepted the push but shows other refs: retried by itself."),
     # the pipeline
@@ -217,7 +220,9 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("queue_unavailable", _B, "Check Redis; the run is recorded and goes on by itself when Redis is back."),
     ErrorKind("overtaken", _N, "Nothing to do: another worker took this run over."),
     ErrorKind("interrupted", _B, "Nothing to do: the worker was stopped, and another one goes on."),
-    ErrorKind("cache_busy", _B, "Nothing to do: it goes on when the run before it on this host has left the cache."),
+    ErrorKind(
+        "cache_busy", _B, "Nothing to do: it goes on when the run before it has left the cache (or the static proxy)."
+    ),
     ErrorKind(
         "backfill_waits",
         _B,

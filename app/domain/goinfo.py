@@ -3,10 +3,11 @@
 import json
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 # As time.Time reads it, which forgives more than RFC 3339: one digit of the hour, a comma, offsets of a whole day.
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d{1,2}):(\d\d):(\d\d)(?:[.,]\d+)?(?:Z|[+-](\d\d):(\d\d))", re.ASCII)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d{1,2}):(\d\d):(\d\d)(?:[.,]\d+)?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(microsecond=0, tzinfo=UTC)
 _ORIGIN = frozenset(["vcs", "url", "subdir", "hash", "tagprefix", "tagsum", "ref", "reposum"])
 
 
@@ -44,15 +45,30 @@ def parse_rev_info(body: bytes) -> RevInfo:
 
 def is_go_time(text: str) -> bool:
     """Whether go reads this as a time."""
+    return go_moment(text) is not None
+
+
+def go_moment(text: str) -> datetime | None:
+    """The time as go reads it, to the second, in UTC; the first or last one there is for years that Python has none of.
+
+    None for what go would refuse.
+    """
     match = _TIME.fullmatch(text)
     if not match:
-        return False
+        return None
     year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    hours, minutes = int(match[8] or 0), int(match[9] or 0)
     try:
-        datetime(year or 2000, month, day, hour, minute, second)  # noqa: DTZ001 - only whether there is such a moment
+        moment = datetime(year or 2000, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
-        return False
-    return int(match[7] or 0) <= 24 and int(match[8] or 0) <= 60
+        return None
+    if hours > 24 or minutes > 60:
+        return None
+    offset = timedelta(hours=hours, minutes=minutes) * (-1 if match[7] == "-" else 1)
+    try:
+        return moment - offset if year else _FIRST
+    except OverflowError:
+        return _FIRST if offset > timedelta() else _LAST
 
 
 def _with(info: RevInfo, pairs: _Object) -> RevInfo:

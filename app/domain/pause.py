@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -72,7 +73,26 @@ def check_value(kind: PauseKind, value: str) -> str:
         )
     if len(value) > 500 or not value.isprintable():
         raise SyncError("bad_request", "the value is too long, or not printable", field="value")
-    return value.lower() if kind is PauseKind.HOST else value
+    return _CHECKED.get(kind, str)(value)
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise SyncError(
+            "bad_request", "name the host alone, as git.corp.example or git.corp.example:8443", field="value"
+        )
+    return value.lower()
+
+
+def _module(value: str) -> str:
+    if value.endswith("/"):
+        said = f"no module's path ends with a slash: {value}* are all below it"
+        raise SyncError("bad_request", said, field="value")
+    return value
+
+
+_HOST = re.compile(r"[^\s/@]+")
+_CHECKED: Mapping[PauseKind, Callable[[str], str]] = {PauseKind.HOST: _host, PauseKind.MODULE: _module}
 
 
 def hosts_of(url: str) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from app.domain.modules import ModulePath, Version
 
-# kind -> the step there. {files} are the three files in GOPROXY layout, {plain} is how Athens' disk storage names it.
-# Athens: pkg/storage/fs (module/version/...), pkg/config PackageVersionedName for the others; a stored version is never
-# fetched again, and there is no API to delete one.
+# kind -> the step there. {files} are the three files in GOPROXY layout, {plain} and {keys} the directory and the objects as
+# Athens names them, which takes the `!` out of a path before it stores it (pkg/paths DecodePath).
+# Athens: pkg/storage/fs and minio (module/version/...), pkg/config PackageVersionedName for s3, gcp and azureblob; a stored
+# version is never fetched again, and there is no API to delete one.
 _STEPS: Mapping[str, str] = {
-    "athens": "Athens never fetches a stored version again: delete it from Athens' storage (disk: the directory {plain};"
-    " S3, GCS, Azure, MinIO: the objects {files})",
+    "athens": "Athens never fetches a stored version again: delete it from Athens' storage (disk and MinIO: all of"
+    " {plain}/; S3, GCS, Azure: the objects {keys})",
     "artifactory": "delete {files} from the remote repository's cache in Artifactory (DELETE <repo>-cache/<path>)",
     "goproxy": "delete {files} from goproxy's cache",
     "gitlab": "GitLab's own proxy reads the tag each time: look for a cache between GitLab and modsync",
@@ -28,4 +29,5 @@ _AFTER = (
 def purge_steps(kind: str, module: ModulePath, version: Version) -> str:
     """One sentence: what to delete where, for a proxy of this kind, and what comes after it."""
     files = f"{module.escaped}/@v/{version.escaped}.{{info,mod,zip}}"
-    return _STEPS.get(kind, _ANY).format(files=files, plain=f"{module}/{version}") + _AFTER
+    keys = f"{module}/@v/{version}.{{info,mod,zip}}"
+    return _STEPS.get(kind, _ANY).format(files=files, plain=f"{module}/{version}", keys=keys) + _AFTER

@@ -78,19 +78,23 @@ def latest_fault(version: Version, go_mod: bytes, listed: Sequence[str], latest:
     named = parsed(latest)
     if named is None:
         return f"@latest names {latest[:80]!r}, which is no version"
-    highest = max((each for each in map(parsed, listed) if each and not each.prerelease), default=None)
-    if highest != version or retracts(go_mod, version) or named >= version:
+    if newest(listed) != version or retracts(go_mod, version) or named >= version:
         return None
     return f"@latest still names {named}"
 
 
 def latest_note(listed: Sequence[str], latest: str) -> str | None:
     """What is odd about a sane `@latest`: `list` has a higher version, which may be retracted, or newer than a cached answer."""
-    all_listed = [each for each in map(parsed, listed) if each]
-    stable = [each for each in all_listed if not each.prerelease and not each.is_incompatible]
-    highest, named = max(stable or all_listed, default=None), parsed(latest)
+    highest, named = newest(listed), parsed(latest)
     behind = named and highest and named < highest
     return f"@latest names {named}, list has {highest}" if behind else None
+
+
+def newest(listed: Sequence[str]) -> Version | None:
+    """The one that go takes for the latest: a release before a prerelease, one with a go.mod before an +incompatible one."""
+    found = [each for each in map(parsed, listed) if each]
+    releases = [each for each in found if not each.prerelease]
+    return max([each for each in releases if not each.is_incompatible] or releases or found, default=None)
 
 
 def _beside(version: Version, listed: Sequence[str]) -> bool:

@@ -50,6 +50,11 @@ class LevelView(View):
     counts: Mapping[Kind, int]
     buckets: tuple[Mapping[Kind, int], ...]
 
+    @property
+    def judged(self) -> int:
+        """What `share` is a part of: all but those under way that can still be in time."""
+        return self.total - self.counts.get(Kind.OPEN, 0)
+
     @classmethod
     def of(cls, title: str, level: Level) -> LevelView:
         """The numbers of a drawing."""

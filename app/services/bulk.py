@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from datetime import datetime
 
 from app.domain.errors import SyncError
+from app.domain.ids import run_of
 from app.domain.run import Stage
 from app.services.board import BoardStore, FailedAlike
 from app.services.replay import Replay
@@ -16,6 +19,7 @@ from app.services.views import ErrorView, RunSummary, View
 
 # A request is answered within a few seconds; each replay is a transaction of its own.
 BATCH = 50
+_ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ def _parse_place(code: str, after: str) -> tuple[FailedAlike, tuple[datetime, st
 
 
 def replay_all(replay: Replay, run_ids: Sequence[str], order: ReplayOrder) -> tuple[Done, ...]:
-    """Replay exactly these runs; one that cannot be is told and stops none of the others.
+    """Replay exactly these runs, each as `ID` or `ID:ATTEMPT`; one that cannot be is told and stops none of the others.
+
+    With the attempt that was looked at, a run that somebody else replayed meanwhile is left alone.
 
     Errors: bad_request for more than BATCH; `store_unavailable` ends it (what was done by then stays done).
     """
@@ -89,9 +95,18 @@ def replay_all(replay: Replay, run_ids: Sequence[str], order: ReplayOrder) -> tu
     return tuple(_one(replay, run_id, order) for run_id in dict.fromkeys(run_ids))
 
 
-def _one(replay: Replay, run_id: str, order: ReplayOrder) -> Done:
+def named(text: str) -> tuple[str, int | None] | None:
+    """The run's id and the attempt of `ID` or `ID:ATTEMPT`; None for another text."""
+    run_id, colon, attempt = text.partition(":")
+    if run_of(run_id) != run_id or (colon and not _ATTEMPT.fullmatch(attempt)):
+        return None
+    return run_id, int(attempt) if colon else None
+
+
+def _one(replay: Replay, text: str, order: ReplayOrder) -> Done:
+    run_id, attempt = named(text) or (text, None)
     try:
-        return Done(run_id, replay.replay(run_id, order), None)
+        return Done(run_id, replay.replay(run_id, dataclass_replace(order, attempt=attempt)), None)
     except SyncError as error:
         if error.code == "store_unavailable":
             raise

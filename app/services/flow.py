@@ -172,7 +172,7 @@ class Flow:
             claim = self._branches.resolve(claim, lease)
             return self._turn.run(claim, lease)
         if run.stage is Stage.PIPELINE and self._publish.serves(run.target.proxy):
-            return {run.id: (claim, self._publish.run(verify_request(run), lease.check))}
+            return {run.id: (claim, self._publish.run(verify_request(run), lease.check, lambda: lease.fence({})))}
         if run.stage is Stage.PIPELINE:
             return {run.id: self._piped(claim)}
         return {run.id: (claim, self._verify.run(verify_request(run), lease.check))}

@@ -18,7 +18,7 @@ class Kind(StrEnum):
     QUICK = "quick"  # within QUICK_SECONDS
     IN_TIME = "in_time"  # within GOAL_SECONDS
     LATE = "late"
-    OPEN = "open"  # in flight
+    OPEN = "open"  # in flight, and not late yet
     FAILED = "failed"  # of rejected ones only those that the proxy serves wrongly: nobody is to download the others
 
 
@@ -66,11 +66,15 @@ class Level:
     highest: int
 
     @property
+    def judged(self) -> int:
+        """All but those in flight that can still be in time."""
+        return self.total - self.counts[Kind.OPEN]
+
+    @property
     def share(self) -> float | None:
-        """0 to 1; releases in flight are not judged yet."""
-        judged = sum(count for kind, count in self.counts.items() if kind is not Kind.OPEN)
+        """0 to 1, of those that are judged; None when none is."""
         good = self.counts[Kind.QUICK] + self.counts[Kind.IN_TIME]
-        return good / judged if judged else None
+        return good / self.judged if self.judged else None
 
     @property
     def total(self) -> int:

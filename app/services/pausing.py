@@ -12,6 +12,7 @@ from app.domain.run import Run
 from app.services.ports import Clock
 
 _BATCH = 200
+_MOST = 10_000  # that are counted one by one
 
 
 class PauseStore(Protocol):
@@ -57,18 +58,22 @@ class Pausing:
         return self._store.add(Pause(kind, check_value(kind, value), actor, reason, self._clock.now()))
 
     def resume(self, kind: PauseKind, value: str, actor: str, reason: str = "") -> int:
-        """End the pause; how many runs go on. Errors: bad_request, not_found."""
+        """End the pause; how many runs go on, for which no other pause holds. Errors: bad_request, not_found."""
         now = self._clock.now()
         if not self._store.remove(kind, check_value(kind, value), actor, now, reason):
             raise SyncError("not_found", f"there is no pause of {kind} {value}".rstrip())
-        # All of them: whoever has to wait for another pause is parked again by its worker.
-        return self._store.wake(None, now)
+        parked = self._store.parked(_MOST)
+        free = len(self._free(parked))
+        # All of them: whoever has to wait for another pause is parked again by its worker, and says for which.
+        woken = self._store.wake(None, now)
+        return free if len(parked) < _MOST else woken
 
     def wake_forgotten(self) -> int:
         """Wake runs that were parked while their pause was being ended; looked at now and then by the sweeper."""
-        parked = self._store.parked(_BATCH)
-        if not parked:
-            return 0
-        pauses = self._store.pauses()
-        free = [run.id for run in parked if covering(pauses, run) is None]
+        free = self._free(self._store.parked(_BATCH))
         return self._store.wake(free, self._clock.now()) if free else 0
+
+    def _free(self, parked: Sequence[Run]) -> list[str]:
+        """Those that no pause covers."""
+        pauses = self._store.pauses() if parked else ()
+        return [run.id for run in parked if covering(pauses, run) is None]

@@ -241,11 +241,12 @@ class StaticFiles(GoProxy, Protocol):
 
     def publish(
         self, module: ModulePath, version: Version, info: Callable[[], bytes], mod: Callable[[], bytes],
-        write_zip: Callable[[BinaryIO], None],
+        write_zip: Callable[[BinaryIO], None], checkpoint: Checkpoint, fence: Checkpoint,
     ) -> None:  # fmt: skip
         """Write a version, over an earlier one: each file whole or not at all; listed when all are there.
 
-        `write_zip` is called first, then `mod` and `info` for their bytes. Error: disk_full.
+        `write_zip` is called first, then `mod` and `info` for their bytes. `fence` is asked when nobody else may write and
+        nothing is in its place yet; `checkpoint` while others write. Errors: disk_full, cache_busy, and the fence's.
         """
         ...
 

@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 from app.domain.errors import SyncError
+from app.domain.goinfo import go_moment
 from app.domain.gomod import same_go_mod
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.modzip import zip_prefix
@@ -116,12 +117,10 @@ def released_at(info: ProxyInfo) -> datetime:
     """The time of an `.info`, to the second, in UTC; 1970 where it has none, for it must always be the same."""
     if info.time is None:
         return _EPOCH
-    try:
-        moment = datetime.fromisoformat(info.time)
-        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise SyncError("registry_wrong", f"the registry's .info has a Time that is none: {info.time[:60]!r}") from None
-    return max(moment.replace(microsecond=0), _EPOCH)
+    moment = go_moment(info.time)
+    if moment is None:
+        raise SyncError("registry_wrong", f"the registry's .info has a Time that is none: {info.time[:60]!r}")
+    return max(moment, _EPOCH)
 
 
 def _version(module: ModulePath, tag: str) -> Version:

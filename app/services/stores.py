@@ -296,7 +296,8 @@ class SweepStore(Protocol):
 class ReplayOrder:
     """Who asked for a new attempt, why, from which stage (None: the one that failed), in which lane ("": the run's).
 
-    `repo_url`: where its repository is now, in place of what its event named; "" leaves that.
+    `repo_url`: where its repository is now, in place of what its event named; "" leaves that. `attempt`: the one that was
+    looked at; a run that has had another since is left alone (None: whichever it is).
     """
 
     actor: str
@@ -305,6 +306,7 @@ class ReplayOrder:
     force: bool = False
     lane: str = ""
     repo_url: str = ""
+    attempt: int | None = None
 
 
 class ReplayStore(Protocol):

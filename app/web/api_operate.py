@@ -8,9 +8,8 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.domain.ids import run_of
 from app.domain.pause import PauseKind
-from app.services.bulk import BATCH
+from app.services.bulk import BATCH, named
 from app.services.rehearsal import Sample
 from app.web.api import arguments, body_of, operator, page_limit, text_of
 from app.web.context import principal
@@ -113,15 +112,14 @@ def plan_replays() -> dict[str, Any]:
 
 @blueprint.post("/replays")
 def replay_many() -> dict[str, Any]:
-    """Replay exactly the runs that the body names: `{"runs": [{"run", "job", "error"}]}`."""
+    """Replay exactly the runs that the body names: `{"runs": [{"run", "job", "error"}]}`.
+
+    Each is named `ID`, or `ID:ATTEMPT` as the plan showed it: then one that was replayed since is left alone.
+    """
     body = body_of("runs", "reason")
     runs = body.get("runs")
-    if (
-        not isinstance(runs, list)
-        or not runs
-        or any(not isinstance(each, str) or run_of(each) != each for each in runs)
-    ):
-        raise wrong("runs", f"name the runs to replay by their ids, at most {BATCH}")
+    if not isinstance(runs, list) or not runs or any(not isinstance(each, str) or named(each) is None for each in runs):
+        raise wrong("runs", f"name the runs to replay by their ids (or ID:ATTEMPT), at most {BATCH}")
     done = operator().replay_many(runs, reason_of(body.get("reason")))
     begun = sum(each.job is not None for each in done)
     log.info("replays_asked", extra={"runs": len(done), "begun": begun, "actor": principal().actor})

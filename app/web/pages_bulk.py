@@ -9,9 +9,8 @@ from datetime import datetime
 from flask import render_template, request
 
 from app.domain.errors import SyncError
-from app.domain.ids import run_of
 from app.services.board import FailedAlike
-from app.services.bulk import BATCH, Done, ReplayPlan, plan, replay_all
+from app.services.bulk import BATCH, Done, ReplayPlan, named, plan, replay_all
 from app.services.run_filter import parse_time
 from app.services.stores import ReplayOrder
 from app.web.context import container, principal, queries
@@ -55,7 +54,7 @@ def _alike(code: str, since: datetime) -> FailedAlike:
 def replay_many() -> str:
     """Replay exactly the runs that the form names. Errors: bad_request (field run or reason)."""
     run_ids = request.form.getlist("run")
-    if not run_ids or any(run_of(each) != each for each in run_ids):
+    if not run_ids or any(named(each) is None for each in run_ids):
         raise SyncError("bad_request", "run: name the runs to replay", field="run")
     order = ReplayOrder(principal().actor, reason_of(request.form.get("reason")))
     done = replay_all(container().replay, run_ids, order)

@@ -61,7 +61,8 @@ class InDirectory:
         origin = {"Origin": {"Hash": info.commit}} if info.commit else {}
         shown = {"Version": info.version, **origin, **({"Time": info.time} if info.time else {})}
         self._static.publish(
-            module, version, lambda: json.dumps(shown).encode(), lambda: mod, lambda file: _write(file, zip_bytes)
+            module, version, lambda: json.dumps(shown).encode(), lambda: mod, lambda file: _write(file, zip_bytes),
+            lambda: None, lambda: None,
         )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ def h1(commit: str) -> str:
 class Moving:
     """A world whose v1.0.0 was released at `old` and whose source tag was then moved to `new`; `begun` False: nothing yet."""
 
-    def __init__(self, directory: Path, *, begun: bool = True) -> None:
-        self.world = FlowWorld(directory)
+    def __init__(self, directory: Path, *, begun: bool = True, url: str = "") -> None:
+        self.world = FlowWorld(directory, url)
         self.old, self.first = self.world.commit, self.world.take().run_id if begun else ""
         self.store = SqlMoveStore(self.world.engine)
         self.moves = AcceptMove(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from app.adapters import migrate
 from app.adapters.backup import backup
 from app.adapters.database import connect, writing
 from app.adapters.ops_store import SqlReplayStore
@@ -219,6 +223,50 @@ def test_the_copy_is_whole_while_others_write(tmp_path: Path) -> None:
         assert pairs["a"] == pairs["b"] > 0
     assert not list(tmp_path.glob("*.part"))
     world.engine.dispose()
+
+
+_WRITES = """
+import sqlite3, sys, time
+with sqlite3.connect(sys.argv[1], timeout=30) as connection:
+    connection.execute("CREATE TABLE more (n)")
+    connection.commit()
+    print("begun", flush=True)
+    while True:
+        connection.execute("INSERT INTO more VALUES (1)")
+        connection.commit()
+        time.sleep(0.002)
+"""
+
+
+def test_a_copy_ends_while_another_process_writes_all_the_time(tmp_path: Path) -> None:
+    """In steps it would begin anew with each commit of another process."""
+    file = tmp_path / "modsync.db"
+    migrate.upgrade(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE big (text)")
+        connection.executemany("INSERT INTO big VALUES (?)", [("x" * 4000,)] * 5000)
+        connection.commit()
+    with subprocess.Popen([sys.executable, "-c", _WRITES, str(file)], stdout=subprocess.PIPE) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"begun\n"
+            backup(f"sqlite:///{file}", tmp_path / "copy.db")
+        finally:
+            writer.kill()
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM big").fetchone() == (5000,)
+
+
+def test_the_copy_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It holds deliveries and the audit log, whoever makes it under whatever umask."""
+    url = f"sqlite:///{tmp_path / 'modsync.db'}"
+    migrate.upgrade(url)
+    before = os.umask(0o022)
+    try:
+        backup(url, tmp_path / "copy.db")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from app.adapters.board_store import SqlBoardStore
 from app.adapters.read_store import SqlReadStore
 from app.domain.errors import SyncError
-from app.domain.run import Stage, Status
+from app.domain.run import Lane, Stage, Status
 from app.services.board import FailedAlike, ModuleRow, Seen
 from app.services.bulk import BATCH, plan, replay_all
-from app.services.level import Kind
+from app.services.level import GOAL_SECONDS, Kind
 from app.services.replay import Replay
 from app.services.stores import Receipt, ReplayOrder
 from app.services.timeline import spans
@@ -74,9 +75,9 @@ def test_the_newest_word_about_gitlab_and_each_proxy(stored: Stored, board: SqlB
 # --- the service level --------------------------------------------------------------------------------------------
 
 
-def bring(stored: Stored, version: str, seconds: float) -> None:
+def bring(stored: Stored, version: str, seconds: float, **more: Any) -> None:
     """A release that is done so long after its delivery; its three stages take six seconds."""
-    run = stored.release(version=version).run_id
+    run = stored.release(version=version, **more).run_id
     stored.later(seconds - 6)
     stored.finish(run)
 
@@ -85,12 +86,17 @@ def test_releases_are_counted_by_bucket_and_by_how_soon(stored: Stored, board: S
     for version, seconds in (("v1.0.0", 10), ("v1.0.1", 59.9), ("v1.0.2", 60.5), ("v1.0.3", 299.9), ("v1.0.4", 301)):
         bring(stored, version, seconds)
     stored.fail(stored.release(version="v1.0.5").run_id)
+    bring(stored, "v0.1.0", 3600, lane=Lane.BACKFILL)  # nobody waits for it
+    stored.ops.cancel(stored.release(version="v1.0.7").run_id, "cli:bob", stored.later(), "released by mistake")
+    stored.release(version="v1.0.8")
+    board = SqlBoardStore(stored.engine, StoredClock(stored))
+    stored.later(GOAL_SECONDS + 1)  # too late already
     stored.release(version="v1.0.6")
     stored.release(B, "v1.0.0")  # moved: rejected, and nobody's to download
     rows = board.level(START - timedelta(hours=1), 86_400)
     day = int(START.timestamp()) // 86_400
     assert {(row.bucket, row.kind): row.count for row in rows} == {
-        (day, Kind.QUICK): 2, (day, Kind.IN_TIME): 2, (day, Kind.LATE): 1, (day, Kind.FAILED): 1, (day, Kind.OPEN): 1,
+        (day, Kind.QUICK): 2, (day, Kind.IN_TIME): 2, (day, Kind.LATE): 2, (day, Kind.FAILED): 1, (day, Kind.OPEN): 1,
     }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_now_says_what_the_first_page_says(cli: Cli, told: dict[str, str], engin
         assert row(found.out, *cells), found.out
     assert re.search(r"^Disk +(ok|bad) +[\d.]+ \wB free of", found.out, re.MULTILINE)
     for period in ("last 24 hours", "last 30 days"):
-        assert f"{period}: 50.0 % of 3 downloadable within 5 min (1 quick, 1 open, 1 failed)" in found.out
+        assert f"{period}: 50.0 % of 2 downloadable within 5 min (1 quick, 1 open, 1 failed)" in found.out
     assert "reconcile: 1 of 1 repositories compared, the last at 2026-" in found.out
     assert f"a person is needed: {TARGET.mirror}: 1 finding\n" in found.out
     assert found.out.index("\nblocked\n") < found.out.index(told["blocked"])

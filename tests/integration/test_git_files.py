@@ -182,6 +182,8 @@ def test_what_is_not_there(world: World) -> None:
         for source in (plain, archive):
             with pytest.raises(SourceUnreadable):
                 listed(source, commit, "nowhere")
+            with pytest.raises(SourceUnreadable):
+                listed(source, commit, "nowhere/many")
             assert source.read_file(commit, "nowhere/go.mod", 100) is None
             assert source.read_file(commit, "sub", 1 << 20) is None
             assert source.read_file(commit, "link", 100) == b"go.mod"

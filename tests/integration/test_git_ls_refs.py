@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from app.adapters import git_resolve
-from app.adapters.git_ls_refs import ls_refs
+from app.adapters.git_ls_refs import _lines, ls_refs
 from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 from tests.integration.git_world import MIRROR, SOURCE, TOKEN, World, credential, nothing, status
 from tests.sandbox.bad_servers import Listener, trickling
+from tests.sandbox.world import free_port
 
 _RESULT = ("Content-Type", "application/x-git-upload-pack-result")
 
@@ -178,3 +180,25 @@ class Answering(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+def test_very_many_lines_are_read_once() -> None:
+    """Not what is left of them for each; something behind the end is no answer of git's."""
+    line = b"0009aa r\n"
+    began = time.process_time()
+    assert sum(1 for _ in _lines(line * 200_000 + b"0000")) == 200_000
+    assert time.process_time() - began < 5
+    for odd in (b"", line, line + b"000", line + b"0000" + line, line + b"00000000"):
+        with pytest.raises(ValueError, match=""):
+            list(_lines(odd))
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
+def test_a_proxy_of_the_environment_is_not_asked(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It would look the name up again, past what was checked."""
+    commit, _ = world.release("v1.0.0")
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    with world.door().source(world.url(SOURCE), nothing) as copy:
+        at = copy.fetch(["v1.0.0"], [])["v1.0.0"]
+        assert isinstance(at, TagAt)
+        assert at.commit == commit

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from sqlalchemy import update
@@ -10,10 +11,14 @@ from app.adapters.access_store import SqlAuditStore
 from app.adapters.tables import releases, runs
 from app.domain.audit import verify
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
 from app.domain.run import Stage, Status
 from app.services.moves import MoveOrder
-from app.services.ports import ProxyInfo
+from app.services.ports import Checkpoint, ProxyInfo
+from app.services.stages.publish import Packed
+from app.services.stages.verify import VerifyRequest
 from app.services.stores import ReplayOrder
+from tests.integration import flow_world
 from tests.integration.flow_world import GO_MOD, MIRROR, MODULE
 from tests.integration.fuses import CrashError, Fuse
 from tests.integration.moves_world import VERSION, Moving, h1
@@ -201,6 +206,31 @@ def test_a_run_in_flight_loses_the_version_and_its_worker_is_fenced_off(moving: 
     # What the old worker had pushed in that moment is what the move replaces.
     assert moving.run(new_id).status is Status.DONE
     assert moving.world.mirror.refs[f"refs/tags/{VERSION}"] == moving.new
+
+
+def test_who_is_overtaken_while_it_packs_puts_no_old_content_over_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The static proxy's directory is shared by all hosts."""
+    moving = Moving(tmp_path, begun=False)
+    world, real, begun = moving.world, flow_world._pack, list[str]()
+    first = world.take(proxy="static").run_id
+
+    def pack(request: VerifyRequest, target: BinaryIO, checkpoint: Checkpoint) -> Packed:
+        if not begun:
+            begun.append(first)
+            moving.move()
+            begun.append(moving.accept().run_id)
+            world.settle(begun[1])
+        return real(request, target, lambda: None)  # as the real one, which asks nobody meanwhile
+
+    monkeypatch.setattr(flow_world, "_pack", pack)
+    world.settle(first)
+    assert [world.run(each).status for each in begun] == [Status.REJECTED, Status.DONE]
+    module, version = ModulePath.parse(flow_world.MODULE), Version.parse("v1.0.0")
+    assert world.files.info(module, version).commit == moving.new
+    with world.files.zip(module, version) as file:
+        assert file.read() == moving.new.encode()
 
 
 def test_the_move_waits_for_whoever_holds_the_mirror(moving: Moving) -> None:

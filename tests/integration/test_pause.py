@@ -219,3 +219,31 @@ def test_a_host_that_nothing_comes_from_cannot_be_paused(world: FlowWorld) -> No
     with pytest.raises(SyncError, match=r"GitLab\.example, it is GitLab's host: pause all"):
         pausing.pause(PauseKind.HOST, "GitLab.example", "cli:me", "")
     assert pausing.pause(PauseKind.HOST, "git.example", "cli:me", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (PauseKind.HOST, "https://git.example"), (PauseKind.HOST, "git@git.example"), (PauseKind.HOST, "git.example/team"),
+        (PauseKind.MODULE, "go.example/team/"),
+    ],
+)  # fmt: skip
+def test_a_pause_that_would_hold_nothing_is_refused(world: FlowWorld, kind: PauseKind, value: str) -> None:
+    with pytest.raises(SyncError) as caught:
+        _pausing(world).pause(kind, value, "cli:me", "maintenance")
+    assert (caught.value.code, caught.value.field) == ("bad_request", "value")
+
+
+def test_who_another_pause_holds_is_not_said_to_go_on(world: FlowWorld) -> None:
+    pausing = _pausing(world)
+    for kind, value in ((PauseKind.ALL, ""), (PauseKind.MODULE, "go.example/other"), (PauseKind.SOURCE, "platform")):
+        pausing.pause(kind, value, "cli:me", "")
+    run = world.take().run_id
+    world.advance(run)
+    assert world.run(run).error == "paused"
+    assert pausing.resume(PauseKind.MODULE, "go.example/other", "cli:me") == 0
+    world.advance(run)
+    assert pausing.resume(PauseKind.ALL, "", "cli:me") == 0
+    world.advance(run)
+    assert "source platform" in str(world.run(run).error_message)
+    assert pausing.resume(PauseKind.SOURCE, "platform", "cli:me") == 1

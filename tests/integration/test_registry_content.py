@@ -162,6 +162,11 @@ def test_a_branch_says_nothing_to_a_registry(fake: Fake) -> None:
         ("1960-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
         ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00"),
+        ("2020-01-01T1:00:00,5Z", "2020-01-01T01:00:00+00:00"),
+        ("2020-01-02T00:00:00+24:00", "2020-01-01T00:00:00+00:00"),
+        ("0001-01-01T00:00:00+08:00", "1970-01-01T00:00:00+00:00"),
+        ("0000-06-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59+00:00"),
         (None, "1970-01-01T00:00:00+00:00"),
     ],
 )
@@ -169,7 +174,7 @@ def test_the_time_of_a_release(time: str | None, expected: str) -> None:
     assert released_at(ProxyInfo("v1.0.0", time, None)).isoformat() == expected
 
 
-@pytest.mark.parametrize("time", ["yesterday", "0001-01-01T00:00:00+14:00"])
+@pytest.mark.parametrize("time", ["yesterday", "2026-03-01T12:00:00", "2026-02-30T12:00:00Z"])
 def test_a_time_that_is_none(fake: Fake, time: str) -> None:
     fake.hold(GO_MOD, time=time)
     assert fake.error().code == "registry_wrong"

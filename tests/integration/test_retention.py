@@ -22,6 +22,7 @@ from app.domain.run import Status
 from app.services.retention import RunPruning
 from tests.integration.flow_world import MIRROR, MODULE
 from tests.integration.git_world import SOURCE, World, nothing
+from tests.integration.moves_world import Moving
 from tests.integration.reconcile_world import ReconcileWorld
 
 
@@ -95,6 +96,35 @@ def test_what_reconcile_recorded_goes_with_its_last_run(world: ReconcileWorld) -
     world.clock.advance(31 * 86400)
     _prune(world)
     assert (_rows(world)["deliveries"], _rows(world)["releases"]) == (0, 1)
+
+
+@pytest.mark.parametrize("runs_first", [True, False])
+def test_a_delivery_stays_for_the_run_of_an_accepted_move(
+    tmp_path: Path, empty_database_url: str, runs_first: bool
+) -> None:
+    """That run is of the delivery which the first one came with, and outlives it."""
+    moving = Moving(tmp_path, url=empty_database_url)
+    world = moving.world
+    moving.released_then_moved()
+    world.clock.advance(100 * 86400)
+    moved = moving.accept().run_id
+    world.settle(moved)
+    of_the_deliveries, of_the_runs = (
+        SqlDeliveryStore(world.engine),
+        RunPruning(SqlRetentionStore(world.engine), world.clock, 90),
+    )
+    if runs_first:
+        assert of_the_runs.once() == 1
+        assert of_the_deliveries.prune(world.clock.now() - timedelta(days=90), 10) == 1
+    else:
+        assert of_the_deliveries.prune(world.clock.now() - timedelta(days=90), 10) == 1
+        assert of_the_runs.once() == 1
+    assert world.run(moved).status is Status.DONE
+    world.clock.advance(100 * 86400)
+    assert of_the_runs.once() == 1
+    with world.engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(deliveries)).scalar_one() == 0
+    world.engine.dispose()
 
 
 def test_many_runs_go_in_batches(world: ReconcileWorld) -> None:

@@ -59,7 +59,8 @@ def not_learnt(_stored: Stored) -> None:
 
 QUERIES = [
     {}, {"q": "mod3"}, {"q": "MOD3"}, {"q": "team/"}, {"q": HOST}, {"q": "nothing"}, {"q": "v1.2.0"}, {"q": "0000000"},
-    {"q": f"{HOST}/ops/mod0@main"}, {"q": f"{HOST}/ops/mod0@v1.3.0"}, {"module": f"{HOST}/ops/*"}, {"module": f"{HOST}/OPS/*"},
+    {"q": "mod0@v1.3.0"}, {"q": "ops/mod2@v1.1.0"}, {"q": "mod0@v1.3.0", "source": "gitea"}, {"q": f"{HOST}/ops/mod0@main"},
+    {"q": f"{HOST}/ops/mod0@v1.3.0"}, {"module": f"{HOST}/ops/*"}, {"module": f"{HOST}/OPS/*"},
     {"module": f"{HOST}/ops/mod2"}, {"module": f"{HOST}/ops/mod2", "q": "mod2"}, {"module": f"{HOST}/ops/*", "q": "mod4"},
     {"status": "failed"}, {"status": "failed,queued"}, {"status": "ended", "q": "ops"}, {"status": "failed", "q": "mod"},
     {"status": "failed", "q": "mod2", "source": "platform"}, {"source": "gitea"}, {"source": "gitea", "status": "failed"},
@@ -105,6 +106,8 @@ def matches(run: RunSummary, wanted: RunFilter) -> bool:
 
 def says(run: RunSummary, text: str) -> bool:
     module, at, version = text.rpartition("@")
+    if at and "." not in module.partition("/")[0]:
+        return module.lower() in run.module.lower() and version == run.version
     if at:
         return run.module == module and version in (run.version, run.ref)
     return text.lower() in run.module.lower() or run.version == text or (len(text) == 7 and run.commit.startswith(text))
@@ -190,3 +193,25 @@ def test_modules_are_paged_by_name(filled: Stored) -> None:
             break
         after = page.next
     assert seen == [("mod0", 7), ("mod2", 6), ("mod4", 6), ("new", 1)]
+
+
+def test_the_releases_of_one_delivery_are_all_found_page_by_page(stored: Stored) -> None:
+    """All have one time; each module's newest run is as new as every other's."""
+    together = [stored.plan(f"{number:040x}", module=f"{HOST}/mono/m{number:02d}") for number in range(30)]
+    stored.deliver(*together)
+    stored.later(1)
+    for number in range(20):
+        stored.release(f"{number + 100:040x}", f"v1.{number}.0", module=f"{HOST}/other")
+    stored.later(SETTLED.total_seconds())
+    learnt(stored)
+    for wanted in ({"q": "mono/"}, {"module": f"{HOST}/mono/*"}):
+        seen, cursor = list[str](), None
+        while True:
+            page = SqlReadStore(stored.engine, StoredClock(stored)).runs(
+                RunFilter.parse(wanted, stored.now), cursor, 7
+            )  # fmt: skip
+            seen += [each.id for each in page]
+            if len(page) < 7:
+                break
+            cursor = (page[-1].created_at, page[-1].id)
+        assert sorted(seen) == sorted(each.id for each in together), wanted

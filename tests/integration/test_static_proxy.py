@@ -13,6 +13,7 @@ from typing import BinaryIO
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
+from filelock import FileLock
 
 from app.adapters import drafts
 from app.adapters.released_content import ReleasedContent
@@ -45,7 +46,7 @@ class Static(VerifyWorld):
 
     def files(self) -> dict[str, int]:
         """Every file's inode: a rewritten one has another."""
-        found = (path for path in self.directory.rglob("*") if path.is_file())
+        found = (path for path in self.directory.rglob("*") if path.is_file() and path.name != ".modsync.lock")
         return {str(path.relative_to(self.directory)): path.stat().st_ino for path in found}
 
 
@@ -92,7 +93,7 @@ class Files:
 
 
 def test_go_downloads_what_was_released(static: Static, go: GoClient) -> None:
-    static.publish.run(static.request(), nothing)
+    static.publish.run(static.request(), nothing, nothing)
     found = go.download(f"{MODULE}@{VERSION}")
     assert "Error" not in found
     assert (found["Sum"], found["GoModSum"]) == (static.sums.h1_zip, static.sums.h1_go_mod)
@@ -106,39 +107,39 @@ def test_upper_case_incompatible_and_legacy_modules(static: Static, go: GoClient
         ("corp.example/team/legacy", "v1.0.0", {"l.go": "package l\n"}),
         ("corp.example/team/old", "v2.0.0+incompatible", {"o.go": "package o\n"}),
     ):
-        static.publish.run(released(static.world, module, version, files), nothing)
+        static.publish.run(released(static.world, module, version, files), nothing, nothing)
         found = go.download(f"{module}@{version}")
         assert found.get("Sum", found).startswith("h1:")
         assert go.download(f"{module}@latest")["Version"] == version
 
 
 def test_what_was_published_verifies(static: Static) -> None:
-    static.publish.run(static.request(), nothing)
+    static.publish.run(static.request(), nothing, nothing)
     facts = static.verified.run(static.request(), nothing).facts["verify"]
     assert facts["h1"] == static.sums.h1_zip
     assert facts["commit"] == static.commit
 
 
 def test_a_second_publication_writes_nothing(static: Static) -> None:
-    assert static.publish.run(static.request(), nothing).facts["pipeline"]["new"] is True
+    assert static.publish.run(static.request(), nothing, nothing).facts["pipeline"]["new"] is True
     before = static.files()
-    assert static.publish.run(static.request(), nothing).facts["pipeline"]["new"] is False
+    assert static.publish.run(static.request(), nothing, nothing).facts["pipeline"]["new"] is False
     assert static.files() == before
 
 
 def test_other_content_is_never_overwritten_but_by_an_accepted_move(static: Static) -> None:
     first = static.request()
-    static.publish.run(first, nothing)
+    static.publish.run(first, nothing, nothing)
     commit = static.world.repositories.commit(SOURCE, {"sub/lib.go": "package changed\n"}, "moved")
     h1 = _h1_of(static, commit)
     moved = replace(first, commit=commit, h1=h1)
     with pytest.raises(SyncError) as caught:
-        static.publish.run(moved, nothing)
+        static.publish.run(moved, nothing, nothing)
     assert caught.value.code == "served_other_content"
     assert static.sums.h1_zip in caught.value.message
     assert h1 in caught.value.message
 
-    static.publish.run(replace(moved, earlier=(Earlier(first.commit, first.h1),)), nothing)
+    static.publish.run(replace(moved, earlier=(Earlier(first.commit, first.h1),)), nothing, nothing)
     assert static.static.info(MODULE, VERSION).commit == commit
     assert static.verified.run(moved, nothing).facts["verify"]["h1"] == h1
 
@@ -146,15 +147,15 @@ def test_other_content_is_never_overwritten_but_by_an_accepted_move(static: Stat
 def test_an_accepted_move_overwrites_what_it_replaces_though_nobody_knows_its_h1(static: Static) -> None:
     """The old commit is in .info; after a catch at fetch, or for an adopted version, its h1 may be lost."""
     first = static.request()
-    static.publish.run(first, nothing)
+    static.publish.run(first, nothing, nothing)
     commit = static.world.repositories.commit(SOURCE, {"sub/lib.go": "package changed\n"}, "moved")
     moved = replace(first, commit=commit, h1=_h1_of(static, commit))
     with pytest.raises(SyncError) as caught:
-        static.publish.run(replace(moved, earlier=(Earlier("e" * 40, None),)), nothing)
+        static.publish.run(replace(moved, earlier=(Earlier("e" * 40, None),)), nothing, nothing)
     assert caught.value.code == "served_other_content"
     for part in (first.commit, commit, first.h1, moved.h1):
         assert str(part) in caught.value.message
-    static.publish.run(replace(moved, earlier=(Earlier("e" * 40, None), Earlier(first.commit, None))), nothing)
+    static.publish.run(replace(moved, earlier=(Earlier("e" * 40, None), Earlier(first.commit, None))), nothing, nothing)
     assert static.verified.run(moved, nothing).facts["verify"]["h1"] == moved.h1
 
 
@@ -164,14 +165,14 @@ def _h1_of(static: Static, commit: str) -> str:
 
 def test_content_that_is_not_what_was_mirrored_is_not_published(static: Static) -> None:
     with pytest.raises(SyncError) as caught:
-        static.publish.run(replace(static.request(), h1="h1:other"), nothing)
+        static.publish.run(replace(static.request(), h1="h1:other"), nothing, nothing)
     assert caught.value.code == "not_reproducible"
     assert static.files() == {}
 
 
 def test_a_commit_that_is_nowhere_is_missing(static: Static) -> None:
     with pytest.raises(SyncError) as caught:
-        static.publish.run(replace(static.request(), commit="f" * 40), nothing)
+        static.publish.run(replace(static.request(), commit="f" * 40), nothing, nothing)
     assert caught.value.code == "commit_missing"
 
 
@@ -181,17 +182,17 @@ def test_a_publication_that_dies_leaves_nothing_half_and_is_made_up_for(static: 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        static.static.publish(MODULE, VERSION, lambda: b"", lambda: b"", dies)
+        static.static.publish(MODULE, VERSION, lambda: b"", lambda: b"", dies, nothing, nothing)
     assert static.files() == {}
 
     def dies_later() -> bytes:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        static.static.publish(MODULE, VERSION, dies_later, lambda: b"x", lambda file: None)
+        static.static.publish(MODULE, VERSION, dies_later, lambda: b"x", lambda file: None, nothing, nothing)
     assert set(static.files()) == {f"{MODULE}/@v/{VERSION}.{kind}" for kind in ("zip", "mod")}  # not announced
     assert static.static.list(MODULE) == []
-    static.publish.run(static.request(), nothing)
+    static.publish.run(static.request(), nothing, nothing)
     assert static.verified.run(static.request(), nothing).facts["verify"]["h1"] == static.sums.h1_zip
 
 
@@ -201,7 +202,9 @@ def test_many_at_once_are_all_listed(tmp_path: Path) -> None:
 
     def publish(version: str) -> None:
         info = json.dumps({"Version": version}).encode()
-        static.publish(X, Version(version), lambda: info, lambda: b"module corp.example/x\n", lambda file: None)
+        static.publish(
+            X, Version(version), lambda: info, lambda: b"module corp.example/x\n", lambda file: None, nothing, nothing
+        )
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(publish, versions))
@@ -212,7 +215,7 @@ def test_many_at_once_are_all_listed(tmp_path: Path) -> None:
 
 
 def test_others_may_read_the_files(static: Static) -> None:
-    static.publish.run(static.request(), nothing)
+    static.publish.run(static.request(), nothing, nothing)
     modes = {path.stat().st_mode & 0o777 for path in static.directory.rglob("*") if path.parent.name == "@v"}
     assert modes == {0o644}
 
@@ -220,7 +223,7 @@ def test_others_may_read_the_files(static: Static) -> None:
 def test_others_may_look_into_the_directories_whatever_the_umask(static: Static) -> None:
     before = os.umask(0o027)
     try:
-        static.publish.run(static.request(), nothing)
+        static.publish.run(static.request(), nothing, nothing)
     finally:
         os.umask(before)
     inside = [path for path in static.directory.rglob("*") if path.is_dir() and path.name != drafts.DIRECTORY]
@@ -228,11 +231,25 @@ def test_others_may_look_into_the_directories_whatever_the_umask(static: Static)
     assert len(inside) > 3
 
 
+def test_who_holds_the_directory_for_long_is_waited_for_aside(static: Static, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that stands still must not hold every other worker, too."""
+    monkeypatch.setattr("app.adapters.static_proxy._BEAT", 0.05)
+    monkeypatch.setattr("app.adapters.static_proxy._PATIENCE", 0.1)
+    asked: list[int] = []
+    static.directory.mkdir()
+    with FileLock(static.directory / ".modsync.lock"), pytest.raises(SyncError, match="cache_busy"):
+        static.publish.run(static.request(), lambda: asked.append(1), nothing)
+    assert len(asked) > 1
+    assert static.files() == {}
+    static.publish.run(static.request(), nothing, nothing)
+    assert static.static.list(MODULE) == [VERSION.text]
+
+
 def test_directories_whose_maker_was_killed_are_opened_by_the_next_one(static: Static) -> None:
     before = os.umask(0o027)
     try:
         (static.directory / static.request().module.escaped).mkdir(parents=True)
-        static.publish.run(static.request(), nothing)
+        static.publish.run(static.request(), nothing, nothing)
     finally:
         os.umask(before)
     inside = [path for path in static.directory.rglob("*") if path.is_dir() and path.name != drafts.DIRECTORY]
@@ -242,21 +259,23 @@ def test_directories_whose_maker_was_killed_are_opened_by_the_next_one(static: S
 def test_what_is_not_listed_may_be_in_use_and_is_not_overwritten(static: Static) -> None:
     """`go get x@v1.0.0` asks for no list."""
     first = static.request()
-    static.publish.run(first, nothing)
+    static.publish.run(first, nothing, nothing)
     (listed,) = static.directory.rglob("list")
     names = listed.read_bytes()
     listed.unlink()
     commit = static.world.repositories.commit(SOURCE, {"sub/lib.go": "package changed\n"}, "moved")
     with pytest.raises(SyncError, match="Nothing was overwritten"):
-        static.publish.run(replace(first, commit=commit, h1=_h1_of(static, commit)), nothing)
-    static.publish.run(first, nothing)
+        static.publish.run(replace(first, commit=commit, h1=_h1_of(static, commit)), nothing, nothing)
+    static.publish.run(first, nothing, nothing)
     assert listed.read_bytes() == names
 
 
 def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "proxy").write_text("a file is in the way")
     with pytest.raises(SyncError) as caught:
-        StaticProxy(tmp_path / "proxy").publish(X, VERSION, lambda: b"", lambda: b"", lambda file: None)
+        StaticProxy(tmp_path / "proxy").publish(
+            X, VERSION, lambda: b"", lambda: b"", lambda file: None, nothing, nothing
+        )
     assert caught.value.code == "git_failed"
 
 
@@ -271,7 +290,7 @@ def write(file):
     print("writing", flush=True)
     time.sleep(600)
 
-StaticProxy(Path(sys.argv[1])).publish(ModulePath("a.b/c"), Version("v1.0.0"), lambda: b"", lambda: b"", write)
+StaticProxy(Path(sys.argv[1])).publish(ModulePath("a.b/c"), Version("v1.0.0"), lambda: b"", lambda: b"", write, int, int)
 """
 
 

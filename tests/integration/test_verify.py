@@ -98,7 +98,7 @@ def test_another_commit_is_named(world: VerifyWorld) -> None:
     error = verdict(world)
     assert error.code == "served_other_commit"
     assert error.kind.rejects
-    h1, kept = world.sums.h1_zip, f"the directory {MODULE}/{VERSION}"
+    h1, kept = world.sums.h1_zip, f"all of {MODULE}/{VERSION}"
     assert f". Served is commit {'f' * 40} ({h1}), released is commit {world.commit} ({h1}). To purge" in error.message
     assert kept in error.message
     assert error.facts["verify"] == {
@@ -243,7 +243,7 @@ def test_after_a_move_the_old_commit_is_told_with_the_steps_to_purge_it(world: V
     assert error.code == "proxy_holds_old"
     assert "e" * 40 in error.message
     assert world.commit in error.message
-    assert f"the directory {MODULE}/{VERSION}" in error.message
+    assert f"all of {MODULE}/{VERSION}" in error.message
 
 
 def test_after_a_move_the_old_content_is_known_by_its_hash(world: VerifyWorld) -> None:

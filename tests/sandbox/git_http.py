@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from tests.sandbox.processes import end_group, git_environment
+from tests.sandbox.processes import ask_group_to_end, end_group, git_environment
 
 _BLOCK = 64 * 1024
 _WAIT_SECONDS = 10.0
@@ -103,9 +103,12 @@ class _Answer:
     def close(self) -> None:
         """Give a finished git a moment to exit by itself; kill what is left of it."""
         if not self._stdout.closed and self._feeder.is_alive():
-            end_group(self._process)  # the client went away in the middle of its request
+            # The client went away in the middle of its request: as Gitaly does, so that git takes its lock files along.
+            ask_group_to_end(self._process, _WAIT_SECONDS)
+        if self._hung_up():
+            ask_group_to_end(self._process, _WAIT_SECONDS)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0 if self._hung_up() else _WAIT_SECONDS)
+            self._process.wait(_WAIT_SECONDS)
         end_group(self._process)
         self._feeder.join(_WAIT_SECONDS)
         self._stdout.close()

@@ -83,6 +83,15 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait(_WAIT_SECONDS)
 
 
+def ask_group_to_end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """SIGTERM to the whole group, and so long for the process to end by it."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+
+
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):

@@ -88,7 +88,7 @@ def test_outgoing_connections_as_configured() -> None:
         ssh_key_file=Path("/keys/id one"),
         known_hosts_file=Path("/keys/known hosts"),
     )
-    env = environment(options)
+    env = environment(options, url="https://git.corp.example/x")
     assert settings(env)["http.sslCAInfo"] == "/etc/ca one.pem"
     assert settings(env)["http.proxy"] == "http://proxy:3128"
     words = shlex.split(env["GIT_SSH_COMMAND"])
@@ -97,12 +97,20 @@ def test_outgoing_connections_as_configured() -> None:
     assert words[words.index("-i") + 1] == "/keys/id one"
     # ssh splits this option's value at spaces, unless it is quoted for ssh itself.
     assert '-oUserKnownHostsFile="/keys/known hosts"' in words
-    assert not {"http.sslCAInfo", "http.proxy"} & set(settings(environment(OPTIONS)))
+    plain = settings(environment(OPTIONS))
+    assert ("http.sslCAInfo" in plain, plain["http.proxy"]) == (False, "")  # empty: none, whatever the environment says
+
+
+def test_hosts_that_are_reached_without_the_proxy() -> None:
+    options = GitOptions(Path("/cache"), http_proxy="http://proxy:3128", no_proxy="corp.example")
+    for url, proxy in (("https://git.corp.example/x", ""), ("https://github.example/x", "http://proxy:3128")):
+        assert settings(environment(options, url=url))["http.proxy"] == proxy
 
 
 def test_what_is_inherited_and_not_set_by_us_is_dropped() -> None:
     present = {"GIT_DIR": "x", "GIT_SSL_NO_VERIFY": "1", "GIT_TRACE": "1", "PATH": "/bin", "MY_GIT_DIR": "x"}
-    assert inherited(["GIT_DIR"], present) == ["GIT_SSL_NO_VERIFY", "GIT_TRACE"]
+    present |= {"https_proxy": "http://a", "NO_PROXY": "b", "MY_PROXY": "c"}
+    assert inherited(["GIT_DIR"], present) == ["GIT_SSL_NO_VERIFY", "GIT_TRACE", "NO_PROXY", "https_proxy"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ def test_releases_under_way_are_not_judged_and_late_ones_are() -> None:
     assert (found.share, found.total) == (0.75, 4)
     busy = level(begin(NOW, 3600, 24), 3600, 24, rows((23, Kind.OPEN, 3)))
     assert (busy.share, busy.total) == (None, 3)
+    both = level(begin(NOW, 3600, 24), 3600, 24, rows((5, Kind.QUICK, 1), (23, Kind.OPEN, 9)))
+    assert (both.share, both.judged, both.total) == (1.0, 1, 10)  # 100 % of 1, not of 10
     assert level(begin(NOW, 3600, 24), 3600, 24, []).share is None
 
 

@@ -6,7 +6,7 @@ from app.domain.modules import ModulePath, Version
 from app.domain.modzip import FileHash
 from app.domain.purge import purge_steps
 from app.domain.retractions import retracts
-from app.domain.served import difference, follows_other_rules, latest_fault, latest_note, listed_fault
+from app.domain.served import difference, follows_other_rules, latest_fault, latest_note, listed_fault, newest
 
 V = Version.parse("v1.2.0")
 MOD = b"module example.com/x\n"
@@ -108,6 +108,7 @@ def test_what_list_has_to_name(
         ("v1.1.0", MOD, ["v1.1.0", "v1.2.0"], False),
         ("v1.1.0", MOD, ["v1.1.0", "v1.2.0", "v1.3.0"], True),  # not ours to judge: a newer one decides
         ("v1.1.0", MOD, ["v1.2.0", "v1.3.0-rc.1"], False),
+        ("v1.1.0", MOD, ["v1.2.0", "v2.0.0+incompatible"], False),
         ("v1.1.0", MOD + b"retract v1.2.0\n", ["v1.2.0"], True),
         ("main", MOD, ["v1.2.0"], False),
         ("", MOD, [], False),
@@ -137,5 +138,27 @@ def test_purge_steps_name_the_place_and_what_comes_after(kind: str) -> None:
     steps = purge_steps(kind, ModulePath.parse("example.com/Big/x"), Version.parse("v1.0.0-RC1"))
     assert "{" not in steps.replace("{info,mod,zip}", "")
     assert "stage verify" in steps or kind == "static"
+    if kind == "athens":  # it stores a path without its `!`
+        assert "example.com/Big/x/v1.0.0-RC1/; " in steps
+        assert "example.com/Big/x/@v/v1.0.0-RC1.{info,mod,zip}" in steps
     if kind in ("artifactory", "goproxy", "any", "new-kind"):
         assert "example.com/!big/x/@v/v1.0.0-!r!c1.{info,mod,zip}" in steps
+
+
+def test_an_incompatible_version_is_not_the_latest_where_another_has_a_go_mod() -> None:
+    """What `go list -m` says, and Athens with it, though both are in its list."""
+    version, listed = Version.parse("v2.0.0+incompatible"), ["v1.9.1", "v2.0.0+incompatible"]
+    assert latest_fault(version, b"module x\n", listed, "v1.9.1") is None
+    assert latest_fault(version, b"module x\n", ["v1.9.1+incompatible", "v2.0.0+incompatible"], "v1.9.1+incompatible")
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        (["v1.4.1", "v1.5.0", "v1.6.0-rc.1"], "v1.5.0"), (["v1.5.0", "v2.0.0+incompatible"], "v1.5.0"),
+        (["v2.0.0+incompatible", "v1.0.0-rc.1"], "v2.0.0+incompatible"), (["v1.0.0-a", "v1.0.0-b", "x"], "v1.0.0-b"), ([], None),
+    ],
+)  # fmt: skip
+def test_whose_retractions_count(listed: list[str], expected: str | None) -> None:
+    found = newest(listed)
+    assert (found.text if found else None) == expected

@@ -71,6 +71,7 @@ class Push:
         if branch_at is None or any(_may_be_there(each.release) for each in ready.values()):
             branch_at, tags_at = self._observe(wanted)
             tags_at = self._with_room(ready, tags_at)
+        said = ""
         for _ in range(PLANS):
             head = branch_at if self._keep_branch else None
             plan = plan_push(self._branch, branch_at, tags_at, wanted, head=head)
@@ -81,12 +82,13 @@ class Push:
             except SyncError as error:
                 if error.code != "mirror_moved":
                     raise
+                said = error.message
                 branch_at, tags_at = self._observe(wanted)
                 continue
             branch_at = self._read_back(plan, wanted)
             return self._outcomes(ready, plan, changed), branch_at
         self._fence({key: {} for key in ready})
-        raise SyncError("mirror_moved", f"{self.project.path} changed during each of {PLANS} pushes")
+        raise SyncError("mirror_moved", f"{self.project.path} did not take any of {PLANS} pushes: {said}")
 
     def _sent(self, ready: Mapping[str, Mirrored], plan: PushPlan) -> frozenset[str]:
         """The refs that the push changed; a refusal is an answer, too: what was noted for it is forgotten."""

@@ -39,8 +39,10 @@ class PublishStage:
         """True when this proxy is a static one."""
         return proxy in self._proxies
 
-    def run(self, request: VerifyRequest, checkpoint: Checkpoint) -> Finished:
+    def run(self, request: VerifyRequest, checkpoint: Checkpoint, fence: Checkpoint) -> Finished:
         """Write `.info`, `.mod`, `.zip`, `list`; what is there already, with the same content, is left alone.
+
+        `fence` asks the database, right before anything is put in its place.
 
         Errors: served_other_content (the version is there with other content that nobody allowed to move),
         not_reproducible (the source's content is not what was mirrored), commit_missing, disk_full.
@@ -52,7 +54,7 @@ class PublishStage:
         new = (h1, commit) != (request.h1, request.commit) or not listed
         if new:
             self._check_free(request, h1, commit)
-            self._write(proxy, request, checkpoint)
+            self._write(proxy, request, checkpoint, fence)
         facts = {"kind": "static", "status": "published", "new": new}
         return Finished({"pipeline": facts}, detail=facts)
 
@@ -87,7 +89,7 @@ class PublishStage:
         }  # fmt: skip
         raise SyncError("served_other_content", f"{request.name}: {said}", facts={"verify": facts})
 
-    def _write(self, proxy: StaticFiles, request: VerifyRequest, checkpoint: Checkpoint) -> None:
+    def _write(self, proxy: StaticFiles, request: VerifyRequest, checkpoint: Checkpoint, fence: Checkpoint) -> None:
         packed: list[Packed] = []
 
         def write_zip(file: BinaryIO) -> None:
@@ -96,7 +98,7 @@ class PublishStage:
 
         proxy.publish(
             request.module, request.version, lambda: info_json(request, packed[0].time),
-            lambda: packed[0].sums.go_mod_bytes, write_zip,
+            lambda: packed[0].sums.go_mod_bytes, write_zip, checkpoint, fence,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from app.domain.served import (
     latest_fault,
     latest_note,
     listed_fault,
+    newest,
     parsed,
 )
 from app.services.blobs import blob_ids
@@ -229,10 +230,9 @@ def _asked(proxy: GoProxy, module: ModulePath) -> Iterator[tuple[Future[Sequence
 def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Sequence[str]) -> None:
     """After the content: a cached `list` is only late, and says nothing about it."""
     module, version = request.module, request.version
-    newest = max(filter(None, map(parsed, listed)), default=None)
     fault = listed_fault(version, mod, listed, None)
-    if fault and newest:
-        fault = listed_fault(version, mod, listed, proxy.mod(module, newest))
+    if fault and (last := newest(listed)):
+        fault = listed_fault(version, mod, listed, proxy.mod(module, last))
     if fault:
         raise _other(request, "not_listed", fault, "list")
 
