@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -12,11 +13,12 @@ from app.cli_layout import watched
 from app.cli_open import json_option, open_operator, reason_option
 from app.cli_output import NO, console, print_json, printable
 from app.cli_tables import print_runs
+from app.domain.errors import SyncError
 from app.domain.run import Stage
 from app.services.bulk import BATCH, ReplayPlan
 from app.services.operator import Begun, Operator, Replayed
 from app.services.run_filter import LONGEST_PAGE
-from app.services.views import ErrorView, Page
+from app.services.views import Page
 
 
 @click.command(
@@ -145,25 +147,33 @@ def _somebody() -> bool:
 
 
 def _many(operator: Operator, plans: Iterator[ReplayPlan], reason: str, as_json: bool) -> int:
-    """Bring each plan about; JSON comes at the end as one."""
-    all_done: list[Replayed] = []
-    refused: dict[str, ErrorView] = {}
-    following = None
-    for plan in plans:
-        ids = [f"{run.id}:{run.attempt}" for run in plan.begun]
-        done: list[Replayed] = []
-        try:
-            for each in watched(_batches(operator, ids, reason), len(ids), "replay", quiet=as_json):
-                done.append(each)  # noqa: PERF402 - what was done is told, whatever becomes of the rest
-        finally:
-            all_done, refused, following = all_done + done, refused | dict(plan.refused), plan.next
-            if not as_json:
-                _say(done, plan)
-            elif len(done) < len(ids):
-                print_json({"runs": all_done, "refused": refused, "next": None, "ended": "early"})
+    """Bring each plan about; JSON comes at the end as one, also of what was done when a service went away."""
+    told: dict[str, Any] = {"runs": [], "refused": {}, "next": None}
+    try:
+        for plan in plans:
+            _brought_about(operator, plan, reason, told, as_json=as_json)
+            told["next"] = plan.next
+    except SyncError:
+        if as_json:
+            print_json({**told, "ended": "early"})
+        raise
     if as_json:
-        print_json({"runs": all_done, "refused": refused, "next": following})
-    return NO if refused or any(each.error for each in all_done) else 0
+        print_json(told)
+    return NO if told["refused"] or any(each.error for each in told["runs"]) else 0
+
+
+def _brought_about(
+    operator: Operator, plan: ReplayPlan, reason: str, told: dict[str, Any], *, as_json: bool
+) -> None:  # fmt: skip
+    named = [f"{run.id}:{run.attempt}" for run in plan.begun]
+    done: list[Replayed] = []
+    try:
+        done.extend(watched(_batches(operator, named, reason), len(named), "replay", quiet=as_json))
+    finally:
+        told["runs"] += done
+        told["refused"] |= dict(plan.refused)
+        if not as_json:
+            _say(done, plan)
 
 
 def _batches(operator: Operator, ids: Sequence[str], reason: str) -> Iterator[Replayed]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from app.cli import cli
 from app.domain.errors import SyncError
 from app.domain.run import Status
 from app.services.bulk import ReplayPlan
-from app.services.operator import Operator
+from app.services.operator import Operator, Replayed
 from app.services.replay import Replay
 from app.services.run_filter import make_cursor
 from app.services.stores import Receipt, ReplayOrder
@@ -156,3 +156,25 @@ def test_a_place_with_other_times_is_refused(container: Container, times: int) -
     with opened(container, "local") as operator, pytest.raises(SyncError) as caught:
         operator.plan_replays(CODE, "24h", make_cursor(now, "r" + "0" * 19, *[now] * times), 2)
     assert (caught.value.code, caught.value.field) == ("bad_request", "after")
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_what_was_done_is_told_when_the_server_goes_away(
+    container: Container, failed: list[str], monkeypatch: pytest.MonkeyPatch, json: bool
+) -> None:
+    """Else nobody would know which of them began anew."""
+    with asking(container, "local", monkeypatch) as operator:
+        many, calls = operator.replay_many, []
+
+        def goes_away(runs: Sequence[str], reason: str) -> tuple[Replayed, ...]:
+            calls.append(runs)
+            if len(calls) == 3:
+                raise SyncError("server_unreachable", "no route")
+            return many(runs, reason)
+
+        monkeypatch.setattr(operator, "replay_many", goes_away)
+        monkeypatch.setattr("app.cli_replay.BATCH", 1)
+        told = command("--all", "--yes", *(["--json"] if json else []))
+    assert isinstance(told.exception, SyncError)
+    assert [each for each in failed if each in told.output] == failed[:2]
+    assert ('"ended": "early"' in told.output) is json
