@@ -14,6 +14,8 @@ from app.domain.errors import SyncError
 from app.domain.wildcards import overlap
 from app.services.drift import Drift
 
+# GitLab, doc/api/protected_branches.md: an entry is of a level, or of one of these.
+_NAMED = {"user_id": "user", "group_id": "group", "deploy_key_id": "deploy key"}
 _VISIBILITY = ("private", "internal", "public")
 
 
@@ -96,17 +98,23 @@ def _own_branch(branch: str, rules: Rules) -> Iterator[Drift]:
         return
     if rule.get("allow_force_push") is not True:
         yield Drift(what, "no force push", "force push by maintainers")
-    if not _right_branch(rule):
+    if not _for_maintainers(rule, "push_access_levels"):
         yield Drift(what, f"push by {_names(rule, 'push_access_levels')}", "push by maintainers")
+    if _is_wide(rule, "merge_access_levels"):
+        yield Drift(what, f"merge by {_names(rule, 'merge_access_levels')}", "nobody below maintainers")
 
 
 def _right_branch(rule: Mapping[str, Any]) -> bool:
-    """Who may push is right; whether by force can be changed without making the rule anew."""
-    return _levels(rule, "push_access_levels") == {MAINTAINER}
+    """Who may push and merge is right; whether by force can be changed without making the rule anew."""
+    return _for_maintainers(rule, "push_access_levels") and not _is_wide(rule, "merge_access_levels")
 
 
 def _right_tags(rule: Mapping[str, Any]) -> bool:
-    return _levels(rule, "create_access_levels") == {MAINTAINER}
+    return _for_maintainers(rule, "create_access_levels")
+
+
+def _for_maintainers(rule: Mapping[str, Any], field: str) -> bool:
+    return _levels(rule, field) == {MAINTAINER} and not _named(rule, field)
 
 
 def _missing(left: str, rules: Rules) -> str:
@@ -125,7 +133,7 @@ def _let_in(rule: Mapping[str, Any]) -> str:
 
 
 def _is_wide(rule: Mapping[str, Any], field: str) -> bool:
-    return any(0 < level < MAINTAINER for level in _levels(rule, field))
+    return any(0 < level < MAINTAINER for level in _levels(rule, field)) or bool(_named(rule, field))
 
 
 def _tags(rules: Rules) -> Iterator[Drift]:
@@ -145,15 +153,26 @@ def _tags(rules: Rules) -> Iterator[Drift]:
 
 
 def _levels(rule: Mapping[str, Any], field: str) -> set[int]:
-    """Access levels that a rule names; who is named as a person or group has none, and counts as 0."""
+    """Access levels that a rule names by themselves: those of a person, group or deploy key are _named()."""
+    levels = (each.get("access_level") for each in _entries(rule, field) if not any(map(each.get, _NAMED)))
+    return {level if isinstance(level, int) else 0 for level in levels}
+
+
+def _named(rule: Mapping[str, Any], field: str) -> list[str]:
+    """`user 7`, `group 3`, `deploy key 1`: whom a rule lets in besides its levels."""
+    entries = _entries(rule, field)
+    return [f"{word} {each[key]}" for each in entries for key, word in _NAMED.items() if each.get(key)]
+
+
+def _entries(rule: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
     given = rule.get(field)
-    entries = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
-    return {level if isinstance(level := each.get("access_level"), int) else 0 for each in entries}
+    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
 
 
 def _names(rule: Mapping[str, Any], field: str) -> str:
     names = {0: "nobody", 30: "developers", 40: "maintainers", 60: "administrators"}
-    return ", ".join(names.get(level, str(level)) for level in sorted(_levels(rule, field))) or "nobody"
+    found = [names.get(level, str(level)) for level in sorted(_levels(rule, field))]
+    return ", ".join([*found, *_named(rule, field)]) or "nobody"
 
 
 def _text(value: object) -> str:

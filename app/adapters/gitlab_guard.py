@@ -15,8 +15,9 @@ class ApiGuard:
 
     def check(self) -> None:
         """See Guard. Errors: token_expired, rate_limited."""
-        self._login.check()
+        # First: the login's check may be the one probe of a while, and is spent on a request that is sent.
         self._limits.check("api", self._host, "rate_limited")
+        self._login.check()
 
     def refused(self, error: SyncError) -> SyncError:
         """See Guard."""

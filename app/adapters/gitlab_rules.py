@@ -28,7 +28,8 @@ _PASSING = ("rate_limited", "gitlab_unavailable", "gitlab_unreachable", "read_on
 
 def holding(name: str) -> str:
     """The name of the rule that holds the refs of `name` while that one is made anew."""
-    return f"{name}*"
+    # Two, where the name has none: `ci-sync*` may well be somebody's own rule.
+    return f"{name}*" if name.endswith("*") else f"{name}**"
 
 
 @dataclass(frozen=True, slots=True)

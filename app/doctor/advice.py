@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from app.doctor.egress import is_socks, joined, masked, place_of
+from app.doctor.places import parts_of, port_in
 
 _INSTALL_CA = """\
 # Save the company's root CA, from your IT or from the end of the chain that this shows, as company-ca.crt:
@@ -65,15 +66,14 @@ def no_proxy(host: str) -> str:
 
 def machine_of(url: str) -> str:
     """What netrc's `machine` must say for this URL: go compares the port, too."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return parts_of(url).netloc.rpartition("@")[2]
 
 
 def host_of(url: str) -> str:
-    """The host's name, without port."""
-    return urlsplit(url).hostname or url
+    """The host's name, without port; the text itself where there is none in it."""
+    return parts_of(url).hostname or url
 
 
 def port_of(url: str) -> int:
-    """The port the URL leads to."""
-    parts = urlsplit(url)
-    return parts.port or (80 if parts.scheme == "http" else 443)
+    """The port the URL leads to; the scheme's own where it names none that there is."""
+    return port_in(url) or (80 if parts_of(url).scheme == "http" else 443)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from app.doctor.checks_missing import is_nowhere
-from app.doctor.checks_settings import readable_sumdb
-from app.doctor.checks_sumdb import database, goes_on, passes
+from app.doctor.checks_sumdb import database, goes_on, is_readable, passes
 from app.doctor.observed import Request
 from app.doctor.probe_http import Client
 from app.doctor.settings import Entry, GoSettings, matches_any
@@ -21,12 +20,12 @@ def is_needed(settings: GoSettings, names: Iterable[str], requests: Sequence[Req
 def ask_database(settings: GoSettings, client: Client, broken: set[Entry]) -> Iterator[Request]:
     """Ask as go does: each proxy whether it passes the database on, then the first that does, else the database."""
     name, base = database(settings)
-    if not name or not readable_sumdb(settings["GOSUMDB"]):
+    if not name or not is_readable(settings) or base.startswith("file:"):
         return
     for entry in settings.entries if base == f"https://{name}" else ():  # a URL in GOSUMDB bypasses the proxies
         if not entry.is_url:
             break
-        if entry in broken and not entry.any_error:
+        if entry.fault or (entry in broken and not entry.any_error):
             return  # go would not get past it either, and what is wrong with it is known
         if entry in broken or entry.scheme == "file":
             continue

@@ -6,6 +6,7 @@ _SETTINGS = {
     "goproxy-off": "With GOPROXY=off go downloads nothing at all.",
     "goproxy-empty": "A GOPROXY of separators only has no entries, and go refuses to work with it.",
     "goproxy-invalid": "go reads only http, https and file URLs here; every download stops at this entry.",
+    "goproxy-no-directory": "go finds no module at this entry: the directory that it names is not there.",
     "goproxy-hides-errors": "After a | go goes on at any error: when the proxy fails, nobody sees it, and modules come from "
     "elsewhere, unaudited.",
     "goproxy-direct": "What the company's proxy does not have is fetched from its origin: past the cache and the audit, with "
@@ -17,6 +18,8 @@ _SETTINGS = {
     "goproxy-password": "go prints GOPROXY in errors and build logs, and the password with it.",
     "goprivate-bypass": "GOPRIVATE also sets GONOPROXY: private modules come past the private proxy, straight from git, which "
     "needs credentials on every machine and uses neither cache nor proof.",
+    "pattern-blank": "go takes the blank as part of the name, so the pattern fits no module, and what should be private is "
+    "asked for in public.",
     "gonosumdb-missing": "go asks the public checksum database about private modules: their names leave the company, and the "
     "download fails, because the database cannot know them.",
     "gonosumdb-too-wide": "Checksums of public modules are not checked: a changed module comes in unnoticed.",

@@ -24,7 +24,7 @@ _ASK_OPERATOR = "# for the proxy's operators: its log at this time says more; th
 
 def check_request(request: Request, observed: Observed) -> Iterator[Finding]:
     """The findings of one request; none when the GOPROXY protocol could go on."""
-    yield from _hijack(request)
+    yield from _hijack(request, observed)
     if isinstance(request.outcome, Failure):
         yield _failure(request, request.outcome, observed)
         return
@@ -38,12 +38,23 @@ def check_request(request: Request, observed: Observed) -> Iterator[Finding]:
         )
 
 
-def _hijack(request: Request) -> Iterator[Finding]:
+def _hijack(request: Request, observed: Observed) -> Iterator[Finding]:
+    """Not where the right answer came under a certificate of that name: VPNs and split DNS have such addresses, too."""
+    if _is_proven(request):
+        return
     host = host_of(request.url)
     inside = [address for address in request.addresses if not ipaddress.ip_address(address.partition("%")[0]).is_global]
     if host in PUBLIC_HOSTS and request.addresses and len(inside) == len(request.addresses):
-        fix = "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY   # a proxy inside, instead of the hijacked name"
-        yield found("dns-hijack", f"{host} resolves to {', '.join(inside)}", f"getent ahosts {host}", fix)
+        fix = observed.settings.set_command("GOPROXY", "https://GOPROXY.YOUR.COMPANY")
+        why = "   # a proxy inside, instead of the hijacked name"
+        yield found("dns-hijack", f"{host} resolves to {', '.join(inside)}", f"getent ahosts {host}", fix + why)
+
+
+def _is_proven(request: Request) -> bool:
+    """Of the database's `/latest` only what is no signed tree is judged here, so that is never right."""
+    outcome = request.outcome
+    by_tls = isinstance(outcome, Answer) and request.url.startswith("https://") and request.purpose != "sumdb-latest"
+    return by_tls and isinstance(outcome, Answer) and _answer(request, outcome) is None
 
 
 def _failure(request: Request, failure: Failure, observed: Observed) -> Finding:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from app.doctor.advice import machine_of, netrc_line
+from app.doctor.checks_sumdb import is_readable
 from app.doctor.findings import Finding, found
 from app.doctor.settings import (
     Entry,
     GoSettings,
+    bare,
     covered,
     goproxy_text,
     is_too_wide,
@@ -20,18 +21,15 @@ from app.doctor.settings import (
 )
 from app.domain.modules import ModulePath
 
-_MEANT = "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY   # your company's proxy; modsync's /setup page names it"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HARMFUL = ("mod=mod", "mod=vendor", "modfile=", "insecure")
-_KNOWN_DATABASES = ("sum.golang.org", "sum.golang.google.cn")
-_VERIFIER = re.compile(r"[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{20,}")
-_GOOD_SCHEMES = ("http", "https", "file")
 
 
 def check_settings(settings: GoSettings) -> Iterator[Finding]:
     """Everything that is wrong without asking anybody."""
     yield from _goproxy(settings)
     yield from _fallbacks(settings)
+    yield from _blanks(settings)
     yield from _privacy(settings)
     yield from _checksums(settings)
     yield from _flags(settings)
@@ -50,13 +48,20 @@ def _goproxy(settings: GoSettings) -> Iterator[Finding]:
 
 def _entry(settings: GoSettings, entry: Entry) -> Iterator[Finding]:
     seen = f"GOPROXY has the entry {shown_goproxy(entry.text)}"
-    if entry.scheme not in _GOOD_SCHEMES:
-        yield found("goproxy-invalid", seen, _MEANT)
+    if entry.fault:
+        yield found("goproxy-invalid", f"{seen}: {entry.fault}", companys_proxy(settings))
+        return
     if entry.scheme == "http" and entry.host not in _LOOPBACK:
         better = [Entry(other.text.replace("http://", "https://", 1), other.any_error) for other in settings.entries]
         yield found("goproxy-plain-http", seen, settings.set_command("GOPROXY", goproxy_text(better)))
     if shown(entry.url) != entry.url:
         yield found("goproxy-password", seen, *_netrc_instead(settings, entry))
+
+
+def companys_proxy(settings: GoSettings) -> str:
+    """The command that names the company's proxy, which only its people know."""
+    command = settings.set_command("GOPROXY", "https://GOPROXY.YOUR.COMPANY")
+    return f"{command}   # your company's proxy; modsync's /setup page names it"
 
 
 def _netrc_instead(settings: GoSettings, entry: Entry) -> Iterator[str]:
@@ -81,12 +86,22 @@ def _fallbacks(settings: GoSettings) -> Iterator[Finding]:
         yield found("goproxy-leaks-private", f"{seen}: {order} is asked of {entries[public].host}", only)
 
 
+def _blanks(settings: GoSettings) -> Iterator[Finding]:
+    """Each list that has its own value: go strips nothing from what stands between two commas."""
+    for name in ("GOPRIVATE", "GONOPROXY", "GONOSUMDB"):
+        named = patterns(settings[name])
+        blank = [pattern for pattern in named if pattern != pattern.strip()]
+        if blank and (name == "GOPRIVATE" or _unset_own(settings, name)):
+            seen = f"{name}={settings[name]!r}: go takes the blank as part of the name in {', '.join(map(repr, blank))}"
+            yield found("pattern-blank", seen, settings.set_command(name, ",".join(bare(named))))
+
+
 def _privacy(settings: GoSettings) -> Iterator[Finding]:
     """Private patterns: where they are asked for, and whether they come past the company's proxy."""
-    told = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_proxy)]
+    told = [pattern for pattern in settings.private_patterns if not covered(pattern, bare(settings.no_proxy))]
     public = next((entry for entry in settings.entries if entry.is_public), None)
     if told and public:
-        fix = _company_only(settings) if _companys(settings) else _MEANT
+        fix = _company_only(settings) if _companys(settings) else companys_proxy(settings)
         yield found("goproxy-leaks-private", f"{', '.join(told)} would be asked of {public.host}", fix)
     if settings.no_proxy and _companys(settings):
         yield _bypass(settings)
@@ -116,24 +131,18 @@ def _checksums(settings: GoSettings) -> Iterator[Finding]:
     if settings["GOSUMDB"] == "off":
         yield found("gosumdb-off", "GOSUMDB=off", *_private_only(settings), settings.unset_command("GOSUMDB"))
         return
-    if not readable_sumdb(settings["GOSUMDB"]):
+    if not is_readable(settings):
         yield found("gosumdb-invalid", f"GOSUMDB={settings['GOSUMDB']!r}", settings.unset_command("GOSUMDB"))
     wide = [pattern for pattern in settings.no_sumdb if is_too_wide(pattern)]
     if wide:
         fix = _private_only(settings) or (settings.unset_command("GOPRIVATE"),)
         yield found("gonosumdb-too-wide", f"no checksums for {', '.join(wide)}", *fix)
-    missing = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_sumdb)]
+    listed = bare(settings.no_sumdb)  # of blanks it is told once
+    missing = [pattern for pattern in settings.private_patterns if not covered(pattern, listed)]
     if missing:
-        wanted = ",".join((*settings.no_sumdb, *missing))
+        wanted = ",".join((*listed, *missing))
         seen = f"{', '.join(missing)} is private and not in GONOSUMDB"
         yield found("gonosumdb-missing", seen, settings.set_command("GONOSUMDB", wanted))
-
-
-def readable_sumdb(gosumdb: str) -> bool:
-    """Whether go knows the database: one of its own two names, or `NAME+HASH+KEY`; then at most a URL."""
-    words = gosumdb.split()
-    known = bool(words) and (words[0] in _KNOWN_DATABASES or bool(_VERIFIER.fullmatch(words[0])))
-    return known and len(words) <= 2
 
 
 def _private_only(settings: GoSettings) -> tuple[str, ...]:

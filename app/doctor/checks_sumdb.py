@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from app.doctor.checks_network import check_request
 from app.doctor.findings import Finding, found
 from app.doctor.observed import Answer, Failure, Observed, Request
-from app.doctor.settings import GoSettings, covered, shown
+from app.doctor.places import directory_of, is_server
+from app.doctor.settings import GoSettings, bare, covered, shown
 
 _TREE = b"go.sum database tree"
 _GONE = (404, 410)
+_KNOWN = "sum.golang.org"
+_OTHER_ADDRESS = "sum.golang.google.cn"  # of the same database, where it stands alone
+_VERIFIER = re.compile(r"[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{20,}")
 
 
 def database(settings: GoSettings) -> tuple[str, str]:
@@ -20,9 +25,25 @@ def database(settings: GoSettings) -> tuple[str, str]:
     if not words or words[0] == "off":
         return "", ""
     name = words[0].partition("+")[0]
-    if name == "sum.golang.google.cn":  # go knows this one as another address of the same database
-        return "sum.golang.org", f"https://{name}"
-    return name, words[1].rstrip("/") if len(words) > 1 else f"https://{name}"
+    if name == _OTHER_ADDRESS:
+        return _KNOWN, f"https://{name}"
+    return name, _with_scheme(words[1]).rstrip("/") if len(words) > 1 else f"https://{name}"
+
+
+def is_readable(settings: GoSettings) -> bool:
+    """Whether go knows the database, `sum.golang.org` or `NAME+HASH+KEY`, and makes a URL of NAME and of what stands behind."""
+    words = settings["GOSUMDB"].split()
+    if words == [_OTHER_ADDRESS]:
+        return True
+    if not words or len(words) > 2 or not (words[0] == _KNOWN or _VERIFIER.fullmatch(words[0])):
+        return False
+    name, base = database(settings)
+    return is_server(f"https://{name}") and (is_server(base) or directory_of(base) is not None)
+
+
+def _with_scheme(url: str) -> str:
+    """go's own fetching takes a URL without a scheme for one by https; a port makes it none."""
+    return url if ":" in url else f"https://{url}"
 
 
 def check_sumdb(observed: Observed) -> Iterator[Finding]:
@@ -92,5 +113,5 @@ def _reach_database(request: Request, settings: GoSettings) -> Iterator[str]:
     yield "# let your company's proxy pass it on (docs/nginx.md#sumdb), or have the firewall allow it."
     missing = [pattern for pattern in settings.private_patterns if not covered(pattern, settings.no_sumdb)]
     if missing:
-        private = ",".join((*settings.no_sumdb, *missing))
+        private = ",".join(dict.fromkeys((*bare(settings.no_sumdb), *missing)))
         yield f"{settings.set_command('GONOSUMDB', private)}   # for private modules; never GOSUMDB=off"

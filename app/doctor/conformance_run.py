@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.doctor.caching import check_caching
+from app.doctor.checks_sumdb import database
 from app.doctor.conformance import (
     Check,
     Outcome,
@@ -59,7 +60,7 @@ def conform(
         checks += _of_module(proxy, sample, h1 if at == 0 else None)
     checks += _across(samples)
     checks += _of_misses(proxy, samples[0])
-    checks.append(_sumdb(proxy, settings["GOSUMDB"]))
+    checks.append(_sumdb(proxy, database(settings)[0] or _DATABASE))
     return checks
 
 
@@ -144,7 +145,8 @@ def _of_misses(proxy: _Proxy, sample: Sample) -> Iterator[Check]:
         yield check_miss(name, miss)
     yield check_miss("a module that is not there", proxy.get(f"{_NO_MODULE}/@v/v1.0.0.info"))
     if not module.text.startswith("gopkg.in/"):
-        yield check_miss("a major version that is not there", proxy.get(f"{module.prefix}/v987654/@v/v987654.0.0.info"))
+        later = ModulePath.parse(f"{module.prefix}/v987654").escaped
+        yield check_miss("a major version that is not there", proxy.get(f"{later}/@v/v987654.0.0.info"))
     yield check_caching("caching of a miss", "miss", misses)
     yield check_refusal("unknown kind of file is refused", proxy.get(f"{absent}.tar"))
 
@@ -158,8 +160,7 @@ def _escaping(proxy: _Proxy, module: ModulePath) -> Iterator[Check]:
     yield check_refusal(f"{module} unescaped is refused", proxy.get(f"{module}/@v/list"))
 
 
-def _sumdb(proxy: _Proxy, gosumdb: str) -> Check:
-    name = gosumdb.split()[0].partition("+")[0] if gosumdb.split() and gosumdb != "off" else _DATABASE
+def _sumdb(proxy: _Proxy, name: str) -> Check:
     supported = proxy.get(f"sumdb/{name}/supported")
     passes = isinstance(supported, Answer) and supported.status == 200
     return check_supported(name, supported, proxy.get(f"sumdb/{name}/latest") if passes else None)

@@ -7,23 +7,22 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
+from app.doctor.places import Address, address_of, has_place, is_url, parts_of, port_in
+
 _PORTS = {"https": 443, "http": 80}  # NO_PROXY=host:443 fits https://host
 _EGRESS_PORTS = _PORTS | {"socks5": 1080, "socks5h": 1080}
-# What Go's url.Parse takes, as far as it matters here: escapes that are none and odd characters in a password it refuses.
-_URL = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:(?:[\w.~!$&'()*+,;=:@-]|%[0-9a-f]{2})*@)?(?:\[([0-9a-f:.]+)\]|[^][\s:/?#@%<>\"\\^`{|}]*)(?::\d*)?"
-    r"(?:/(?:[^%?#]|%[0-9a-f]{2})*)?(?:\?[^#]*)?(?:#(?:[^%]|%[0-9a-f]{2})*)?",
-    re.IGNORECASE | re.ASCII,
-)
+# net.SplitHostPort: an address of IPv6 has a port only behind brackets.
+_HOST_PORT = re.compile(r"\[([^][]*)\]:([^][:]*)|([^][:]*):([^][:]*)")
 
 
 def egress_for(url: str, environment: Mapping[str, str]) -> str | None:
-    """The web proxy's URL (http:// where no scheme is given), or None: go connects itself. Loopback never goes out."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
+    """The web proxy's URL (http:// where no scheme is given), or None: go connects itself, as always to loopback."""
+    parts = parts_of(url)
+    host = parts.hostname or ""
     name = "HTTPS_PROXY" if parts.scheme == "https" else "HTTP_PROXY"
     proxy = environment.get(name) or environment.get(name.lower()) or ""
-    if not proxy or _is_loopback(host) or _exempt(host, parts.port or _PORTS.get(parts.scheme), _no_proxy(environment)):
+    port = str(port_in(url) or _PORTS.get(parts.scheme) or "")
+    if not proxy or not has_place(url) or _is_loopback(host) or _exempt(host, port, _no_proxy(environment)):
         return None
     return _as_go_reads(proxy)
 
@@ -64,15 +63,9 @@ def masked(egress: str, scheme: str = "", *, login: bool = False) -> str:
 
 def _as_go_reads(proxy: str) -> str | None:
     """None where go can make no URL of it, and so uses no proxy. `http://u:p#w@host` is a host named http, for go."""
-    if _is_url(proxy) and urlsplit(proxy).netloc:
+    if is_url(proxy) and urlsplit(proxy).netloc:
         return proxy
-    return f"http://{proxy}" if _is_url(f"http://{proxy}") else None
-
-
-def _is_url(text: str) -> bool:
-    """With an address in its brackets, if any."""
-    match = _URL.fullmatch(text)
-    return match is not None and (match[1] is None or _address(match[1]) is not None)
+    return f"http://{proxy}" if is_url(f"http://{proxy}") else None
 
 
 def _no_proxy(environment: Mapping[str, str]) -> str:
@@ -80,39 +73,48 @@ def _no_proxy(environment: Mapping[str, str]) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    address = _address(host)
+    address = _ip(host.partition("%")[0])
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-def _exempt(host: str, port: int | None, no_proxy: str) -> bool:
-    return any(_fits(host, port, entry.strip().lower()) for entry in no_proxy.split(",") if entry.strip())
+def _exempt(host: str, port: str, no_proxy: str) -> bool:
+    address = _ip(host.partition("%")[0])
+    return any(_fits(host, address, port, entry.strip().lower()) for entry in no_proxy.split(",") if entry.strip())
 
 
-def _fits(host: str, port: int | None, entry: str) -> bool:
-    """`*`, a CIDR block, an address, or a domain with everything below it; a leading dot means only what is below."""
+def _fits(host: str, address: Address | None, port: str, entry: str) -> bool:
+    """`*`, a CIDR block, an address, or a domain with everything below it; a leading `.` or `*.` means what is below alone.
+
+    In Go's order: what is no block and no address is a domain, which fits no address.
+    """
     if entry == "*":
         return True
-    address = _address(host)
-    if "/" in entry:
-        return address is not None and _in_block(address, entry)
-    name, _, wanted = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
-    if wanted and wanted != str(port or ""):
+    if block := _block(entry):
+        return address is not None and address in block
+    split = _HOST_PORT.fullmatch(entry)
+    name, wanted = (split[1] or split[3] or "", split[2] or split[4] or "") if split else (entry, "")
+    if not name or wanted not in ("", port):
         return False
-    if address is not None:
-        return address == _address(name)
-    domain = name.removeprefix("*").lstrip(".")
-    return host.endswith("." + domain) or (host == domain and not name.startswith((".", "*")))
+    named = None if "%" in name else _ip(name)
+    return address == named if address or named else _is_below(host, name)
 
 
-def _in_block(address: ipaddress.IPv4Address | ipaddress.IPv6Address, block: str) -> bool:
+def _is_below(host: str, name: str) -> bool:
+    domain = name.removeprefix("*") if name.startswith("*.") else name
+    return host.endswith(domain) if domain.startswith(".") else f".{host}".endswith(f".{domain}")
+
+
+def _block(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Of a CIDR block; its size is a number of bits, and no mask."""
+    if not re.fullmatch(r"[^/]+/\d+", entry, re.ASCII):
+        return None
     try:
-        return address in ipaddress.ip_network(block, strict=False)
-    except ValueError:
-        return False
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text.strip("[]"))
+        return ipaddress.ip_network(entry, strict=False)
     except ValueError:
         return None
+
+
+def _ip(text: str) -> Address | None:
+    """An IPv4 address written as one of IPv6 is the same one, for Go."""
+    address = address_of(text)
+    return getattr(address, "ipv4_mapped", None) or address

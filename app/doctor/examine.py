@@ -24,7 +24,7 @@ from app.doctor.probe_gomod import read_go, read_requirements, read_sums
 from app.doctor.probe_http import Client
 from app.doctor.probe_machine import read_netrc
 from app.doctor.probe_rewrites import read_rewrites
-from app.doctor.probe_settings import read_settings
+from app.doctor.probe_settings import lost_directories, read_settings
 from app.doctor.probe_trust import trusting
 from app.doctor.settings import Entry, GoSettings, matches_any, patterns
 from app.doctor.vcs_paths import is_known
@@ -60,6 +60,7 @@ def observe(question: Question, environment: Mapping[str, str], directory: Path)
         now=datetime.now(UTC),
         requests=tuple(requests),
         rewrites=read_rewrites(environment),
+        lost=lost_directories(settings),
         netrc=netrc,
         ca_problems=ca_problems,
         auth_problems=auth.problems(),

@@ -157,6 +157,8 @@ _RULES: tuple[Rule, ...] = (
         rf"{_GET}: Proxy Authentication Required",
         _with("export HTTPS_PROXY=http://USER:PASSWORD@PROXY:PORT"),
     ),
+    # Before those that take what is asked for the proxy.
+    rule("sumdb-blocked", rf"(?:verifying .*)?{_SUMDB_DIRECT}", _database),
     rule(
         "dns-no-such-host",
         r"(?:" + _GET + r": )?dial tcp: lookup (?P<host>\S+?)(?: on \S+)?: .*",
@@ -168,7 +170,6 @@ _RULES: tuple[Rule, ...] = (
         _with("curl -sSI {url}   # start the proxy, or mend the port in GOPROXY"),
     ),
     rule("tls-failed", rf"{_GET}.*\btls: ", _handshake),
-    rule("sumdb-blocked", rf"(?:verifying .*)?{_SUMDB_DIRECT}", _database),
     *explain_egress.LAST,
     rule(
         "egress-refused",
@@ -177,7 +178,8 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule(
         "timeout",
-        rf"{_GET}.*(?:i/o timeout|deadline exceeded|Client\.Timeout|TLS handshake timeout|no route to host|connection timed out)",
+        rf"{_GET}.*(?:i/o timeout|deadline exceeded|Client\.Timeout|TLS handshake timeout|no route to host"
+        r"|network is unreachable|connection timed out)",
         _with("curl -sSI --max-time 20 {url}   # a firewall that drops, or a proxy that hangs"),
     ),
     rule(
@@ -214,7 +216,15 @@ _RULES: tuple[Rule, ...] = (
         r"zip: not a valid zip file",
         _with("go env GOPROXY   # then: curl -sSIL PROXY/MODULE/@v/VERSION.zip: what answers in its place?"),
     ),
-    _status("400 Bad Request$", "client-certificate", _FORWARDER),
+    rule(
+        "private-not-served",
+        rf"unrecognized import path \"(?P<module>[^\"]+)\": reading {_URL}\?go-get=1: (?:404|410|5\d\d) ",
+        "curl -sSi '{url}?go-get=1'",
+    ),
+    rule("client-certificate", r"reading (?P<url>https://[^\s\"]+): 400 Bad Request$", _FORWARDER),
+    _status(
+        "400 Bad Request$", "unexpected-status", _with("curl -sSi {url}   # on a port of TLS: the entry needs https://")
+    ),
     _status("401 ", "needs-credentials", _credentials),
     _status("403 ", "forbidden", _with("curl -sSi {url}   # then ask who runs it to allow this machine or account")),
     _status("407 ", "egress-credentials", _with("export HTTP_PROXY=http://USER:PASSWORD@PROXY:PORT")),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from app.doctor.advice import host_of, netrc_line
+from app.doctor.advice import host_of, install_ca, netrc_line
 from app.doctor.explain_rule import Rule, rule
+from app.doctor.settings import shown
 
 _MODULE = r"(?P<module>[\w.~-]+\.[\w.~-]+(?:/[\w.~-]+)*)"
 _OFF = "go env GOPROXY   # off alone: go env -u GOPROXY; off behind a proxy: that one does not have the module"
+_UNABLE = r"unable to access '(?P<url>https?://[^']+)': "
 _AT = rf"{_MODULE}@(?P<version>v[\w.+-]+)"
+
+_MISMATCH = (
+    "modsync explain {module}@{version}   # compare with the released commit; only when the new content is the right "
+    "one: go clean -modcache, and take the module's old lines out of go.sum"
+)
 
 MODULE_RULES: tuple[Rule, ...] = (
     rule(
@@ -17,14 +24,28 @@ MODULE_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "checksum-mismatch",
-        rf"(?:verifying (?:{_AT}).*)?checksum mismatch",
-        "modsync explain {module}@{version}   # compare with the released commit; only when the new content is the right "
-        "one: go clean -modcache, and take the module's old lines out of go.sum",
+        rf"{_AT}: verifying (?:module|go\.mod): checksum mismatch",
+        _MISMATCH,
+    ),
+    rule(
+        "checksum-mismatch",
+        rf"verifying {_AT}.*checksum mismatch",
+        _MISMATCH,
+    ),
+    rule(
+        "checksum-mismatch",
+        r"checksum mismatch",
+        _MISMATCH.format(module="MODULE", version="VERSION"),
     ),
     rule(
         "go-sum-missing",
-        rf"missing go\.sum entry(?: for .*?{_MODULE})?",
-        "go mod tidy   # or: go mod download {module}",
+        r"missing go\.sum entry.*; to add(?: it)?:\s+(?P<command>go (?:get|mod download) \S+)",
+        "{command}   # or: go mod tidy",
+    ),
+    rule(
+        "go-sum-missing",
+        r"missing go\.sum entry",
+        "go mod tidy",
     ),
     rule(
         "module-path-mismatch",
@@ -60,6 +81,21 @@ MODULE_RULES: tuple[Rule, ...] = (
         "git-credentials",
         r"could not read (?:Username|Password) for '(?P<url>\w+://[^/']+)[^']*': .*",
         lambda found: (netrc_line(host_of(found["url"])),),  # git, unlike go, looks up the host without its port
+    ),
+    rule(
+        "tls-unknown-authority",
+        rf"{_UNABLE}(?:SSL certificate problem: (?:unable|self)|server certificate verification failed)",
+        lambda found: (install_ca(shown(found["url"]), None),),
+    ),
+    rule(
+        "dns-no-such-host",
+        rf"{_UNABLE}Could not resolve host: (?P<host>[^\s']+)",
+        "getent ahosts {host}   # the DNS (VPN connected?), or set GOPROXY to the company's proxy",
+    ),
+    rule(
+        "egress-credentials",
+        rf"{_UNABLE}.*HTTP code 407 from proxy",
+        "export HTTPS_PROXY=http://USER:PASSWORD@PROXY:PORT",
     ),
     rule(
         "git-refused",
@@ -108,7 +144,8 @@ MODULE_RULES: tuple[Rule, ...] = (
     rule("goproxy-empty", r"GOPROXY list is not the empty string, but contains no entries", "go env -u GOPROXY"),
     rule(
         "goproxy-invalid",
-        r"invalid proxy URL|invalid GOPROXY|parsing proxy URL|unsupported protocol scheme",
+        r"invalid (?:file:// )?proxy URL|invalid GOPROXY|parsing proxy URL|unsupported protocol scheme"
+        r"|^go: \S+: parse \"[^\"]+\": (?:invalid |missing ']' in host)",
         "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY",
     ),
     rule(

@@ -79,7 +79,7 @@ def parse_git_credential(text: str, url: str) -> tuple[str, Headers]:
 
 def basic(login: Login) -> Headers:
     """The header of a user and a password."""
-    return {"Authorization": "Basic " + base64.b64encode(":".join(login).encode()).decode()}
+    return {"Authorization": "Basic " + base64.b64encode(":".join(login).encode(errors="surrogateescape")).decode()}
 
 
 @dataclass

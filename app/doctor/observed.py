@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +32,8 @@ MISSES = (404, 410)
 """What a proxy answers that does not have it: go asks the next one, and reads no body."""
 BEGINNING = 64 * 1024
 """Bytes of a body that are read at most."""
+_GIT_URLS = ("https://", "http://", "ssh://", "git://", "git+ssh://")
+_SCP = re.compile(r"[^@/:]+@[^/:]+:")
 Purpose = Literal["list", "latest", "info", "zip", "discovery", "sumdb-supported", "sumdb-latest"]
 
 
@@ -98,11 +101,21 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """git's `url.<to>.insteadOf <instead_of>`; `trouble` says why the host of `to` cannot be reached, if it cannot."""
+    """git's `url.<to>.insteadOf <instead_of>`; `trouble` says why the host of `to` cannot be reached, if it cannot.
+
+    `scope`: where the rule stands, as `git config --show-scope` calls it.
+    """
 
     to: str
     instead_of: str
     trouble: str = ""
+    scope: str = "global"
+
+    @property
+    def concerns_go(self) -> bool:
+        """Whether a URL that go gives to git may begin so; shorthands like `github:` are people's alone."""
+        begins = any(each.startswith(self.instead_of) or self.instead_of.startswith(each) for each in _GIT_URLS)
+        return begins or bool(_SCP.match(self.instead_of))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +165,7 @@ class Observed:
     requests: tuple[Request, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     netrc: Netrc | None = None
+    lost: tuple[Entry, ...] = ()  # GOPROXY's directories that are not here
     ca_problems: tuple[CaProblem, ...] = ()
     auth_problems: tuple[AuthProblem, ...] = ()
     slow_seconds: float = 5.0

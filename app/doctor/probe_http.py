@@ -69,7 +69,7 @@ class Client:
         egress = egress_for(url, self.environment)
         sock = connect(url, egress, self.trust, self.timeout)
         parts = urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80)  # it would seek one in fd00::a
         connection.sock = sock
         try:
             connection.request("GET", _target(url, egress), headers=self._headers(url, egress))
@@ -147,5 +147,5 @@ def _target(url: str, egress: str | None) -> str:
 def _resolved(url: str) -> tuple[str, ...]:
     try:
         return addresses(url)
-    except (Unreached, KeyError):
+    except Unreached:
         return ()

@@ -16,11 +16,12 @@ def read_netrc(environment: Mapping[str, str]) -> tuple[Netrc | None, Credential
     """go's netrc file and its (user, password) by host; (None, {}) where there is none."""
     path = Path(environment.get("NETRC") or Path(environment.get("HOME") or "~").expanduser() / _file_name())
     try:
-        text, mode = path.read_text(), stat.S_IMODE(path.stat().st_mode)
+        # go reads bytes: one that is no UTF-8, in a comment perhaps, breaks nothing
+        text, mode = path.read_text("utf-8", "surrogateescape"), stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
         return None, {}
-    except (OSError, UnicodeDecodeError) as error:
-        return Netrc(str(path), problem=getattr(error, "strerror", None) or "not text"), {}
+    except OSError as error:
+        return Netrc(str(path), problem=error.strerror or str(error)), {}
     credentials = parse_netrc(text)
     problem = "no complete entry: machine, login and password" if not credentials and _names_machine(text) else ""
     return Netrc(str(path), tuple(credentials), mode if os.name == "posix" else None, problem), credentials

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.doctor.settings import DEFAULTS, NAMES, GoSettings
+from app.doctor.settings import DEFAULTS, NAMES, Entry, GoSettings
 
 _SECONDS = 30.0
 _LOCAL = {"GOTOOLCHAIN": "local"}
@@ -22,6 +22,18 @@ def read_settings(environment: Mapping[str, str], private: tuple[str, ...] = ())
     values = (_told(go, environment) if go else None) or _from_environment(environment)
     refused = _refusal(go, environment) if go else _first_non_flag(values["GOFLAGS"])
     return GoSettings(values, dict(environment), private, refused)
+
+
+def lost_directories(settings: GoSettings) -> tuple[Entry, ...]:
+    """GOPROXY's `file` entries whose directory is not here, or not to be reached."""
+    return tuple(entry for entry in settings.entries if entry.directory and not _is_directory(entry.directory))
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # nobody may look
+        return False
 
 
 def _told(go: str, environment: Mapping[str, str]) -> dict[str, str] | None:

@@ -8,14 +8,14 @@ import socket
 import ssl
 from contextlib import suppress
 from http.client import HTTPException
-from urllib.parse import urlsplit
 
 from urllib3.util.ssltransport import SSLTransport
 
 from app.doctor.egress import joined, login_of
 from app.doctor.observed import Failure, Trouble
+from app.doctor.places import has_place, parts_of, port_in
 
-PORTS = {"https": 443, "http": 80}
+_PORTS = {"https": 443, "http": 80}
 _LAST_PORT = 65535
 
 
@@ -52,13 +52,21 @@ def last_words(sock: socket.socket | SSLTransport) -> ssl.SSLError | None:
     return None
 
 
+def target(url: str) -> tuple[str, int]:
+    """Host and port that the URL leads to; Unreached `other` where it is none by http or https."""
+    parts = parts_of(url)
+    if parts.scheme not in _PORTS or not has_place(url):
+        raise Unreached(Failure(url, "other", f"{parts.netloc.rpartition('@')[2] or 'the URL'} is no address"))
+    return parts.hostname or "", port_in(url) or _PORTS[parts.scheme]
+
+
 def addresses(url: str) -> tuple[str, ...]:
-    """What the URL's host resolves to here; Unreached `dns`."""
-    parts = urlsplit(url)
+    """What the URL's host resolves to here; Unreached `dns`, or as `target` has it."""
+    host, port = target(url)
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or PORTS[parts.scheme], type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Unreached(Failure(url, "dns", f"lookup {parts.hostname}: {error}")) from error
+        raise Unreached(Failure(url, "dns", f"lookup {host}: {error}")) from error
     return tuple(dict.fromkeys(str(item[4][0]) for item in found))
 
 

@@ -10,7 +10,15 @@ from urllib.parse import urlsplit
 
 from app.doctor.egress import is_socks, joined, login_of, masked, place_of, reads_requests
 from app.doctor.observed import Failure, Trouble
-from app.doctor.probe_socket import PORTS, Unreached, addresses, credential_lines, last_words, open_socket, read_failure
+from app.doctor.probe_socket import (
+    Unreached,
+    addresses,
+    credential_lines,
+    last_words,
+    open_socket,
+    read_failure,
+    target,
+)
 from app.doctor.probe_socks import Refusal, ask_socks
 from app.doctor.probe_tls import Wire, first_tls, greeted, tls
 
@@ -28,7 +36,7 @@ def connect(url: str, egress: str | None, context: ssl.SSLContext, timeout: floa
 def _way(url: str, egress: str | None, context: ssl.SSLContext, timeout: float) -> socket.socket:
     if egress is None:
         addresses(url)
-        return open_socket(url, _target(url), timeout)
+        return open_socket(url, target(url), timeout)
     sock = _to_egress(url, egress, context, timeout)
     if reads_requests(url, egress):
         return sock
@@ -71,8 +79,8 @@ def _unanswered(sock: socket.socket, url: str, egress: str, error: Exception) ->
 
 def _ask_http(sock: socket.socket, url: str, egress: str) -> None:
     """Ask for a tunnel by CONNECT."""
-    target = joined(*_target(url))
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *credential_lines(egress, "Proxy-Authorization"), "", ""]
+    there = joined(*target(url))
+    lines = [f"CONNECT {there} HTTP/1.1", f"Host: {there}", *credential_lines(egress, "Proxy-Authorization"), "", ""]
     sock.sendall("\r\n".join(lines).encode())
     answer = HTTPResponse(sock, method="CONNECT")
     answer.begin()
@@ -83,15 +91,10 @@ def _ask_http(sock: socket.socket, url: str, egress: str) -> None:
 
 def _ask_socks(sock: socket.socket, url: str, egress: str) -> None:
     try:
-        ask_socks(sock, *_target(url), login_of(egress))
+        ask_socks(sock, *target(url), login_of(egress))
     except Refusal as refusal:
         raise Unreached(_failure(url, egress, refusal.trouble, str(refusal))) from refusal
 
 
 def _failure(url: str, egress: str, trouble: Trouble, words: str) -> Failure:
     return Failure(url, trouble, f"web proxy {joined(*place_of(egress))}: {words}", egress=masked(egress))
-
-
-def _target(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or PORTS[parts.scheme]

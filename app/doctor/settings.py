@@ -6,7 +6,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+
+from app.doctor.places import directory_of, is_server, parts_of
 
 DEFAULTS: Mapping[str, str] = {
     "GOPROXY": "https://proxy.golang.org,direct",
@@ -47,7 +48,10 @@ _USER = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^/]*@")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One place of GOPROXY: a URL, `direct` or `off`; `any_error`: the separator after it was a `|`."""
+    """One place of GOPROXY: a URL, `direct` or `off`; `any_error`: the separator after it was a `|`.
+
+    Of a URL that go cannot work with (`fault`) scheme and host are empty.
+    """
 
     text: str
     any_error: bool = False
@@ -55,28 +59,49 @@ class Entry:
     @property
     def is_url(self) -> bool:
         """Neither `direct` nor `off`."""
-        return self.text not in ("direct", "off", "noproxy")
+        return self.text not in ("direct", "off")
 
     @property
     def url(self) -> str:
         """The URL go uses: https where no scheme was given, without a final slash."""
+        return self._whole.rstrip("/")
+
+    @property
+    def _whole(self) -> str:
         bare = any(sign in self.text for sign in ".:/") and ":/" not in self.text and not self.text.startswith("/")
-        return ("https://" + self.text if bare else self.text).rstrip("/")
+        return "https://" + self.text if bare else self.text
+
+    @property
+    def fault(self) -> str:
+        """Why go can ask nothing there, in words; empty: it can."""
+        scheme = parts_of(self._whole).scheme
+        if directory_of(self._whole) is not None or is_server(self._whole):
+            return ""
+        if scheme == "file":
+            return "after file:// only an absolute path may stand"
+        if scheme in ("http", "https"):
+            return "its host, its port or what stands beside them cannot be"
+        return "it is no URL by http, https or file"
 
     @property
     def scheme(self) -> str:
-        """`https`, `http`, `file`, or whatever is wrong."""
-        return urlsplit(self.url).scheme
+        """`https`, `http` or `file`."""
+        return "" if self.fault else parts_of(self._whole).scheme
 
     @property
     def host(self) -> str:
         """The host's name, lower case, without port."""
-        return urlsplit(self.url).hostname or ""
+        return "" if self.fault else parts_of(self._whole).hostname or ""
+
+    @property
+    def directory(self) -> str | None:
+        """What a `file` URL names."""
+        return directory_of(self._whole)
 
     @property
     def is_public(self) -> bool:
         """Whether everybody's proxy is meant."""
-        return bool({self.host, self.host + urlsplit(self.url).path} & PUBLIC_PROXIES)
+        return bool({self.host, self.host + parts_of(self.url).path} & PUBLIC_PROXIES)
 
     @property
     def is_company(self) -> bool:
@@ -117,17 +142,20 @@ class GoSettings:
     @property
     def private_patterns(self) -> tuple[str, ...]:
         """Every pattern that some setting, or the user, calls private; not the ones that mean everything."""
-        named = (*self.private, *patterns(self["GOPRIVATE"]), *self.no_proxy, *self.no_sumdb)
+        named = (*self.private, *bare((*patterns(self["GOPRIVATE"]), *self.no_proxy, *self.no_sumdb)))
         return tuple(dict.fromkeys(pattern for pattern in named if not is_too_wide(pattern)))
 
     def set_command(self, name: str, value: str) -> str:
-        """The command that sets a variable: `go env -w` cannot override the environment."""
+        """The command that sets a variable: `go env -w` cannot override the environment, and with GOENV=off is not read."""
         text = f"{name}={shlex.quote(value)}"
-        return f"export {text}" if self.environment.get(name) else f"go env -w {text}"
+        return f"export {text}" if self._is_exported(name) else f"go env -w {text}"
 
     def unset_command(self, name: str) -> str:
         """The command that takes a variable back to its default."""
-        return f"unset {name}" if self.environment.get(name) else f"go env -u {name}"
+        return f"unset {name}" if self._is_exported(name) else f"go env -u {name}"
+
+    def _is_exported(self, name: str) -> bool:
+        return bool(self.environment.get(name)) or self.environment.get("GOENV") == "off"
 
 
 def parse_goproxy(text: str) -> tuple[Entry, ...]:
@@ -153,9 +181,13 @@ def shown_goproxy(text: str) -> str:
 
 
 def patterns(text: str) -> tuple[str, ...]:
-    """The comma-separated patterns, without empty ones and `none`."""
-    named = (pattern.strip() for pattern in text.split(","))
-    return tuple(pattern for pattern in named if pattern not in ("", "none"))
+    """The comma-separated patterns with their blanks, as go has them; without empty ones and `none`, which fit nothing."""
+    return tuple(pattern for pattern in text.split(",") if pattern.strip() not in ("", "none"))
+
+
+def bare(globs: Iterable[str]) -> tuple[str, ...]:
+    """The patterns as they are meant: go takes a blank before or behind one for a part of the name."""
+    return tuple(glob.strip() for glob in globs)
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -14,7 +14,8 @@ from app.services.views import View
 
 log = logging.getLogger(__name__)
 
-SCOPES = frozenset({"api", "write_repository"})
+SCOPE = "api"
+"""Lets git push, too (lib/gitlab/auth.rb: `api` has all abilities)."""
 WARN_DAYS = 21
 LOOK_HOURS = 6.0
 
@@ -56,9 +57,8 @@ class LoginState(View):
             found.append(f"the token ended on {self.expires_at}")
         elif self.days_left is not None and self.days_left <= WARN_DAYS:
             found.append(f"the token ends on {self.expires_at}, in {self.days_left} days")
-        missing = SCOPES - set(self.scopes) if self.checked_at else frozenset()
-        if missing:
-            found.append(f"the token lacks the scopes {', '.join(sorted(missing))}")
+        if self.checked_at and SCOPE not in self.scopes:
+            found.append(f"the token lacks the scope {SCOPE}")
         return tuple(found)
 
 

@@ -38,6 +38,12 @@ SICK: list[dict[str, str]] = [
     {"GOPROXY": COMPANY, "GOFLAGS": "-bogus"},
     {"GOPROXY": COMPANY, "GOFLAGS": "'-unclosed"},
     {"GOPROXY": COMPANY, "GOINSECURE": "go.corp.example"},
+    {"GOPROXY": "goproxy"},
+    {"GOPROXY": "https://goproxy.corp.example:PORT"},
+    {"GOPROXY": "file://srv/modules"},
+    {"GOPROXY": COMPANY, "GONOSUMDB": "a.example, b.example"},
+    {"GOPROXY": COMPANY, "GOPRIVATE": "a.example, b.example"},
+    {"GOPROXY": COMPANY, "GOSUMDB": "sum.golang.org ftp://x"},
 ]
 
 
@@ -81,6 +87,15 @@ def test_what_go_itself_keeps_is_mended_by_what_is_printed(machine: Machine, set
 @pytest.mark.parametrize("settings", SICK, ids=str)
 def test_what_the_shell_exports_is_mended_by_what_is_printed(machine: Machine, settings: dict[str, str]) -> None:
     machine.environment |= settings
+    assert findings(machine)
+    mend(machine)
+    assert findings(machine) == []
+
+
+@pytest.mark.parametrize("settings", SICK, ids=str)
+def test_so_it_is_where_go_reads_nothing_that_it_keeps(machine: Machine, settings: dict[str, str]) -> None:
+    """With GOENV=off go does not read what `go env -w` wrote."""
+    machine.environment |= settings | {"GOENV": "off"}
     assert findings(machine)
     mend(machine)
     assert findings(machine) == []

@@ -1,5 +1,6 @@
 """go's settings and this machine's files: what a real `go` does with each, and what the doctor says of it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from app.doctor.goauth import basic
+from app.doctor.probe_machine import read_netrc
 from tests.integration.doctor_world import MODULE, QUERY, TREE, Machine, needs_namespaces
 from tests.sandbox.bad_servers import Authority, Listener, Pages, hanging, module_pages, text, tls_front
 from tests.sandbox.serve import LoopbackServer
@@ -56,6 +59,10 @@ def down() -> str:
         (",", "goproxy-empty"),
         ("ftp://a.example/x", "goproxy-invalid"),
         ("company", "goproxy-invalid"),
+        ("noproxy", "goproxy-invalid"),
+        ("file://srv/modules", "goproxy-invalid"),
+        ("https://goproxy.corp.example:PORT", "goproxy-invalid"),
+        ("https://[::1", "goproxy-invalid"),
     ],
 )
 def test_a_goproxy_that_go_refuses(world: World, goproxy: str, code: str) -> None:
@@ -63,6 +70,69 @@ def test_a_goproxy_that_go_refuses(world: World, goproxy: str, code: str) -> Non
     output = machine.download()
     assert code in machine.codes("--module", QUERY)
     assert machine.explained(output) == [code]
+
+
+@pytest.mark.parametrize("goproxy", ["https://goproxy.corp.example:PORT", "https://127.0.0.1:99999", "https://[::1"])
+def test_a_place_that_cannot_be_is_no_end_of_the_doctor(world: World, goproxy: str) -> None:
+    machine = world.machine(GOPROXY=goproxy)
+    assert re.search(r"invalid port|missing '\]' in host", machine.download())
+    for gosumdb in ("off", "sum.golang.org"):
+        machine.environment["GOSUMDB"] = gosumdb
+        assert "goproxy-invalid" in machine.codes("--module", QUERY)
+    status, _ = machine.doctor("proxy", goproxy, "--module", QUERY)
+    assert status == 1
+
+
+@pytest.mark.parametrize("base", ["ftp://x", "https://x:PORT", "https://[::1"])
+def test_a_database_that_cannot_be(world: World, base: str) -> None:
+    machine = world.machine(GOSUMDB=f"sum.golang.org {base}", GONOSUMDB="")
+    assert re.search("invalid GOSUMDB URL|unsupported scheme", machine.download())
+    assert machine.codes("--module", QUERY) == ["gosumdb-invalid"]
+
+
+def test_a_database_without_a_scheme_is_one_by_https(world: World) -> None:
+    machine = world.behind_door(GOSUMDB="sum.golang.org sums.invalid", GONOSUMDB="")
+    machine.download()
+    assert world.outside == ["CONNECT sums.invalid:443 HTTP/1.1"]
+    assert "gosumdb-invalid" not in machine.codes("--module", QUERY)
+    assert set(world.outside) == {"CONNECT sums.invalid:443 HTTP/1.1"}
+
+
+def test_a_directory_that_is_not_here(world: World) -> None:
+    place = world.root / "modules"
+    machine = world.machine(GOPROXY=place.as_uri())
+    assert "no such file or directory" in machine.download()
+    _, found = machine.doctor("--module", QUERY)
+    (finding,) = found["findings"]
+    assert finding["code"] == "goproxy-no-directory"
+    assert finding["fix"].splitlines()[1].startswith("export GOPROXY=")
+    place.mkdir()
+    assert machine.codes("--module", QUERY) == []
+
+
+def test_a_blank_is_part_of_a_pattern(world: World) -> None:
+    """go asks the database about a module that somebody thinks private; without the blank it does not."""
+    machine = world.behind_door(GONOSUMDB="a.example, go.corp.example", GOSUMDB="sum.golang.org")
+    world.proxy.pages.clear()
+    world.proxy.pages.update(module_pages(MODULE, "v1.0.0"))
+    machine.download()
+    assert any("sum.golang.org" in asked for asked in world.outside)
+    _, found = machine.doctor("--module", QUERY)
+    blank = found["findings"][0]
+    assert (blank["code"], blank["fix"]) == ("pattern-blank", "export GONOSUMDB=a.example,go.corp.example")
+    machine.environment["GONOSUMDB"] = "a.example,go.corp.example"
+    assert machine.go("mod", "download", QUERY).returncode == 0
+    assert machine.codes("--module", QUERY) == []
+
+
+def test_a_byte_that_is_no_text_breaks_no_netrc(world: World) -> None:
+    machine = world.machine()
+    write_netrc(machine, "")
+    path = Path(machine.environment["HOME"]) / ".netrc"
+    path.write_bytes(b"# M\xfcnchen\nmachine a.example login dev password gr\xfcn\n")
+    assert machine.codes("--module", QUERY) == []
+    _, credentials = read_netrc(machine.environment)
+    assert basic(credentials["a.example"]) == {"Authorization": "Basic ZGV2Omdy/G4="}
 
 
 def test_a_bar_hides_that_the_proxy_is_down(world: World) -> None:
@@ -91,8 +161,8 @@ def test_a_public_proxy_behind_the_companys_is_asked_for_private_names(world: Wo
     machine.download(f"{MODULE}@v1.7.0")
     assert f"/{MODULE}/@v/v1.7.0.info" in public.asked
     status, found = machine.doctor("--module", QUERY)
-    leak, hijack = found["findings"]
-    assert (status, leak["code"], hijack["code"]) == (1, "goproxy-leaks-private", "dns-hijack")
+    (leak,) = found["findings"]  # and no dns-hijack: what answers has a certificate of that name
+    assert (status, leak["code"]) == (1, "goproxy-leaks-private")
     assert leak["fix"] == f"export GOPROXY={world.url}"
 
 

@@ -70,11 +70,11 @@ def test_a_good_token_is_told_with_its_end(tmp_path: Path, gitlab: GitLab) -> No
 
 def test_an_end_that_is_near_and_a_missing_scope_are_told_everywhere(tmp_path: Path, gitlab: GitLab) -> None:
     ends = gitlab.world.clock().date() + timedelta(days=5)
-    place = Place(tmp_path, gitlab, gitlab.create_token(scopes=["api"], expires_at=ends))
+    place = Place(tmp_path, gitlab, gitlab.create_token(scopes=["read_api", "write_repository"], expires_at=ends))
     shown = place.check()
     assert shown.exit_code == 1
     assert f"problem: the token ends on {ends}, in 5 days" in shown.stderr
-    assert "problem: the token lacks the scopes write_repository" in shown.stderr
+    assert "problem: the token lacks the scope api" in shown.stderr
     assert json.loads(place.check("--json").stdout)["problems"] == place.client().get(
         "/api/gitlab", headers=BEARER
     ).get_json()["problems"]  # fmt: skip

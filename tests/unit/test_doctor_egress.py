@@ -142,3 +142,22 @@ def test_a_name_that_is_too_long() -> None:
 def test_one_that_hangs_up(size: int) -> None:
     with pytest.raises(ConnectionError):
         shaken((OPEN + DONE)[:size])
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example:PORT/", "https://[::1/", "https://a.example:99999/", "ftp://a.example/"]
+)
+def test_a_url_that_leads_nowhere_is_a_failure_and_no_error(url: str) -> None:
+    for environment in ({}, {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "socks5://127.0.0.1:9"}):
+        outcome = Client(ssl.create_default_context(), environment, timeout=2.0).fetch(url)
+        assert isinstance(outcome, Failure)
+        assert outcome.detail.endswith("is no address") or "egress" in outcome.trouble
+
+
+def test_an_address_of_ipv6_without_a_port_is_no_error() -> None:
+    """http.client would seek a port in its last words; here a web proxy answers, whatever is asked for."""
+    with Listener(hanging) as server:
+        client = Client(ssl.create_default_context(), {"HTTP_PROXY": server.url}, timeout=1.0)
+        outcome = client.fetch("http://[fd00::abcd]/")
+    assert isinstance(outcome, Failure)
+    assert outcome.trouble == "timeout"

@@ -25,6 +25,10 @@ def test_what_go_printed(code: str, text: str) -> None:
 
 FILE = '"${{NETRC:-$HOME/.netrc}}"'  # for str.format
 NETRC = f"printf '\\nmachine %s login %s password %s\\n' {{}} USER TOKEN >> {FILE} && chmod 600 {FILE}"
+MISMATCH = (
+    "modsync explain go.corp.example/x@v1.0.0   # compare with the released commit; only when the new content is the right "
+    "one: go clean -modcache, and take the module's old lines out of go.sum"
+)
 FIXES = {
     "go: a.b/c@v2.0.0: invalid version: should be v0 or v1, not v2": "go get a.b/c/v2@v2.0.0   # import it by that path",
     f"{AT}invalid version: unknown revision v1.0.0": "git ls-remote --tags https://go.corp.example/x v1.0.0   "
@@ -38,6 +42,12 @@ FIXES = {
     "fatal: could not read Password for 'https://oauth2@git.corp.example': terminal prompts disabled": NETRC.format(
         "git.corp.example"
     ),
+    f"{AT}missing go.sum entry for go.mod file; to add it:\n\tgo mod download go.corp.example/x": "go mod download "
+    "go.corp.example/x   # or: go mod tidy",
+    "b.go:3:8: missing go.sum entry for module providing package c.d/e (imported by a.b/c); to add:\n\tgo get a.b/c": "go "
+    "get a.b/c   # or: go mod tidy",
+    f"{AT}verifying module: checksum mismatch\n\tdownloaded: h1:a\n\tsum.golang.org: h1:b": MISMATCH,
+    "verifying go.corp.example/x@v1.0.0: checksum mismatch\n\tdownloaded: h1:a\n\tgo.sum: h1:b": MISMATCH,
     f"{AT}reading https://p.corp.example:8443/x: 401 Unauthorized": NETRC.format("p.corp.example:8443"),
 }
 

@@ -21,6 +21,31 @@ NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 PUBLIC = "https://proxy.golang.org"
 
 
+# (an entry, where to, whether go connects itself): as golang.org/x/net/http/httpproxy has it.
+NO_PROXY = [
+    ("*corp.example", "https://x.corp.example", False),
+    ("*.corp.example", "https://x.corp.example", True),
+    ("*.corp.example", "https://corp.example", False),
+    ("[fd00::1]:443", "https://[fd00::1]:443", True),
+    ("[fd00::1]:443", "https://[fd00::1]", True),
+    ("[fd00::1]:444", "https://[fd00::1]", False),
+    ("[fd00::1]", "https://[fd00::1]", False),
+    ("fd00::1", "https://[fd00::1]", True),
+    ("fd00::/8", "https://[fd00::1]", True),
+    ("10.1.2.3:443", "https://10.1.2.3", True),
+    ("10.1.2.3:8443", "https://10.1.2.3", False),
+    ("10.1.2.3", "https://[::ffff:10.1.2.3]", True),
+    ("10.0.0.0/255.0.0.0", "https://10.1.2.3", False),
+    ("10.0.0.0/8", "https://a.example", False),
+    ("x.example", "https://x.example.", False),
+    ("x.example.", "https://x.example.", True),
+    ("x.example.", "https://x.example", False),
+    (":443", "https://x.example", False),
+    ("X.Example:", "https://x.example", True),
+    ("example:443:1", "https://example", False),
+]
+
+
 @pytest.mark.parametrize(
     ("url", "environment", "proxy"),
     [
@@ -41,6 +66,10 @@ PUBLIC = "https://proxy.golang.org"
         ("https://a.example", {"HTTPS_PROXY": "p:1", "NO_PROXY": "a.example:443"}, None),
         ("http://a.example", {"HTTP_PROXY": "p:1", "NO_PROXY": "a.example:443"}, "http://p:1"),
         ("http://a.example", {"HTTP_PROXY": "p:1", "NO_PROXY": "a.example:80"}, None),
+        *(
+            (url, {"HTTPS_PROXY": "p:1", "NO_PROXY": entry}, None if direct else "http://p:1")
+            for entry, url, direct in NO_PROXY
+        ),
     ],
 )
 def test_which_web_proxy_go_takes(url: str, environment: dict[str, str], proxy: str | None) -> None:
@@ -86,9 +115,13 @@ ANSWERS: list[tuple[Request, list[str]]] = [
     (asked(answer(302)), ["unexpected-status"]),
     (asked(answer(200), seconds=7.0), ["slow"]),
     (asked(answer(200), addresses=("10.0.0.1",)), []),
-    (asked(answer(200), addresses=("10.0.0.1",), url=f"{PUBLIC}/x"), ["dns-hijack"]),
-    (asked(answer(200), addresses=("10.0.0.1", "142.250.1.1"), url=f"{PUBLIC}/x"), []),
-    (asked(answer(200), addresses=("fe80::1%eth0",), url=f"{PUBLIC}/x"), ["dns-hijack"]),
+    (asked(answer(403), addresses=("10.0.0.1",), url=f"{PUBLIC}/x"), ["dns-hijack", "forbidden"]),
+    (asked(answer(403), addresses=("10.0.0.1", "142.250.1.1"), url=f"{PUBLIC}/x"), ["forbidden"]),
+    (asked(answer(200, HTML), addresses=("fe80::1%eth0",), url=f"{PUBLIC}/x"), ["dns-hijack", "html-answer"]),
+    # A right answer by TLS is the server's own, whatever address a VPN or split DNS has for it.
+    (asked(answer(200, b"v1.0.0\n"), addresses=("198.18.0.5",), url=f"{PUBLIC}/x"), []),
+    (asked(answer(404), addresses=("198.18.0.5",), url=f"{PUBLIC}/x"), []),
+    (asked(answer(200, b"v1.0.0\n"), addresses=("198.18.0.5",), url="http://proxy.golang.org/x"), ["dns-hijack"]),
 ]
 
 
@@ -97,6 +130,16 @@ ANSWERS: list[tuple[Request, list[str]]] = [
 )
 def test_answers(request_: Request, codes: list[str]) -> None:
     assert [finding.code for finding in check_request(request_, observed(request_))] == codes
+
+
+@pytest.mark.parametrize(
+    ("environment", "command"), [({}, "go env -w "), ({"GOPROXY": PUBLIC}, "export "), ({"GOENV": "off"}, "export ")]
+)
+def test_the_fix_of_a_hijacked_name_is_where_goproxy_stands(environment: dict[str, str], command: str) -> None:
+    request = asked(answer(403), addresses=("10.0.0.1",), url=f"{PUBLIC}/x")
+    seen = replace(observed(request), settings=GoSettings({"GOPROXY": PUBLIC}, environment))
+    hijack = next(check_request(request, seen))
+    assert hijack.fix.splitlines()[1].startswith(f"{command}GOPROXY=https://GOPROXY.YOUR.COMPANY ")
 
 
 TROUBLES = {
@@ -180,6 +223,10 @@ def latest(status: int, body: bytes = b"", **more: object) -> Request:
             [latest(403, entry=None, addresses=("10.0.0.1",), url="https://sum.golang.org/latest")],
             ["sumdb-blocked", "dns-hijack"],
         ),
+        (
+            [latest(200, b"ok", entry=None, addresses=("10.0.0.1",), url="https://sum.golang.org/latest")],
+            ["sumdb-blocked", "dns-hijack"],
+        ),
     ],
 )
 def test_the_checksum_database(requests: list[Request], codes: list[str]) -> None:
@@ -194,6 +241,7 @@ def test_the_checksum_database(requests: list[Request], codes: list[str]) -> Non
         ("sum.golang.google.cn", ("sum.golang.org", "https://sum.golang.google.cn")),
         ("sum.corp.example+0123+key", ("sum.corp.example", "https://sum.corp.example")),
         ("sum.golang.org https://sums.corp.example/", ("sum.golang.org", "https://sums.corp.example")),
+        ("sum.golang.org sums.corp.example", ("sum.golang.org", "https://sums.corp.example")),
     ],
 )
 def test_which_database(gosumdb: str, wanted: tuple[str, str]) -> None:

@@ -9,6 +9,7 @@ from app.doctor.settings import Entry, GoSettings, covered, is_too_wide, matches
 
 COMPANY = "https://goproxy.corp.example"
 PUBLIC = "https://proxy.golang.org"
+MEANT = "GOPROXY=https://GOPROXY.YOUR.COMPANY   # your company's proxy; modsync's /setup page names it"
 HEALTHY = [
     {},
     {"GOPROXY": COMPANY},
@@ -25,6 +26,12 @@ HEALTHY = [
     {"GOPROXY": "http://127.0.0.1:3000"},
     {"GOPROXY": COMPANY, "GOFLAGS": "-modcacherw -buildvcs=false -mod=readonly"},
     {"GOSUMDB": "sum.golang.google.cn"},
+    {"GOSUMDB": "sum.golang.org file:///srv/sumdb"},
+    {"GOSUMDB": "sum.golang.org sums.corp.example/golang"},
+    {"GOPROXY": "http://[::1]:3000"},
+    {"GOPROXY": "FILE:///srv/my%20modules"},
+    {"GOPROXY": COMPANY, "GONOSUMDB": "a.example,b.example, "},
+    {"GOPROXY": COMPANY, "GONOPROXY": " none"},
     {"GOSUMDB": "sum.corp.example+01234567+AXyzAXyzAXyzAXyzAXyzAXyz https://sum.corp.example"},
 ]
 SICK: list[tuple[dict[str, str], list[str]]] = [
@@ -32,6 +39,21 @@ SICK: list[tuple[dict[str, str], list[str]]] = [
     ({"GOPROXY": " , "}, ["goproxy-empty"]),
     ({"GOPROXY": "ftp://a.example"}, ["goproxy-invalid"]),
     ({"GOPROXY": "goproxy"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "noproxy"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "/srv/modules"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "file:/srv/modules"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "file://srv/modules"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "file:///srv/modules?x"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://goproxy.corp.example:PORT"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "goproxy.corp.example:PORT"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://u:p@goproxy.corp.example:PORT"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://127.0.0.1:99999"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://[::1"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://[1:2]"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://a\u2100b.example"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://"}, ["goproxy-invalid"]),
+    ({"GOPROXY": "https://a.example/%zz"}, ["goproxy-invalid"]),
+    ({"GOPROXY": f"{COMPANY},https://second.corp.example:PORT"}, ["goproxy-invalid"]),
     ({"GOPROXY": "http://goproxy.corp.example"}, ["goproxy-plain-http"]),
     ({"GOPROXY": "https://u:p@goproxy.corp.example"}, ["goproxy-password"]),
     ({"GOPROXY": f"{COMPANY}|https://second.corp.example"}, ["goproxy-hides-errors"]),
@@ -65,6 +87,19 @@ SICK: list[tuple[dict[str, str], list[str]]] = [
     ({"GOSUMDB": "off"}, ["gosumdb-off"]),
     ({"GOSUMDB": "sum.corp.example"}, ["gosumdb-invalid"]),
     ({"GOSUMDB": "sum.golang.org https://a https://b"}, ["gosumdb-invalid"]),
+    ({"GOSUMDB": "sum.golang.org ftp://x"}, ["gosumdb-invalid"]),
+    ({"GOSUMDB": "sum.golang.org x.example:443"}, ["gosumdb-invalid"]),
+    ({"GOSUMDB": "sum.golang.org https://x:PORT"}, ["gosumdb-invalid"]),
+    ({"GOSUMDB": "sum.golang.org https://[::1"}, ["gosumdb-invalid"]),
+    ({"GOSUMDB": "sum.golang.google.cn https://x"}, ["gosumdb-invalid"]),
+    ({"GOSUMDB": "sum:x+01234567+AXyzAXyzAXyzAXyzAXyzAXyz"}, ["gosumdb-invalid"]),
+    ({"GOPROXY": COMPANY, "GONOSUMDB": "a.example, b.example"}, ["pattern-blank"]),
+    ({"GOPROXY": COMPANY, "GONOSUMDB": "a.example ,b.example"}, ["pattern-blank"]),
+    ({"GOPROXY": f"{PUBLIC},direct", "GOPRIVATE": "a.example, b.example"}, ["pattern-blank"]),
+    (
+        {"GOPROXY": f"{PUBLIC},direct", "GOPRIVATE": "a.b, c.d", "GONOPROXY": "a.b, c.d", "GONOSUMDB": "a.b, c.d"},
+        ["pattern-blank"],
+    ),
     ({"GOFLAGS": "-mod=mod"}, ["goflags"]),
     ({"GOFLAGS": "--insecure"}, ["goflags"]),
     ({"GOINSECURE": "go.corp.example"}, ["goinsecure"]),
@@ -99,6 +134,12 @@ def test_sick_settings(values: dict[str, str], codes: list[str]) -> None:
             {"GOSUMDB": "off"},
             "go env -w GONOSUMDB=a.b\nunset GOSUMDB",
         ),
+        ({"GOPROXY": f"{COMPANY},direct"}, {"GOENV": "off"}, f"export GOPROXY={COMPANY}"),
+        ({"GOPRIVATE": "*"}, {"GOENV": "off"}, "unset GOPRIVATE"),
+        ({"GOPROXY": "goproxy"}, {}, f"go env -w {MEANT}"),
+        ({"GOPROXY": "goproxy"}, {"GOPROXY": "goproxy"}, f"export {MEANT}"),
+        ({"GOPROXY": PUBLIC, "GONOSUMDB": "a.b"}, {"GOPROXY": PUBLIC}, f"export {MEANT}"),
+        ({"GOPROXY": COMPANY, "GONOSUMDB": "a.b, c.d"}, {}, "go env -w GONOSUMDB=a.b,c.d"),
         ({"GOFLAGS": "-mod=mod -modcacherw"}, {}, "go env -w GOFLAGS=-modcacherw"),
         ({"GONOSUMDB": "*"}, {}, "go env -u GONOSUMDB"),
         ({"GOPRIVATE": "*"}, {}, "go env -u GOPRIVATE"),
@@ -142,11 +183,19 @@ def test_a_bare_host_means_https() -> None:
         ("corp.example/*/x", "corp.example/a/x/y", True),
         ("corp.example/[a-c]?", "corp.example/bz", True),
         ("corp.example/[", "corp.example/[", False),
+        (" b.example", "b.example/x", False),
         ("*", "anything/at/all", True),
     ],
 )
 def test_patterns(pattern: str, path: str, fits: bool) -> None:
     assert matches(pattern, path) is fits
+
+
+def test_blanks_are_part_of_a_pattern() -> None:
+    """As module.MatchPrefixPatterns has it; what is meant is private all the same."""
+    settings = GoSettings({"GOPROXY": COMPANY, "GONOSUMDB": "a.example, b.example"})
+    assert settings.no_sumdb == ("a.example", " b.example")
+    assert settings.private_patterns == ("a.example", "b.example")
 
 
 def test_patterns_that_cover_others() -> None:
