@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.config_athens import Athens, ClientSetup
 from app.config_check import Draft, check_admin_token, check_tables
@@ -140,6 +141,8 @@ def _store(reader: Reader, store: Store, data_dir: Path) -> Store:
     elif url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
         fix = "Write the whole path behind three slashes (sqlite:////var/lib/modsync/modsync.db), or leave it out."
         reader.problem("store.url", "is no absolute path: each process would have a database of its own", fix)
+    elif not url.startswith("sqlite:"):
+        _readable(reader, "store.url", url)
     return Store(url=url)
 
 
@@ -148,7 +151,24 @@ def _queue(reader: Reader, queue: Queue) -> Queue:
     url = _override(reader, "REDIS_URL", "queue.url") or queue.url
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         reader.problem("queue.url", "is not a Redis URL", "Give redis://, rediss:// or unix://, or leave it out.")
+    elif url and not url.startswith("unix://") and _readable(reader, "queue.url", url):
+        number = urlsplit(url).path.strip("/")
+        if number and not number.isdecimal():
+            reader.problem("queue.url", "names no database of Redis'", "End it with a number, /0, or with the port.")
     return Queue(url=url)
+
+
+def _readable(reader: Reader, key: str, url: str) -> bool:
+    """Whether all read the same in it. What it is made of is not repeated: it may be a part of the password."""
+    try:
+        parts = urlsplit(url)
+        fine = parts.port != 0 and parts.netloc.count("@") < 2 and "@" not in parts.path + parts.query + parts.fragment
+    except ValueError:
+        fine = False
+    if not fine:
+        fix = "Write the password's own / as %2F, # as %23, ? as %3F, @ as %40; the port is a number up to 65535."
+        reader.problem(key, "cannot be read as user, password, host and port", fix)
+    return fine
 
 
 def _override(reader: Reader, variable: str, key: str) -> str:

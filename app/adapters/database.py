@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -38,7 +38,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
     """An engine for `url`; connects at first use. SQLite's directory is made when it is missing (store_unavailable, if not)."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(url, parsed.database)
+        return _sqlite(url, parsed.database, pool_size)
     # A server that went away is noticed at checkout instead of inside a transaction.
     engine = create_engine(
         url,
@@ -48,13 +48,19 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         pool_timeout=BUSY_SECONDS,
         connect_args={
             "connect_timeout": int(BUSY_SECONDS),
-            "options": _POSTGRES_OPTIONS,
+            "options": " ".join([_POSTGRES_OPTIONS, *_own_options(parsed)]),
             **_NOTICE_SILENCE,
         },
     )
     event.listen(engine, "connect", _postgres_settings)
     event.listen(engine, "begin", _postgres_begin)
     return engine
+
+
+def _own_options(url: URL) -> list[str]:
+    """What `?options=` asks for, which counts after ours: a schema of its own, a role."""
+    given = url.query.get("options", ())
+    return [given] if isinstance(given, str) else list(given)
 
 
 def unhurried(engine: Engine) -> Engine:
@@ -66,10 +72,11 @@ def unhurried(engine: Engine) -> Engine:
     return engine.execution_options(unhurried=True)
 
 
-def _sqlite(url: str, database: str | None) -> Engine:
+def _sqlite(url: str, database: str | None, pool_size: int) -> Engine:
     if database:
         _make(Path(database).parent)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    pool = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": BUSY_SECONDS} if database else {}
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **pool)
     event.listen(engine, "connect", _sqlite_settings)
     event.listen(engine, "begin", _sqlite_begin)
     return engine

@@ -136,9 +136,9 @@ def _said(status: int | None, text: str, headers: Mapping[str, str], call: Call)
         return text
     if 300 <= status < 400:
         new = _moved_project(headers, call)
-        return (
-            f"{status}: it moved to {new}, or is to be deleted and waits for that under another name" if new else f"{status}: redirected to {_location(headers)}, check gitlab.url"
-        )
+        if new:
+            return f"{status}: it moved to {new}, or is to be deleted and waits for that under another name"
+        return f"{status}: redirected to {_location(headers)}, check gitlab.url"
     hint = f" ({_HINTS[text]})" if text in _HINTS else ""
     return f"{status}: {text}{hint}" if text else f"{status} without a text"
 

@@ -115,7 +115,10 @@ def _lane(connection: Connection, which: Lane, now: datetime) -> LaneStanding:
 
 def _sweeper(connection: Connection, now: datetime) -> float | None:
     until = connection.execute(select(duties.c.until).where(duties.c.name == "sweep")).scalar_one_or_none()
-    return _age(until - timedelta(seconds=HOLD_SECONDS), now) if until else None
+    # Far ahead of now: a clock was set back, and nothing is known of who swept last.
+    if until is None or until - now > timedelta(seconds=60 + HOLD_SECONDS):
+        return None
+    return _age(until - timedelta(seconds=HOLD_SECONDS), now)
 
 
 def _reconciled(connection: Connection, now: datetime) -> Reconciled:

@@ -42,7 +42,8 @@ class Duty:
     def mine(self) -> bool:
         """True when the duty is ours now; asks the database only when a third of its time is over."""
         now, seconds = self._clock.now(), timedelta(seconds=self._options.seconds)
-        if self._until and self._until - now > seconds * 2 / 3:
+        # More than all of it is left only when the clock was set back.
+        if self._until and seconds * 2 / 3 < self._until - now <= seconds:
             return True
         taken = self._store.take_duty(self._options.name, self._options.owner, now, now + seconds)
         self._until = now + seconds if taken else None

@@ -55,3 +55,19 @@ def test_who_leaves_it_lets_the_next_begin_at_once(engine: Engine, clock: Clock)
     assert not other.mine()
     one.leave()
     assert other.mine()
+
+
+def test_a_clock_that_was_set_back_holds_nobody_up(engine: Engine, clock: Clock) -> None:
+    """It was an hour ahead, and whoever had the duty then is gone."""
+    one, other = _duty(engine, clock, "one"), _duty(engine, clock, "other")
+    assert one.mine()
+    clock.advance(-3600)
+    assert other.mine()
+    assert not one.mine()  # it asks, though its own time seems not over for an hour
+
+
+def test_hosts_may_differ_by_seconds(engine: Engine, clock: Clock) -> None:
+    one, other = _duty(engine, clock, "one"), _duty(engine, clock, "other")
+    assert one.mine()
+    clock.advance(-30)
+    assert not other.mine()

@@ -200,3 +200,11 @@ def test_the_guard_against_whole_tables_sees_one(grown: Engine) -> None:
         explain = "EXPLAIN QUERY PLAN " if grown.dialect.name == "sqlite" else "EXPLAIN "
         plan = "\n".join(str(tuple(line)) for line in connection.exec_driver_sql(explain + statement))
     assert "SCAN runs" in plan or "Seq Scan on runs" in plan
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(2, 1.0), (30, 0.0), (3600, None)])
+def test_a_sweeper_of_the_future_is_none(engine: Engine, ahead: int, expected: float | None) -> None:
+    """A clock was set back: nothing is known, and the alert must come."""
+    with writing(engine) as connection:
+        connection.execute(insert(duties).values(name="sweep", owner="x", until=NOW + timedelta(seconds=ahead)))
+    assert standing(engine).sweeper_seconds == expected

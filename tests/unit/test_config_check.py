@@ -77,6 +77,39 @@ def test_a_database_of_each_process_own_is_none(here: Path, url: str) -> None:
     assert load(here, more("[store]", 'url = "sqlite:////var/lib/m.db"')).store.url == "sqlite:////var/lib/m.db"
 
 
+VARIABLES = {"queue": "REDIS_URL", "store": "DATABASE_URL"}
+
+
+@pytest.mark.parametrize(
+    ("table", "url"),
+    [
+        ("queue", "redis://:topSECRET/cd@redis.corp:6379/0"), ("queue", "redis://:topSECRET#cd@redis.corp:6379/0"),
+        ("queue", "rediss://:12?SECRET@redis.corp/0"), ("queue", "redis://h:99999/0"), ("queue", "redis://h/x"),
+        ("store", "postgresql://m:abSECRET/cd@db.corp/modsync"), ("store", "postgresql://m:p@SECRET@db.corp/modsync"),
+        ("store", "postgresql+psycopg://m:1/SECRET@db.corp/modsync"), ("store", "postgresql://h:port/x"),
+    ],
+)  # fmt: skip
+def test_an_address_that_others_read_otherwise(here: Path, table: str, url: str) -> None:
+    """A password with a slash in it, as openssl makes them: it must be written as %2F, and is not repeated."""
+    found = problems(here, more("[git]", "timeout_seconds = 9"), **{VARIABLES[table]: url})
+    assert set(found) == {f"{table}.url"}
+    assert "cannot be read" in str(found) or "no database" in str(found)
+    assert "SECRET" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("table", "url"),
+    [
+        ("queue", "redis://:a%2Fb%40c@redis.corp:6379/3"), ("queue", "rediss://redis.corp"), ("queue", "unix:///run/r.sock?db=1"),
+        ("queue", "redis://[fd00::1]:6379/0"), ("store", "postgresql://m:a%2Fb@db.corp:5433/modsync?sslmode=require"),
+        ("store", "postgresql://postgres@/postgres?host=/run/pg"),
+    ],
+)  # fmt: skip
+def test_an_address_that_all_read_alike(here: Path, table: str, url: str) -> None:
+    settings = load(here, more("[git]", "timeout_seconds = 9"), **{VARIABLES[table]: url})
+    assert url.partition("://")[2] in getattr(settings, table).url
+
+
 @pytest.mark.parametrize("secret", ["whsec_abcd-efgh_ijklmnopqrstuv", "whsec_YWJjZGVmZ2g="])
 def test_a_secret_that_the_scheme_can_make_no_key_of(here: Path, secret: str) -> None:
     text = changed('scheme = "article"', 'scheme = "standard-webhooks"')
