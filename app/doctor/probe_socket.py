@@ -43,7 +43,7 @@ def last_words(sock: socket.socket | SSLTransport) -> ssl.SSLError | None:
     with suppress(ValueError):
         try:
             sock.recv(1)
-        except ssl.SSLEOFError:
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return None
         except ssl.SSLError as error:
             return error

@@ -90,7 +90,8 @@ def _failure(url: str, error: OSError, again: Callable[[], socket.socket], *, ag
         return Failure(url, "timeout", "no answer to the TLS greeting within the time limit")
     if any(sign in str(error) for sign in _NOT_TLS):
         return Failure(url, "tls-plain", "the answer to the TLS greeting is not TLS")
-    if isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError):
+    # Which of the two an end without a goodbye is depends on Python's version.
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or not isinstance(error, ssl.SSLError):
         return Failure(url, "cut", "the connection was cut during the TLS greeting")
     return Failure(url, "tls-other", error.reason or str(error))
 
