@@ -162,11 +162,14 @@ def _readable(reader: Reader, key: str, url: str) -> bool:
     """Whether all read the same in it. What it is made of is not repeated: it may be a part of the password."""
     try:
         parts = urlsplit(url)
-        fine = parts.port != 0 and parts.netloc.count("@") < 2 and "@" not in parts.path + parts.query + parts.fragment
+        behind = parts.path + parts.query + parts.fragment
+        # An `@` behind the host's part: that one ended inside the password. Two: only some take the last one.
+        cut = "@" in behind and "@" not in parts.netloc
+        fine = parts.port != 0 and not cut and not (key == "store.url" and parts.password and "@" in parts.password)
     except ValueError:
         fine = False
     if not fine:
-        fix = "Write the password's own / as %2F, # as %23, ? as %3F, @ as %40; the port is a number up to 65535."
+        fix = "Write / as %2F, # as %23, ? as %3F, @ as %40 in user and password; the port is a number up to 65535."
         reader.problem(key, "cannot be read as user, password, host and port", fix)
     return fine
 

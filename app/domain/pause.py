@@ -64,7 +64,7 @@ def covering(pauses: Iterable[Pause], run: Run) -> Pause | None:
     return next((pause for pause in pauses if pause.covers(run)), None)
 
 
-def check_value(kind: PauseKind, value: str) -> str:
+def kept_value(kind: PauseKind, value: str) -> str:
     """The value as it is kept. Error: bad_request when the kind needs one, or has none."""
     value = value.strip()
     if (kind is PauseKind.ALL) == bool(value):
@@ -73,7 +73,12 @@ def check_value(kind: PauseKind, value: str) -> str:
         )
     if len(value) > 500 or not value.isprintable():
         raise SyncError("bad_request", "the value is too long, or not printable", field="value")
-    return _CHECKED.get(kind, str)(value)
+    return value.lower() if kind is PauseKind.HOST else value
+
+
+def check_value(kind: PauseKind, value: str) -> str:
+    """As kept_value(), for a new pause. Error: bad_request also for one that would hold nothing."""
+    return _CHECKED.get(kind, str)(kept_value(kind, value))
 
 
 def _host(value: str) -> str:
@@ -81,7 +86,7 @@ def _host(value: str) -> str:
         raise SyncError(
             "bad_request", "name the host alone, as git.corp.example or git.corp.example:8443", field="value"
         )
-    return value.lower()
+    return value
 
 
 def _module(value: str) -> str:

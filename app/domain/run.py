@@ -64,8 +64,11 @@ def begins_anew(status: Status, error: str | None) -> bool:
 
 WORKERS_LOST = "workers_lost"
 """The fact how many workers in a row died over a run: its lease ran out without a word of how the stage went."""
-ALONE_FROM = 2
-"""From so many lost workers on a run is worked on by itself, so that what kills them is not held against others."""
+ALONE_FROM = 3
+"""From so many lost workers on a run is worked on by itself, so that what kills them is not held against others.
+
+A host that dies twice over a full batch must not make each of them go by itself.
+"""
 
 
 def next_stage(stage: Stage) -> Stage | None:

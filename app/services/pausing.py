@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.domain.errors import SyncError
-from app.domain.pause import Pause, PauseKind, check_value, covering
+from app.domain.pause import Pause, PauseKind, check_value, covering, kept_value
 from app.domain.run import Run
 from app.services.ports import Clock
 
@@ -60,7 +60,7 @@ class Pausing:
     def resume(self, kind: PauseKind, value: str, actor: str, reason: str = "") -> int:
         """End the pause; how many runs go on, for which no other pause holds. Errors: bad_request, not_found."""
         now = self._clock.now()
-        if not self._store.remove(kind, check_value(kind, value), actor, now, reason):
+        if not self._store.remove(kind, kept_value(kind, value), actor, now, reason):
             raise SyncError("not_found", f"there is no pause of {kind} {value}".rstrip())
         parked = self._store.parked(_MOST)
         free = len(self._free(parked))

@@ -137,9 +137,9 @@ def test_a_defect_that_one_release_brings_out_is_its_own(world: FlowWorld, monke
     assert [world.run(run).pushed_at is not None for run in runs] == [True, False, True]
 
 
-def test_a_run_that_lost_two_workers_goes_alone(world: FlowWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_lost_three_workers_goes_alone(world: FlowWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = world.take().run_id
-    kill(world, bad, 2)
+    kill(world, bad, 3)
     others = [release(world, number) for number in range(2)]
     together: list[set[str]] = []
     real = MirrorStage.run

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from app.adapters.database import connect as connect_database
 from app.adapters.database import writing
-from app.adapters.gitlab_rules import Patience
+from app.adapters.gitlab_rules import Patience, holding
 from app.adapters.tables import mirrors
 from app.services.drift import MirrorCheck, check_mirror
 from tests.integration.gitlab_helpers import PATH, asked, connect
@@ -111,11 +111,12 @@ def test_too_many_requests_between_removal_and_creation(gitlab: GitLab, kind: st
     found = mend(gitlab)
     assert found.error is not None
     assert (found.error.code, found.good, is_protected(project)) == ("rate_limited", False, True)
-    name = missing.rpartition(" ")[2]
-    assert f"rule {name} IS MISSING, as far as known, and {name}* protects in its place" in found.error.message
+    before, _, name = missing.rpartition(" ")
+    held = holding(name)
+    assert f"rule {name} IS MISSING, as far as known, and {held} protects in its place" in found.error.message
     told = {each.what: each.found for each in found.drift}
-    assert told[missing] == f"not protected, but by {name}*"
-    assert told[f"{missing}*"] == "left over from a mending that was stopped"
+    assert told[missing] == f"not protected, but by {held}"
+    assert told[f"{before} {held}"] == "left over from a mending that was stopped"
     assert mend(gitlab).good
     assert is_whole(project)
 

@@ -234,6 +234,14 @@ def test_a_pause_that_would_hold_nothing_is_refused(world: FlowWorld, kind: Paus
     assert (caught.value.code, caught.value.field) == ("bad_request", "value")
 
 
+def test_a_pause_of_before_can_be_ended(world: FlowWorld) -> None:
+    """It holds nothing, but was taken once."""
+    kept = Pause(PauseKind.HOST, "https://git.example", "cli:me", "", world.clock.now())
+    assert SqlPauseStore(world.engine).add(kept)
+    _pausing(world).resume(PauseKind.HOST, "https://GIT.example", "cli:me")
+    assert SqlPauseStore(world.engine).pauses() == []
+
+
 def test_who_another_pause_holds_is_not_said_to_go_on(world: FlowWorld) -> None:
     pausing = _pausing(world)
     for kind, value in ((PauseKind.ALL, ""), (PauseKind.MODULE, "go.example/other"), (PauseKind.SOURCE, "platform")):

@@ -101,7 +101,8 @@ def test_an_address_that_others_read_otherwise(here: Path, table: str, url: str)
     ("table", "url"),
     [
         ("queue", "redis://:a%2Fb%40c@redis.corp:6379/3"), ("queue", "rediss://redis.corp"), ("queue", "unix:///run/r.sock?db=1"),
-        ("queue", "redis://[fd00::1]:6379/0"), ("store", "postgresql://m:a%2Fb@db.corp:5433/modsync?sslmode=require"),
+        ("queue", "redis://u:p@h:6379/1?client_name=a@b"), ("store", "postgresql://user@server:pw@h:5432/db"),
+        ("store", "postgresql://u:p@h/db?application_name=x@y"), ("queue", "redis://[fd00::1]:6379/0"), ("store", "postgresql://m:a%2Fb@db.corp:5433/modsync?sslmode=require"),
         ("store", "postgresql://postgres@/postgres?host=/run/pg"),
     ],
 )  # fmt: skip
