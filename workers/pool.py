@@ -153,18 +153,19 @@ def work(container: Container, queue: str) -> None:
     while not stop.is_set():
         redis, worker = redis_for_worker(container.redis_url), None
         try:
-            worker = SyncWorker(queue, redis, container.tidy_host)
+            worker = SyncWorker(queue, redis, container.tidy_host, stop.is_set)
             worker.work(logging_level="WARNING")
         except RedisError as error:
             log.warning("redis_away", extra={"error": type(error).__name__})
         finally:
             redis.close()
-        # Also when RQ's farewell failed: a Redis that is stopped with us takes the signal's moment away.
-        if worker is not None and worker.stopping:
-            return
         # RQ restored no handler of ours: until the next worker is up, a signal must end this loop.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        # After that, so that no signal falls between; also when RQ's farewell failed: a Redis that is stopped with us takes
+        # the signal's moment away.
+        if worker is not None and worker.stopping:
+            return
         stop.wait(RESTART_SECONDS)
 
 

@@ -46,8 +46,15 @@ class SyncWorker(Worker):
 
     max_connection_wait_time = 1.0  # RQ doubles its pauses up to a minute while Redis is away
 
-    def __init__(self, queue: str, redis: Redis, tidy: Callable[[], None] = lambda: None) -> None:
-        self._tidy = tidy
+    def __init__(
+        self,
+        queue: str,
+        redis: Redis,
+        tidy: Callable[[], None] = lambda: None,
+        asked: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`asked`: whether a signal came already, before the worker could take it."""
+        self._tidy, self._asked = tidy, asked
         self._life = Life()
         self._beaten_at = float("-inf")
         super().__init__(
@@ -65,6 +72,12 @@ class SyncWorker(Worker):
     def stopping(self) -> bool:
         """True once a signal asked it to stop."""
         return self._shutdown_requested_date is not None or self._stop_requested
+
+    def _install_signal_handlers(self) -> None:
+        """As RQ does; the signal of a parent's death comes once, and may have come while the worker was made."""
+        super()._install_signal_handlers()
+        if self._asked():
+            self._stop_requested = True
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - the base class's shape
         """As RQ does, for a shorter time, and be known again: a Redis that lost its memory has no list of workers.

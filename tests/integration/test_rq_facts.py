@@ -1,6 +1,7 @@
 """What modsync leaves in Redis, and how its workers take it: with a real Valkey."""
 
 import json
+import signal
 import zlib
 from collections.abc import Iterator
 from typing import cast
@@ -46,6 +47,14 @@ def test_a_worker_has_one_queue_and_reads_json(url: str) -> None:
     assert [queue.name for queue in worker.queues] == ["live"]
     assert {worker.serializer, *(queue.serializer for queue in worker.queues)} == {JSONSerializer}
     assert (worker.maintenance_interval, worker.worker_ttl < 60, worker.job_monitoring_interval < 5) == (10, True, True)
+
+
+def test_a_signal_that_came_while_a_worker_was_made_ends_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a parent's death comes once: without it the worker would go on for ever, and nobody would know it."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    worker = SyncWorker("live", redis_for_worker(url), asked=lambda: True)
+    assert worker.work(logging_level="WARNING") is False  # at once, not when a job comes
+    assert worker.stopping
 
 
 def test_the_embedded_server_loses_no_job_for_want_of_memory_or_by_a_restart(url: str) -> None:
