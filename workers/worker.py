@@ -75,7 +75,7 @@ class SyncWorker(Worker):
 
     def _install_signal_handlers(self) -> None:
         """As RQ does; the signal of a parent's death comes once, and may have come while the worker was made."""
-        super()._install_signal_handlers()
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
         if self._asked():
             self._stop_requested = True
 
