@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -14,6 +13,7 @@ from requests.utils import get_environ_proxies
 
 from app.adapters.http_session import SLOW_LINE, PinnedSession, Transport, reason, shown_url, wait_seconds
 from app.domain.errors import CATALOG, ErrorKind, Retry, SyncError
+from app.domain.http_date import http_date
 from app.services.operator import AnswerError
 
 _GET_RETRIES = 2
@@ -59,7 +59,7 @@ class ApiSession:
         except (requests.RequestException, OSError) as error:
             where = shown_url(self._server.url)
             raise SyncError("server_unreachable", f"{where} does not answer: {reason(error)}") from None
-        self.date = _date(answer)
+        self.date = http_date(answer.headers.get("Date", ""))
         if answer.ok and not answer.is_redirect:
             return _json(answer)
         raise _error(answer)
@@ -99,11 +99,3 @@ def _said(answer: requests.Response) -> SyncError | None:
     known = CATALOG.get(code)
     kind = ErrorKind(code, known.retry if known else Retry.NEVER, advice)
     return AnswerError(kind, message + (f" (wait {wait:.0f} s)" if wait else ""), retry_after=wait)
-
-
-def _date(answer: requests.Response) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(answer.headers["Date"])
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -6,8 +6,7 @@ import http.client
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +16,7 @@ import urllib3
 
 from app.adapters.http_allowance import ALLOWED, Allowance, AllowedAdapter
 from app.adapters.http_pinned import Addresses, PinnedAdapter
+from app.domain.http_date import http_date
 
 USER_AGENT = f"modsync/{version('modsync')}"
 _LONGEST_REASON = 200
@@ -139,25 +139,17 @@ def wait_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
     that a wrong clock here does not matter. `now` is aware.
     """
     fields = {name.lower(): value.strip() for name, value in headers.items()}
-    now = _date(fields.get("date", "")) or now
+    now = http_date(fields.get("date", "")) or now
     wish, reset = fields.get("retry-after", ""), fields.get("ratelimit-reset", "")
     if _NUMBER.fullmatch(wish):
         return _bounded(float(wish))
-    if moment := _date(wish):
+    if moment := http_date(wish):
         return _bounded((moment - now).total_seconds())
     return _bounded(float(reset) - now.timestamp()) if _NUMBER.fullmatch(reset) else None
 
 
 def _bounded(seconds: float) -> float:
     return min(max(seconds, 0.0), _LONGEST_WAIT)
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _root(error: BaseException) -> str:

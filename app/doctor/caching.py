@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from app.doctor.conformance import Check, Outcome, judged, said
 from app.doctor.observed import Failure
+from app.domain.http_date import http_date
 
 Kind = Literal["moving", "miss", "fixed"]
 
@@ -32,8 +32,8 @@ def lifetime(headers: Mapping[str, str], now: datetime) -> int | None:
         return max(ages)
     if "expires" not in headers:
         return None
-    ends = _moment(headers["expires"])  # what is no date lies in the past
-    return max(0, int((ends - (_moment(headers.get("date", "")) or now)).total_seconds())) if ends else 0
+    ends = http_date(headers["expires"])  # what is no date lies in the past
+    return max(0, int((ends - (http_date(headers.get("date", "")) or now)).total_seconds())) if ends else 0
 
 
 def check_caching(title: str, kind: Kind, outcomes: Sequence[Outcome]) -> Check:
@@ -56,11 +56,3 @@ def _checked(title: str, kind: Kind, outcome: Outcome) -> Check:
     longest, age = _LONGEST[kind], lifetime(outcome.headers, datetime.now(UTC))
     fine = "immutable" not in control and (age is None or age <= longest)
     return judged(title, fine, seen, f"kept for {longest} s at most: new versions must show")
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

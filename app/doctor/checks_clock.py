@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from app.doctor.findings import Finding, found
 from app.doctor.observed import Answer, Failure, Observed
+from app.domain.http_date import http_date
 
 _TOLERATED = timedelta(minutes=5)
 _COMPARE = "date -u   # compare it with a clock that you trust; only if this one is wrong:"
@@ -41,10 +41,4 @@ def _wrong(there: datetime, now: datetime, by: str, first: str = "") -> Finding:
 
 
 def _date(answer: Answer) -> datetime | None:
-    if "age" in answer.headers:
-        return None
-    try:
-        moment = parsedate_to_datetime(answer.headers.get("date", ""))
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None if "age" in answer.headers else http_date(answer.headers.get("date", ""))

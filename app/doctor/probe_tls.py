@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from app.doctor.certificate import read_certificate
 from app.doctor.observed import Certificate, Failure, Trouble
 from app.doctor.probe_socket import Unreached
 from app.doctor.probe_trust import unchecked
+from app.domain.http_date import http_date
 
 _VERIFY: Mapping[int, Trouble] = {
     9: "tls-expired",
@@ -111,7 +111,7 @@ def _look(url: str, again: Callable[[], socket.socket]) -> tuple[Certificate | N
 def _clock(wire: Wire, url: str) -> datetime | None:
     connection = HTTPConnection(urlsplit(url).hostname or "")
     connection.sock = wire
-    with suppress(OSError, HTTPException, ValueError, TypeError, OverflowError):
+    with suppress(OSError, HTTPException, ValueError):
         connection.request("HEAD", "/", headers={"Connection": "close"})
-        return parsedate_to_datetime(connection.getresponse().headers["Date"])
+        return http_date(connection.getresponse().headers.get("Date", ""))
     return None

@@ -16,6 +16,7 @@ from app.adapters.git_archive import GitArchive
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.services.checksum import module_sums, zip_sums
 from tests.chaos.releases import Sent
+from tests.sandbox.looked_at import gone, name_of
 from tests.sandbox.service import Service
 from tests.sandbox.world import MIRRORS, World
 
@@ -115,8 +116,8 @@ def leaked(world: World, engine: Engine) -> list[str]:
 
 def leftovers(world: World, known: Sequence[psutil.Process]) -> list[str]:
     """Processes that outlived modsync's end, and temporary files."""
-    alive = [process for process in known if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    found = [f"process {process.pid} is left: {process.name()}" for process in {*alive, *_ours(world)}]
+    alive = [process for process in known if not gone(process)]
+    found = [f"process {process.pid} is left: {name_of(process)}" for process in {*alive, *_ours(world)}]
     for pattern in ("data/tmp/*", "tmp/*", "data/cache/**/tmp_*", "data/cache/*.new-*", "data/cache/*.git/**/*.lock"):
         found += [f"{path.relative_to(world.root)} is left" for path in world.root.glob(pattern)]
     return found

@@ -13,6 +13,7 @@ from contextlib import suppress
 import psutil
 
 from tests.chaos.health import Health
+from tests.sandbox.looked_at import gone
 from tests.sandbox.service import ROLES, Service
 
 _LOOK_SECONDS = 0.1
@@ -126,5 +127,5 @@ class Manager:
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
-        return [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in process.children() if not gone(child)]
     return []

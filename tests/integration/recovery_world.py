@@ -143,13 +143,6 @@ def until(condition: Callable[[], object], seconds: float, what: str) -> float:
     return time.monotonic() - began
 
 
-def gone(process: psutil.Process) -> bool:
-    """True when it has ended (a zombie has)."""
-    with suppress(psutil.NoSuchProcess):
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    return True
-
-
 @contextmanager
 def paused(*processes: psutil.Process) -> Iterator[None]:
     """These processes stand still meanwhile."""

@@ -21,6 +21,7 @@ from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate, TagAt
 from tests.integration.git_damage import DAMAGE, drop_a_blob, drop_packs, packs, truncate_pack
 from tests.integration.git_world import MIRROR, SOURCE, World, git, nothing, overtaken_after
+from tests.sandbox.looked_at import gone
 
 BRANCH = "refs/heads/ci-sync"
 TAGS = ["v1.0.0", "v1.0.1"]
@@ -259,7 +260,7 @@ def test_what_a_killed_worker_left_running_is_ended(world: World) -> None:
     with world.door().source(url, nothing) as copy:
         assert set(copy.fetch(["v1.0.0"], [])) == {"v1.0.0"}
         psutil.wait_procs(orphans, timeout=10)
-        running = [p for p in orphans if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        running = [orphan for orphan in orphans if not gone(orphan)]
     go_on.set()
     assert running == []
 

@@ -19,6 +19,7 @@ from app.adapters.git import Credential
 from app.domain.errors import SyncError
 from app.domain.refs import RefUpdate
 from tests.integration.git_world import MIRROR, SOURCE, TOKEN, World, credential, git, nothing, status
+from tests.sandbox.looked_at import arguments, gone, named
 
 BRANCH = "refs/heads/ci-sync"
 
@@ -41,31 +42,18 @@ def silent_host() -> Iterator[str]:
 
 def children() -> list[psutil.Process]:
     """This process's descendants that still run and are git; another test's database server is none of ours."""
-    return [child for child in psutil.Process().children(recursive=True) if _is_git(child)]
-
-
-def _is_git(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.name().startswith(("git", "env", "setpriv"))
-    except psutil.NoSuchProcess:
-        return False
+    return named("git", "env", "setpriv")
 
 
 def still_running(processes: set[psutil.Process]) -> list[psutil.Process]:
     """Those that do not end within five seconds; orphans count, zombies that init has yet to reap do not."""
     _, alive = psutil.wait_procs(processes, timeout=5)
-    return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in alive if not gone(process)]
 
 
 def seen_processes() -> str:
     """The command lines of all descendants in one text."""
-    lines = []
-    for child in children():
-        try:
-            lines.append(" ".join(child.cmdline()))
-        except psutil.NoSuchProcess:
-            continue
-    return "\n".join(lines)
+    return "\n".join(arguments(children()))
 
 
 def test_the_token_works_and_is_only_in_the_environment(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,8 +15,9 @@ from app.adapters.database import reading
 from app.adapters.tables import attempts
 from tests.chaos.session import PIPELINE
 from tests.integration.metrics_world import Scrape, counter_files, families, family_of, promtool, scrape, settled, used
-from tests.integration.recovery_world import Stage, gone, until
+from tests.integration.recovery_world import Stage, until
 from tests.sandbox.gitlab import faults
+from tests.sandbox.looked_at import gone
 from tests.sandbox.modules import make_plain
 from tests.sandbox.service import Service
 from tests.sandbox.world import World

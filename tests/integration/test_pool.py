@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from tests.integration.recovery_world import RECOVERY_SECONDS, gone, until
+from tests.integration.recovery_world import RECOVERY_SECONDS, until
+from tests.sandbox.looked_at import gone
 
 pytestmark = pytest.mark.slow
 

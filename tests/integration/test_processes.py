@@ -18,7 +18,7 @@ from app.adapters.holder import SILENT_SECONDS, end_silent_holder
 from app.adapters.processes import OWNER_MARK, end_orphans, owner_is_gone, owner_mark, tied
 from app.adapters.scratch import remove_stale, scratch_directory
 from tests.integration.databases import wait_until
-from tests.integration.recovery_world import gone
+from tests.sandbox.looked_at import gone
 
 _GIT = """
 import sys, time

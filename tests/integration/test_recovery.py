@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from app.adapters.ops_store import SqlReplayStore
-from tests.integration.recovery_world import BEFORE_PUSH, RECOVERY_SECONDS, Stage, gone, paused, staged, until
+from tests.integration.recovery_world import BEFORE_PUSH, RECOVERY_SECONDS, Stage, paused, staged, until
 from tests.sandbox.gitlab import faults
+from tests.sandbox.looked_at import gone
 from tests.sandbox.world import MIRRORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]

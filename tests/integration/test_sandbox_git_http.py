@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.sandbox.git_http import GitHttpBackend
+from tests.sandbox.looked_at import named
 from tests.sandbox.processes import git_environment, run
 from tests.sandbox.repositories import Repositories
 from tests.sandbox.serve import LoopbackServer
@@ -46,7 +47,7 @@ def connect_and_send(server: LoopbackServer, body: bytes, length: int) -> socket
 
 
 def git_processes() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.name().startswith("git")]
+    return named("git")
 
 
 def test_a_compressed_request_reaches_git_as_it_is(server: LoopbackServer, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-import psutil
 import pytest
 import requests
 
@@ -17,6 +16,7 @@ from tests.sandbox.discovery import by_root
 from tests.sandbox.goclient import GoClient
 from tests.sandbox.goproxy import GoProxy
 from tests.sandbox.goproxy_paths import escape, order, unescape
+from tests.sandbox.looked_at import arguments, named
 from tests.sandbox.modules import HOST, PROGRAM, Module, make_ledger, make_plain
 from tests.sandbox.platform import Platform, basic
 from tests.sandbox.serve import LoopbackServer
@@ -58,8 +58,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def offspring() -> list[str]:
     """Command lines of the processes below this one that are `go` or git."""
-    below = [child for child in psutil.Process().children(recursive=True) if child.is_running()]
-    return [" ".join(child.cmdline()) for child in below if child.name().startswith(("go", "git"))]
+    return arguments(named("go", "git"))
 
 
 def test_a_release_is_answered_as_the_protocol_says(world: World) -> None:
