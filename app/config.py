@@ -31,9 +31,10 @@ from app.config_models import (
     Worker,
 )
 from app.config_notify import Notify
-from app.config_read import Reader, advice_for_unknown
+from app.config_read import Reader
 from app.config_table import Table
 from app.config_upkeep import Limits, Reconcile, Retries
+from app.domain.nearest import nearest
 
 __all__ = ["ConfigError", "Problem", "Settings", "find_config", "load_settings"]
 
@@ -110,7 +111,7 @@ def _read(reader: Reader, raw: dict[str, Any]) -> dict[str, Any]:
     known = ["data_dir", *TABLES, *ARRAYS]
     for name in raw:
         if name not in known:
-            reader.problem(name, "is not a known section or key", advice_for_unknown(name, known))
+            reader.problem(name, "is not a known section or key", nearest(name, known))
     values: dict[str, Any] = {name: reader.table(model, raw.get(name, {}), name) for name, model in TABLES.items()}
     for name, model in ARRAYS.items():
         values[name] = tuple(reader.tables(model, raw.get(name, []), name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.config_models import Problem
+from app.domain.nearest import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -83,7 +83,7 @@ class Reader:
             elif name in known:
                 values[name] = value
             else:
-                self.problem(f"{key}.{name}", "is not a known key", advice_for_unknown(name, known))
+                self.problem(f"{key}.{name}", "is not a known key", nearest(name, known))
         return values
 
     def _refuse_secret(self, model: type[BaseModel], values: dict[str, Any], name: str, key: str) -> None:
@@ -207,12 +207,6 @@ def file_keys(model: type[BaseModel]) -> Iterator[str]:
             yield from secret_keys(name)
         else:
             yield name
-
-
-def advice_for_unknown(name: str, known: list[str]) -> str:
-    """Name the nearest known key, else all of them."""
-    near = get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
 
 
 def label(model: type[BaseModel], item: object, at: int) -> str:

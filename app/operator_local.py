@@ -17,7 +17,7 @@ from app.domain.errors import SyncError
 from app.domain.pause import PauseKind
 from app.domain.run import Stage
 from app.mirror_care import mirror_care
-from app.paused_hosts import targets
+from app.pause_reach import pause_reach
 from app.services.board import FailedAlike, FailureCount, MirrorRow, ModuleRow, Now
 from app.services.bulk import Done, ReplayPlan, plan, replay_all
 from app.services.deliveries import DeliveryFilter
@@ -193,7 +193,7 @@ class LocalOperator(LocalAsking):
         return tested(self._parts, self._actor, source, completed(self._parts, source, sample), reason)
 
     def _pausing(self) -> Pausing:
-        return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock, targets(self._parts.settings))
+        return Pausing(SqlPauseStore(self._parts.engine), self._parts.clock, pause_reach(self._parts.settings))
 
 
 def redelivered(answer: Answer) -> Redelivered:

@@ -18,7 +18,7 @@ from app.bootstrap import Container
 from app.bootstrap_doors import host
 from app.bootstrap_sources import gigabytes
 from app.domain.errors import SyncError
-from app.paused_hosts import targets
+from app.pause_reach import pause_reach
 from app.services.names import Names
 from app.services.observe import Observer
 from app.services.pace import Pace
@@ -90,7 +90,7 @@ def pause_store(container: Container) -> SqlPauseStore:
 
 def pausing(container: Container) -> Pausing:
     """Pause and resume."""
-    return Pausing(pause_store(container), container.clock, targets(container.settings))
+    return Pausing(pause_store(container), container.clock, pause_reach(container.settings))
 
 
 def slots(container: Container) -> Slots:

@@ -52,7 +52,8 @@ class SqlBoardStore:
         overdue = runs.c.due_at.is_(None) | (runs.c.due_at <= moment - _OVERDUE)
         waits = (runs.c.status == Status.QUEUED) | overdue
         well = idle & runs.c.error.is_(None)
-        failed = FAILURE & (runs.c.ended_at >= moment - _FAILED_FOR)
+        mended = runs.c.error.is_distinct_from("cancelled")  # what a person cancelled is nothing to be mended
+        failed = FAILURE & mended & (runs.c.ended_at >= moment - _FAILED_FOR)
         counts = SqlReadStore(self._engine, self._clock).counts()
         with reading(self._engine) as connection:
             return Now(

@@ -10,6 +10,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, RuleBroken
 from app.domain.run import Run
 
 
@@ -93,7 +94,18 @@ def _module(value: str) -> str:
     if value.endswith("/"):
         said = f"no module's path ends with a slash: {value}* are all below it"
         raise SyncError("bad_request", said, field="value")
+    if "*" in value[:-1]:
+        raise SyncError("bad_request", "a * stands at the end of a module's path, or nowhere", field="value")
+    if not value.endswith("*"):
+        _check_path(value)
     return value
+
+
+def _check_path(value: str) -> None:
+    try:
+        ModulePath.parse(value)
+    except RuleBroken as broken:
+        raise SyncError("bad_request", f"no module can have this path: {broken}", field="value") from None
 
 
 _HOST = re.compile(r"[^\s/@]+")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from app.domain.errors import SyncError
+from app.domain.nearest import nearest
 from app.domain.pause import Pause, PauseKind, check_value, covering, kept_value
 from app.domain.run import Run
 from app.services.ports import Clock
@@ -43,19 +45,38 @@ class PauseStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the configuration lets a pause hold. `sources`: all there are, None: not known; `targets`: hosts that nothing
+    is cloned from, and what each is."""
+
+    sources: Collection[str] | None = None
+    targets: Mapping[str, str] = field(default_factory=dict)
+
+    def holds_nothing(self, kind: PauseKind, value: str) -> str:
+        """Why a pause would hold nothing, and what to do; empty when it may hold something."""
+        if kind is PauseKind.HOST and (what := self.targets.get(value)):
+            return f"nothing is cloned from {value}, it is {what}: pause all, a source or modules instead"
+        if kind is PauseKind.SOURCE and self.sources is not None and value not in self.sources:
+            return f"there is no source {value}. {nearest(value, self.sources)}"
+        return ""
+
+
+NOTHING_KNOWN = Reach()
+
+
 class Pausing:
     """The service behind `modsync pause`, `resume` and `pauses`."""
 
-    def __init__(self, store: PauseStore, clock: Clock, targets: Mapping[str, str] | None = None) -> None:
-        """`targets`: hosts that nothing is cloned from, and what each is: a pause of them would hold nothing."""
-        self._store, self._clock, self._targets = store, clock, targets or {}
+    def __init__(self, store: PauseStore, clock: Clock, reach: Reach = NOTHING_KNOWN) -> None:
+        self._store, self._clock, self._reach = store, clock, reach
 
     def pause(self, kind: PauseKind, value: str, actor: str, reason: str) -> bool:
         """Stop working on these from now on; a step in hand ends first. False: it was paused. Error: bad_request."""
-        if kind is PauseKind.HOST and (what := self._targets.get(value.strip().lower())):
-            said = f"nothing is cloned from {value.strip()}, it is {what}: pause all, a source or modules instead"
-            raise SyncError("bad_request", said, field="value")
-        return self._store.add(Pause(kind, check_value(kind, value), actor, reason, self._clock.now()))
+        kept = check_value(kind, value)
+        if why := self._reach.holds_nothing(kind, kept):
+            raise SyncError("bad_request", why, field="value")
+        return self._store.add(Pause(kind, kept, actor, reason, self._clock.now()))
 
     def resume(self, kind: PauseKind, value: str, actor: str, reason: str = "") -> int:
         """End the pause; how many runs go on, for which no other pause holds. Errors: bad_request, not_found."""

@@ -332,7 +332,7 @@ def test_the_audit_log_can_be_verified_from_afar(
     operator: Operator, container: Container, known: dict[str, str]
 ) -> None:
     for number in range(3):
-        operator.pause(PauseKind.SOURCE, f"s{number}", "why")
+        operator.pause(PauseKind.HOST, f"s{number}", "why")
     entries = list(operator.audit(0))
     assert entries == list(container.audit.entries())
     assert audit.verify(entries)[2] is None

@@ -39,6 +39,7 @@ def test_now_tells_running_from_waiting_blocked_and_failed(stored: Stored, board
     }
     broken = stored.release(version="v1.0.9").run_id
     stored.fail(broken)
+    stored.fail(stored.release(version="v1.0.7").run_id, error="cancelled")  # by a person, who knows
     claim = stored.claim(ids["blocked"])
     stored.record(claim, Status.MIRROR, error="source_unreachable", due_at=stored.now + timedelta(minutes=1))
     polled = stored.push(stored.claim(stored.release(version="v1.0.8").run_id))

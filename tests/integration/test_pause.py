@@ -11,7 +11,7 @@ from app.adapters.pause_store import SqlPauseStore
 from app.domain.errors import SyncError
 from app.domain.pause import Pause, PauseKind, check_value, covering
 from app.domain.run import Status
-from app.services.pausing import Pausing
+from app.services.pausing import Pausing, Reach
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.stores import NewDelivery, PlannedRun
 from tests.integration.flow_world import MODULE, FlowWorld
@@ -215,8 +215,8 @@ def test_the_schedule_rests_while_all_is_paused(tmp_path: Path) -> None:
 
 def test_a_host_that_nothing_comes_from_cannot_be_paused(world: FlowWorld) -> None:
     targets = {"gitlab.example": "GitLab's host", "proxy.example": "the proxy default's host"}
-    pausing = Pausing(SqlPauseStore(world.engine), world.clock, targets)
-    with pytest.raises(SyncError, match=r"GitLab\.example, it is GitLab's host: pause all"):
+    pausing = Pausing(SqlPauseStore(world.engine), world.clock, Reach(targets=targets))
+    with pytest.raises(SyncError, match=r"gitlab\.example, it is GitLab's host: pause all"):
         pausing.pause(PauseKind.HOST, "GitLab.example", "cli:me", "")
     assert pausing.pause(PauseKind.HOST, "git.example", "cli:me", "")
 
@@ -225,7 +225,8 @@ def test_a_host_that_nothing_comes_from_cannot_be_paused(world: FlowWorld) -> No
     ("kind", "value"),
     [
         (PauseKind.HOST, "https://git.example"), (PauseKind.HOST, "git@git.example"), (PauseKind.HOST, "git.example/team"),
-        (PauseKind.MODULE, "go.example/team/"),
+        (PauseKind.MODULE, "go.example/team/"), (PauseKind.MODULE, "go.example/*/log"), (PauseKind.MODULE, "log"),
+        (PauseKind.MODULE, "go.example/team/log@v1.2.3"), (PauseKind.MODULE, "https://go.example/team/log"),
     ],
 )  # fmt: skip
 def test_a_pause_that_would_hold_nothing_is_refused(world: FlowWorld, kind: PauseKind, value: str) -> None:
