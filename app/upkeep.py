@@ -14,6 +14,7 @@ from app.adapters.pause_store import SqlPauseStore
 from app.adapters.pipeline_slots import SqlSlotStore
 from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.retention_store import SqlRetentionStore
+from app.adapters.set_back_store import SqlSetBackStore
 from app.bootstrap import Container
 from app.bootstrap_doors import host
 from app.bootstrap_sources import gigabytes
@@ -29,6 +30,7 @@ from app.services.reconcile_runs import RunMaker
 from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.replay import Replay
 from app.services.retention import RunPruning
+from app.services.set_back import SetBack
 from app.services.slots import Slots
 from app.services.standing import HostReport
 from app.services.unknown_mirrors import UnknownMirrors
@@ -109,6 +111,11 @@ def schedule(container: Container) -> ReconcileSchedule:
 def names(container: Container) -> Names:
     """Learns the names of modules and mirrors."""
     return Names(SqlNames(container.engine), container.clock)
+
+
+def set_back(container: Container) -> SetBack:
+    """Ends waits for times that were written before a clock was set back."""
+    return SetBack(SqlSetBackStore(container.engine), container.clock, container.settings.worker.lease_seconds)
 
 
 def run_pruning(container: Container) -> RunPruning:

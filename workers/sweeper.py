@@ -56,8 +56,10 @@ class _Sweeper:
         self._pruning, self._reconcile = container.pruning, upkeep.schedule(container)
         self._slots, self._names = upkeep.slots(container), upkeep.names(container)
         self._tidied_at = float("-inf")
+        self._set_back = upkeep.set_back(container)
         self._steps: tuple[Callable[[], object], ...] = (
-            self._tidy.once, self._pruning.once, self._names.once, self._reconcile.once, self._pausing.wake_forgotten,
+            self._set_back.once, self._tidy.once, self._pruning.once, self._names.once, self._reconcile.once,
+            self._pausing.wake_forgotten,
             self._runs.once, container.share,
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Engine, delete, or_, select, update
 
@@ -11,9 +11,9 @@ from app.adapters.database import reading, writing
 from app.adapters.rows import insert_ignoring
 from app.adapters.tables import duties, runs
 from app.domain.run import Status
+from app.services.set_back import SKEW
 from app.services.tidy import RunState
 
-_SKEW = timedelta(seconds=60)  # that hosts' clocks may differ by
 _CHUNK = 500  # ids in one statement
 
 
@@ -26,7 +26,7 @@ class SqlDutyStore:
     def take_duty(self, name: str, owner: str, now: datetime, until: datetime) -> bool:
         """See DutyStore."""
         # Nobody holds it for longer than `until`: what says so was written before a clock was set back.
-        free = or_(duties.c.owner == owner, duties.c.until < now, duties.c.until > until + _SKEW)
+        free = or_(duties.c.owner == owner, duties.c.until < now, duties.c.until > until + SKEW)
         with writing(self._engine) as connection:
             if insert_ignoring(connection, duties, {"name": name, "owner": owner, "until": until}):
                 return True

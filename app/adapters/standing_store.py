@@ -16,6 +16,7 @@ from app.domain.errors import SERVED_OTHER
 from app.domain.run import ACTIVE, ENDED, Lane, Status
 from app.services.duty import HOLD_SECONDS
 from app.services.ports import Clock
+from app.services.set_back import SKEW
 from app.services.standing import MOST, LaneStanding, Outbox, Reconciled, Standing
 
 # Counted in the index alone, without the rows.
@@ -116,7 +117,7 @@ def _lane(connection: Connection, which: Lane, now: datetime) -> LaneStanding:
 def _sweeper(connection: Connection, now: datetime) -> float | None:
     until = connection.execute(select(duties.c.until).where(duties.c.name == "sweep")).scalar_one_or_none()
     # Far ahead of now: a clock was set back, and nothing is known of who swept last.
-    if until is None or until - now > timedelta(seconds=60 + HOLD_SECONDS):
+    if until is None or until - now > SKEW + timedelta(seconds=HOLD_SECONDS):
         return None
     return _age(until - timedelta(seconds=HOLD_SECONDS), now)
 
