@@ -102,10 +102,7 @@ def _run(connection: Connection, plan: PlannedRun, delivery: str, known: bool, n
     made = _made_before(connection, plan, delivery) if known else None
     hold_release(connection, plan.module, made.version if made else plan.version)
     misnamed = _misnamed(connection, plan, delivery) if known and not made else None
-    there = made.id if made else misnamed or _in_flight(connection, plan)
-    new = there is None and insert_ignoring(connection, runs, run_row(plan, delivery, now))
-    which = runs.c.id == there if there else runs.c.semantic == plan.semantic
-    row = connection.execute(select(runs).where(which).with_for_update()).mappings().one()
+    row, new = _row(connection, plan, delivery, made.id if made else misnamed or _in_flight(connection, plan), now)
     values = {"delivery": delivery, "run_id": row["id"], "duplicate": not new}
     insert_ignoring(connection, delivery_runs, values)
     if not new:
@@ -113,6 +110,18 @@ def _run(connection: Connection, plan: PlannedRun, delivery: str, known: bool, n
     actor = plan.actor or f"source:{plan.source}"
     begin_attempt(connection, plan.id, 1, kind="delivery", stage=Stage.MIRROR, actor=actor, reason="", now=now)
     return _admit(connection, plan, row, now)
+
+
+def _row(
+    connection: Connection, plan: PlannedRun, delivery: str, there: str | None, now: datetime
+) -> tuple[RowMapping, bool]:
+    """The run's row, held, and whether it is new. One that is pruned away between two statements is made anew."""
+    while True:
+        new = there is None and insert_ignoring(connection, runs, run_row(plan, delivery, now))
+        which = runs.c.id == there if there else runs.c.semantic == plan.semantic
+        if row := connection.execute(select(runs).where(which).with_for_update()).mappings().one_or_none():
+            return row, new
+        there = None
 
 
 def _made_before(connection: Connection, plan: PlannedRun, delivery: str) -> Row[Any, Any] | None:

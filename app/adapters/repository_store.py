@@ -28,14 +28,13 @@ from app.domain.mirror_source import source_url
 from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Item, Known, Release
 from app.domain.run import Status
-from app.services.reconcile_values import Places, Report, Repository
+from app.services.reconcile_values import MOST_LOST, Places, Report, Repository
 
 _CHUNK = 200  # modules in one statement
 _PLACES = 1000
 _SEARCHED = "unknown_mirrors"
 _SEARCH_JOB = "unknown_mirrors_job"
 _JOBS_LOST = "jobs_lost"  # in a repository's result, until the next one
-_MOST_LOST = 5
 
 
 class SqlRepositoryStore:
@@ -127,7 +126,7 @@ class SqlRepositoryStore:
                 return
             lost = row.result.get(_JOBS_LOST, 0) + 1
             # Whoever kills its worker each time must not be the first in the queue for ever.
-            ended = {"error": "internal", "job_at": now} if lost >= _MOST_LOST else {"job_at": None}
+            ended = {"error": "internal", "job_at": now} if lost >= MOST_LOST else {"job_at": None}
             _change(connection, mirror, result={**row.result, _JOBS_LOST: lost}, **ended)
 
     def mirrors(self, before: datetime) -> list[str]:

@@ -12,7 +12,7 @@ from app.domain.ids import CallId
 from app.domain.pause import Pause, PauseKind
 from app.domain.run import Lane
 from app.services.ports import Clock
-from app.services.reconcile_values import RepositoryStore
+from app.services.reconcile_values import MOST_LOST, RepositoryStore
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +57,18 @@ class ReconcileSchedule:
         self._store, self._queue, self._clock, self._options = store, queue, clock, options
         self._pauses = pauses
         self._looked: datetime | None = None
+        self._searches_lost = 0
 
     def once(self) -> int:
         """One look; how many jobs were enqueued. Errors: store_unavailable, queue_unavailable.
 
-        None while all is paused; of another pause the job says that it holds its repository.
+        None while all is paused; of another pause the job says that it holds its repository. Lost jobs are noticed always:
+        without a schedule, too, somebody may have asked for a comparison (wanted.py).
         """
-        if not self._options.interval_hours or any(pause.kind is PauseKind.ALL for pause in self._pauses()):
-            return 0
         now = self._clock.now()
         self._free_lost(now)
+        if not self._options.interval_hours or any(pause.kind is PauseKind.ALL for pause in self._pauses()):
+            return 0
         self._search(now)
         room = self._room(now)
         if not room:
@@ -79,6 +81,7 @@ class ReconcileSchedule:
         """How many repositories the time since the last look allows; the rest of a repository is not lost."""
         if self._looked is None:
             return 1
+        self._looked = min(self._looked, now)  # a clock was set back
         seconds = (now - self._looked).total_seconds()
         return min(_MOST, int(seconds * self._options.requests_per_second / _REQUESTS))
 
@@ -99,12 +102,25 @@ class ReconcileSchedule:
         """No job is under way for it; as with repositories, one that is silent and in no queue is lost."""
         job = self._store.search_job()
         if job is None:
+            self._searches_lost = 0
             return True
         given, error = job
         if error:
             return now - given >= _AGAIN
         call = str(CallId.of(SEARCH, given))
-        return now - given >= LOST and call not in self._queue.waiting([call])
+        if now - given < LOST or call in self._queue.waiting([call]):
+            return False
+        return self._may_be_lost_again(now)
+
+    def _may_be_lost_again(self, now: datetime) -> bool:
+        """A search that kills its worker each time waits as after an error, and lets others work."""
+        self._searches_lost += 1
+        log.info("search_job_lost", extra={"times": self._searches_lost})
+        if self._searches_lost < MOST_LOST:
+            return True
+        self._searches_lost = 0
+        self._store.search_at_work(now, "internal")
+        return False
 
     def _free_lost(self, now: datetime) -> None:
         """Jobs that were killed, or lost with Redis, or never got there: their repositories are due again.

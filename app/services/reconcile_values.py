@@ -12,6 +12,7 @@ from app.domain.modules import ModulePath
 from app.domain.reconcile import REPORTED, Finding, Item, Known, Release
 
 _KEPT = 50  # findings that are kept with a repository
+MOST_LOST = 5  # jobs of one kind in a row; then it waits as after an error
 
 
 @dataclass(frozen=True, slots=True)

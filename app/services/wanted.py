@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections import OrderedDict
@@ -11,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.errors import SyncError
+from app.domain.ids import CallId
 from app.domain.modules import ModulePath
 from app.domain.run import Lane
 from app.services.ports import Clock
@@ -86,7 +86,6 @@ class Wanted:
         # The row decides between processes and hosts.
         if not self._store.give_job(found.mirror, now - _AGAIN, now):
             return False
-        digest = hashlib.sha256(found.mirror.encode()).hexdigest()[:16]
-        self._queue.call(JOB, found.mirror, f"reconcile-{digest}-{int(now.timestamp())}", Lane.BACKFILL)
+        self._queue.call(JOB, found.mirror, str(CallId.of(found.mirror, now)), Lane.BACKFILL)
         log.info("reconcile_wanted", extra={"release": module.text, "mirror": found.mirror})
         return True

@@ -145,7 +145,7 @@ class PipelineStage:
             said = f"pipeline {seen.id} is still {seen.status} after {waited:.0f} s"
             raise SyncError("pipeline_timeout", said, facts={"pipeline": state})
         polls = int(state.get("polls", 0)) + 1
-        delay = min(self._options.poll_longest, self._options.poll_first * 1.5 ** (polls - 1))
+        delay = min(self._options.poll_longest, self._options.poll_first * 1.5 ** min(polls - 1, 64))
         return Wait(delay, {"pipeline": {**state, "polls": polls}}, note=f"pipeline {seen.id} is {seen.status}")
 
     def _again(self, request: PipelineRequest, state: dict[str, Any], seen: Pipeline) -> Outcome | None:
