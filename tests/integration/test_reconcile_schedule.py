@@ -353,6 +353,51 @@ def test_after_an_error_is_searched_again_later(world: ReconcileWorld, error: Ex
     assert given.calls.searches == 2
 
 
+def test_a_search_that_is_killed_each_time_waits_as_after_an_error(world: ReconcileWorld) -> None:
+    given = Scheduled(world)
+    given.after(0)
+    for count in range(1, 5):
+        with pytest.raises(CrashError):
+            given.search(Ends(CrashError("killed"))).run()
+        given.after(40)
+        assert given.calls.searches == count + 1
+    with pytest.raises(CrashError):
+        given.search(Ends(CrashError("killed"))).run()
+    for _ in range(40):
+        given.after(40)
+    assert given.calls.searches == 5
+    assert (world.repositories.search_job() or ("", ""))[1] == "internal"
+    given.after(300)
+    assert given.calls.searches == 6
+
+
+def test_without_a_schedule_a_lost_job_holds_up_no_later_question(world: ReconcileWorld) -> None:
+    """Somebody asked for an unknown module (wanted.py), and Redis lost the job."""
+    world.settle(world.take().run_id)
+    world.learn()
+    schedule = ReconcileSchedule(world.repositories, Calls(), world.clock, ScheduleOptions(0, 5))
+    assert world.repositories.give_job(MIRROR, world.clock.now(), world.clock.now())
+    world.clock.advance(30)
+    schedule.once()
+    assert stored_as(world, repositories.c.job_at)
+    world.clock.advance(10)
+    assert schedule.once() == 0
+    assert stored_as(world, repositories.c.job_at) is None
+    assert world.repositories.give_job(MIRROR, world.clock.now(), world.clock.now())
+
+
+def test_a_clock_that_is_set_back_stops_no_schedule_and_floods_nobody(world: ReconcileWorld) -> None:
+    for number in range(50):
+        world.take(f"v0.{number}.0", mirror=f"mirrors/team/{number}")
+    world.learn()
+    schedule = ReconcileSchedule(world.repositories, Calls(), world.clock, ScheduleOptions(24, 2))
+    assert schedule.once() == 1
+    world.clock.advance(-3600)
+    assert schedule.once() == 0
+    world.clock.advance(10)
+    assert schedule.once() == 5
+
+
 def test_no_interval_is_no_schedule(world: ReconcileWorld) -> None:
     world.settle(world.take().run_id)
     world.learn()
