@@ -33,7 +33,8 @@ class SqlCredentialStore:
         self._engine = engine
 
     def add(
-        self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None, under: str | None = None
+        self, credential: Credential, secret_digest: str, note: Note, *, spends: str | None = None,
+        under: str | None = None, alone: bool = False,
     ) -> bool:  # fmt: skip
         """See CredentialStore."""
         values = {name: getattr(credential, name) for name in Credential.__dataclass_fields__}
@@ -42,6 +43,8 @@ class SqlCredentialStore:
             if spends and not _end(connection, spends, credential.created_at):
                 return False
             if under and not _holds(connection, under):
+                return False
+            if alone and _is_taken(connection, credential):
                 return False
             connection.execute(insert(credentials).values(**values, digest=secret_digest))
             _tell(connection, note, credential.created_at)
@@ -126,8 +129,7 @@ def append(
     before: dict[str, Any] | None = None, after: dict[str, Any] | None = None,
 ) -> Entry:  # fmt: skip
     """Add an entry inside the caller's transaction: the log says what was committed, no more and no less."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
+    _take_turn(connection)
     last = connection.execute(_LAST).one_or_none()
     entry = Entry(
         number=(last.number if last else 0) + 1, at=now, actor=actor, action=action, object=thing, reason=reason,
@@ -135,6 +137,19 @@ def append(
     ).sealed()  # fmt: skip
     connection.execute(_ADD, {name: getattr(entry, name) for name in Entry.__dataclass_fields__})
     return entry
+
+
+def _take_turn(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
+
+
+def _is_taken(connection: Connection, new: Credential) -> bool:
+    """Whether a live one of its kind has its name. Each that is made is told to the audit log: one at a time."""
+    _take_turn(connection)
+    same = (credentials.c.kind == new.kind) & (credentials.c.name == new.name)
+    live = select(credentials.c.id).where(same, _LIVE, credentials.c.expires_at > new.created_at)
+    return connection.execute(live.limit(1)).first() is not None
 
 
 def _end(connection: Connection, credential_id: str, now: datetime) -> bool:

@@ -28,7 +28,9 @@ def level_rows(
     if until:
         wanted.append(runs.c.created_at < until)
     columns = (runs.c.created_at, runs.c.active, runs.c.error)
-    released = select(*columns, done.scalar_subquery().label("at")).where(*wanted).subquery()
+    found = select(*columns, done.scalar_subquery().label("at")).where(*wanted)
+    # A fence for the planner (OFFSET 0): else it would look for the first time done again for each use of it.
+    released = found.offset(0).subquery()
     sqlite = connection.dialect.name == "sqlite"
     created, ended = _seconds(released.c.created_at, sqlite=sqlite), _seconds(released.c.at, sqlite=sqlite)
     # Integer division in both: cast() alone would round on PostgreSQL.

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 
 from app.adapters.access_store import append
 from app.adapters.database import reading, writing
 from app.adapters.fences import take_in_order, write_taken
-from app.adapters.rows import insert_ignoring, run_of_row
+from app.adapters.rows import insert_ignoring
 from app.adapters.tables import pauses, runs
-from app.domain.pause import Pause, PauseKind
-from app.domain.run import Run
+from app.domain.pause import Parked, Pause, PauseKind
 
 _ALL = select(pauses).order_by(pauses.c.created_at)
+_AT_ONCE = 1000  # runs that are woken in one transaction
 _PARKED = runs.c.active & (runs.c.error == "paused")
 
 _TOLD = ("actor", "reason", "created_at")
@@ -54,11 +54,13 @@ class SqlPauseStore:
                 append(connection, actor, "resume", thing, now, reason=reason, before=before)
         return ended is not None
 
-    def parked(self, limit: int) -> Sequence[Run]:
+    def parked(self, limit: int) -> Sequence[Parked]:
         """See PauseStore."""
-        query = select(runs).where(_PARKED).order_by(runs.c.updated_at.desc()).limit(limit)
+        columns = (runs.c.id, runs.c.source, runs.c.module, runs.c.target)
+        query = select(*columns).where(_PARKED).order_by(runs.c.updated_at.desc()).limit(limit)
         with reading(self._engine) as connection:
-            return [run_of_row(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).all()
+        return [Parked(row.id, row.source, row.module, row.target["clone_url"]) for row in rows]
 
     def count_parked(self) -> int:
         """See PauseStore."""
@@ -68,10 +70,17 @@ class SqlPauseStore:
     def wake(self, run_ids: Sequence[str] | None, now: datetime) -> int:
         """See PauseStore."""
         which = _PARKED if run_ids is None else _PARKED & runs.c.id.in_(run_ids)
-        free = {"due_at": now, "error": None, "error_message": None}
+        woken = 0
+        # In parts, so that others write between them. What another pause parks anew meanwhile is none of ours.
+        while part := self._wake_some(which & (runs.c.updated_at <= now), now):
+            woken += part
+        return woken
+
+    def _wake_some(self, which: ColumnElement[bool], now: datetime) -> int:
+        some = select(runs.c.id).where(which).order_by(runs.c.due_at, runs.c.id).limit(_AT_ONCE)
         with writing(self._engine) as connection:
-            ids = take_in_order(connection, which)
-            write_taken(connection, ids, free)
+            ids = take_in_order(connection, which, runs.c.id.in_(some.scalar_subquery()))
+            write_taken(connection, ids, {"due_at": now, "error": None, "error_message": None})
         return len(ids)
 
 

@@ -60,6 +60,20 @@ class Pause:
         return module.startswith(beginning) if self.value.endswith("*") else module == self.value
 
 
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A run that waits for the end of a pause, and what pauses are about."""
+
+    id: str
+    source: str
+    module: str
+    clone_url: str
+
+    def is_held(self, pause: Pause) -> bool:
+        """True while it has to wait for this one."""
+        return pause.covers_all(self.source, self.clone_url, [self.module])
+
+
 def covering(pauses: Iterable[Pause], run: Run) -> Pause | None:
     """The first pause that the run has to wait for; None when it may go on."""
     return next((pause for pause in pauses if pause.covers(run)), None)

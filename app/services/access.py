@@ -71,10 +71,11 @@ class CredentialStore(Protocol):
         *,
         spends: str | None = None,
         under: str | None = None,
+        alone: bool = False,
     ) -> bool:
         """Keep a new one; `spends` ends the link that it is made with, `under` is the token that must be live meanwhile.
 
-        False: that had ended, and nothing is kept.
+        `alone`: no live one of its kind has its name. False: one of these does not hold, and nothing is kept.
         """
         ...
 
@@ -125,11 +126,11 @@ class Access:
         Errors: name_taken, bad_request (field name).
         """
         _check_name(name)
-        if any(each.name == name and each.is_live(self._clock.now()) for each in self._store.tokens()):
-            raise SyncError("name_taken", f"there is a live token named {name!r}")
         secret, made = self._new(Kind.TOKEN, name, role, timedelta(days=days), actor, scopes)
         after = {"name": name, "role": role.value, "scopes": sorted(scopes), "until": made.expires_at.isoformat()}
-        self._store.add(made, digest(secret), Note(actor, "token.create", f"token:{made.id}", reason, after=after))
+        note = Note(actor, "token.create", f"token:{made.id}", reason, after=after)
+        if not self._store.add(made, digest(secret), note, alone=True):
+            raise SyncError("name_taken", f"there is a live token named {name!r}")
         return secret, made
 
     def revoke_token(self, identifier: str, actor: str, reason: str) -> Credential:

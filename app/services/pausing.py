@@ -9,8 +9,7 @@ from typing import Protocol
 
 from app.domain.errors import SyncError
 from app.domain.nearest import nearest
-from app.domain.pause import Pause, PauseKind, check_value, covering, kept_value
-from app.domain.run import Run
+from app.domain.pause import Parked, Pause, PauseKind, check_value, kept_value
 from app.services.ports import Clock
 
 _BATCH = 200
@@ -32,7 +31,7 @@ class PauseStore(Protocol):
         """End a pause; False when there is none."""
         ...
 
-    def parked(self, limit: int) -> Sequence[Run]:
+    def parked(self, limit: int) -> Sequence[Parked]:
         """Runs that were told to wait for a pause, the last ones first."""
         ...
 
@@ -94,7 +93,7 @@ class Pausing:
         free = self._free(self._store.parked(_BATCH))
         return self._store.wake(free, self._clock.now()) if free else 0
 
-    def _free(self, parked: Sequence[Run]) -> list[str]:
+    def _free(self, parked: Sequence[Parked]) -> list[str]:
         """Those that no pause covers."""
         pauses = self._store.pauses() if parked else ()
-        return [run.id for run in parked if covering(pauses, run) is None]
+        return [run.id for run in parked if not any(map(run.is_held, pauses))]

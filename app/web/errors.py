@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
@@ -79,6 +80,19 @@ def http_error(error: HTTPException) -> Response:
     for name in ("Allow", "Retry-After"):
         if name in original.headers:
             response.headers[name] = original.headers[name]
+    return response
+
+
+def own_path(response: Response) -> Response:
+    """A redirect within modsync names the path alone: what name and scheme the request came by is not trusted.
+
+    werkzeug's own (a slash at the end) are whole URLs, and no error handler sees them.
+    """
+    parts = urlsplit(response.location or "")
+    if parts.netloc and parts.netloc == request.host:
+        path = "/" + parts.path.lstrip("/")
+        response.location = f"{path}?{parts.query}" if parts.query else path
+        response.set_data(b"")
     return response
 
 

@@ -59,6 +59,7 @@ def build(container: Container) -> Flask:
     app.wsgi_app = security.SameForAll(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way to wrap it
     app.before_request(_begin)
     app.after_request(security.add_headers)
+    app.after_request(errors.own_path)
     app.after_request(_log_request)
     app.teardown_request(_end)
     errors.register(app)

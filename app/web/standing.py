@@ -8,11 +8,9 @@ from typing import Any
 from app.domain.errors import SyncError
 from app.services.board import Now
 from app.services.level import Level
+from app.standing import SHOWN
 from app.web import held
 from app.web.context import standing
-from app.web.page import board
-
-_SHOWN = 10
 
 
 def values() -> dict[str, Any]:
@@ -33,7 +31,7 @@ def _again(now: Now | None) -> int:
 
 def _now() -> tuple[Now | None, SyncError | None]:
     try:
-        return board().now(_SHOWN), None
+        return standing().lists(SHOWN), None
     except SyncError as error:
         return None, error
 

@@ -137,6 +137,24 @@ def test_two_live_tokens_cannot_share_a_name(access: Access) -> None:
         access.create_token("ci", Role.ADMIN, 1, "cli:me")
 
 
+def test_of_two_at_once_one_gets_the_name(access: Access) -> None:
+    def create(_: int) -> str:
+        try:
+            return access.create_token("ci", Role.VIEWER, 1, "cli:me")[1].name
+        except SyncError as error:
+            return error.code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(create, range(8))) == ["ci", *["name_taken"] * 7]
+    assert [each.name for each in access.tokens()] == ["ci"]
+
+
+def test_the_name_of_one_that_ended_is_free(access: Access) -> None:
+    access.create_token("ci", Role.VIEWER, 1, "cli:me")
+    access.revoke_token("ci", "cli:me", "")
+    assert access.create_token("ci", Role.ADMIN, 1, "cli:me")[1].role is Role.ADMIN
+
+
 @pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", "admin"])
 def test_a_name_that_the_audit_log_cannot_hold_or_tell_apart_is_refused(access: Access, name: str) -> None:
     for create in (

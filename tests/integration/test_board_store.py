@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from app.adapters.board_store import SqlBoardStore
+from app.adapters.database import reading
 from app.adapters.read_store import SqlReadStore
 from app.domain.errors import SyncError
 from app.domain.run import Lane, Stage, Status
@@ -99,6 +101,20 @@ def test_releases_are_counted_by_bucket_and_by_how_soon(stored: Stored, board: S
     assert {(row.bucket, row.kind): row.count for row in rows} == {
         (day, Kind.QUICK): 2, (day, Kind.IN_TIME): 2, (day, Kind.LATE): 2, (day, Kind.FAILED): 1, (day, Kind.OPEN): 1,
     }  # fmt: skip
+
+
+def test_when_a_release_was_first_done_is_looked_at_once(stored: Stored) -> None:
+    """Not again for each use of it: in a month's releases that is most of the time."""
+    asked: list[tuple[str, Any]] = []
+    event.listen(
+        stored.engine, "before_cursor_execute", lambda _c, _k, text, given, *_more: asked.append((text, given))
+    )
+    SqlBoardStore(stored.engine, StoredClock(stored)).level(START, 86_400)
+    (level,) = [each for each in asked if "attempts" in each[0]]
+    explain = "EXPLAIN QUERY PLAN " if stored.engine.dialect.name == "sqlite" else "EXPLAIN "
+    with reading(stored.engine) as connection:
+        plan = "\n".join(str(tuple(line)) for line in connection.exec_driver_sql(explain + level[0], level[1]))
+    assert plan.count("attempts USING" if stored.engine.dialect.name == "sqlite" else "on attempts") == 1, plan
 
 
 def test_buckets_begin_at_their_hour_and_a_forced_replay_makes_nothing_late(

@@ -1,10 +1,13 @@
 """Pause and resume: what waits, at what cost, and where it goes on."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
+from app.adapters import pause_store
 from app.adapters.access_store import SqlAuditStore
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.pause_store import SqlPauseStore
@@ -138,6 +141,32 @@ def test_a_run_that_was_parked_while_its_pause_ended_is_woken(world: FlowWorld) 
     assert _pausing(world).wake_forgotten() == 1
     world.settle(run)
     assert world.run(run).status is Status.DONE
+
+
+def test_very_many_go_on_in_parts_so_that_others_write_between_them(
+    world: FlowWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pause_store, "_AT_ONCE", 2)
+    _pausing(world).pause(PauseKind.ALL, "", "cli:me", "")
+    waiting = [world.take(f"v1.0.{number}").run_id for number in range(5)]
+    for run in waiting:
+        world.advance(run)
+    ended: list[None] = []
+    event.listen(world.engine, "commit", lambda _connection: ended.append(None))
+    assert _pausing(world).resume(PauseKind.ALL, "", "cli:me") == 5
+    assert len(ended) >= 4  # the pause's end, and three parts
+    assert {world.run(run).error for run in waiting} == {None}
+
+
+def test_what_is_parked_anew_while_others_are_woken_is_left(world: FlowWorld) -> None:
+    """Else two pauses and many runs would keep each other at work for ever."""
+    _pausing(world).pause(PauseKind.ALL, "", "cli:me", "")
+    run = world.take().run_id
+    world.clock.advance(5)
+    world.advance(run)
+    assert SqlPauseStore(world.engine).wake(None, world.clock.now() - timedelta(seconds=1)) == 0
+    assert world.run(run).error == "paused"
+    assert SqlPauseStore(world.engine).wake(None, world.clock.now()) == 1
 
 
 def test_both_orders_are_in_the_audit_log(world: FlowWorld) -> None:

@@ -52,6 +52,16 @@ def test_its_pages_work_behind_the_login_only(web: WebWorld, path: str) -> None:
     assert web.ask("GET", f"/rq{path}", headers=web.cookie()).status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [("/rq", "/rq/"), ("/rq?next=//evil.example", "/rq/?next=//evil.example"), ("/mirrors//x", "/mirrors/x")],
+)
+def test_the_way_to_it_is_a_path_whatever_name_and_scheme_were_told(web: WebWorld, path: str, to: str) -> None:
+    """In front of it TLS ends, and http there is nobody's."""
+    answer = web.get(path, Host="evil.example")
+    assert (answer.status, answer.headers["location"], answer.raw) == (308, to, b"")
+
+
 def test_a_release_is_a_job_with_the_same_id(web: WebWorld, redis: Redis) -> None:
     run = queued(web, redis, "v1.0.1")
     jobs = web.get(f"{BOARD}/data/jobs/live/queued/200/asc/1.json").json["jobs"]
