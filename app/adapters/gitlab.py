@@ -100,7 +100,7 @@ class GitLabApi:
     def create_pipeline(self, project: int, ref: str, variables: Mapping[str, str]) -> Pipeline:
         """See ports.GitLab. `ref`: a branch, a tag, or a full ref. Sent once, whatever comes back.
 
-        Errors: `no_ci_config`, `pipeline_refused`, `pipeline_skipped`, `forbidden`, `push_not_visible`.
+        Errors: `no_ci_config`, `pipeline_refused`, `pipeline_skipped`, `forbidden`, `push_not_visible`, `rate_limited`.
         """
         body = {"ref": ref, **self._parameters(variables)}
         call = Call("create pipeline", f"on {ref} of project {project}", refused="pipeline_refused", writes=True)

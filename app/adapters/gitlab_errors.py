@@ -48,11 +48,15 @@ _PIPELINE_TEXTS: tuple[tuple[str, str], ...] = (
     (r"missing (ci config|\.gitlab-ci\.yml) file|not found or access denied|does not exist!", "no_ci_config"),
     (r"insufficient permissions to create a new pipeline|not have sufficient permission to run", "forbidden"),
     (r"reference not found", "push_not_visible"),
+    (r"too many pipelines created", "rate_limited"),  # lib/gitlab/ci/pipeline/chain/limit/rate_limit.rb
+    (r"failed to persist the pipeline, please retry", "gitlab_unavailable"),  # chain/create.rb: its number was taken
     (
         r"filtered out by workflow|no stages / jobs|(pipeline|rules) .*(empty|will not run|prevented)",
         "pipeline_skipped",
     ),
 )
+# How long the limits are that come without a header, in seconds by status: that of a commit's pipelines is a minute's.
+_UNTOLD: Mapping[int, float] = {400: 60.0}
 _HINTS: Mapping[str, str] = {
     "insufficient_scope": "the token lacks the scope api",
     "Forbidden": "GitLab may have banned this address for an hour after failed logins",
@@ -72,12 +76,14 @@ def classify(
 
     `status` None: no usable answer came (connection, time limit, truncated, not JSON), `message` says why. `message` is
     GitLab's `message` or `error`: text, list, or a dict of lists. `now` (aware; default the current time) and the headers
-    give `retry_after`; `secrets` never appear in the error's message.
+    give `retry_after`, of limits without headers their length; `secrets` never appear in the error's message.
     """
     text = flatten(message)
     code = _code(status, text, headers, call)
     said = _said(status, text, headers, call)
     wait = wait_seconds(headers, now or datetime.now(UTC)) if status in (429, 503) else None
+    if status is not None and code == "rate_limited":
+        wait = _UNTOLD.get(status, wait)
     # the final cut comes after redacting: half a secret would not be recognised
     shown = redact(f"{call}: {said[: 3 * _LONGEST_MESSAGE]}", secrets)[:_LONGEST_MESSAGE]
     return SyncError(code, shown, retry_after=wait)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.integration.gitlab_helpers import PATH, connect, refusal
+from dataclasses import replace
+from pathlib import Path
+
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath, Version
+from app.services.stages import Note
+from app.services.stages.pipeline import PipelineOptions, PipelineRequest, PipelineStage
+from tests.integration.gitlab_helpers import PATH, connect, ready_project, refusal
+from tests.integration.gitlab_world import Clock
 from tests.sandbox.gitlab import GitLab, faults
 
 
@@ -28,6 +36,48 @@ def test_a_missing_ci_file_is_its_own_error(gitlab: GitLab, ready: int) -> None:
     gitlab.project(PATH).settings["ci_config_path"] = "precache.yml@platform/none"
     error = refusal(lambda: connect(gitlab).create_pipeline(ready, "ci-sync", {}))
     assert (error.code, "platform/none" in error.message) == ("no_ci_config", True)
+
+
+def _order(project: int, clock: Clock, number: int) -> PipelineRequest:
+    """Of one module of many in one commit, with its intent noted."""
+    module, version = ModulePath(f"example.com/x/m{number}"), Version("v1.0.0")
+    order = PipelineRequest(
+        f"r{number}-1", 1, project, f"m{number}/v1.0.0", module, version, "", {}, clock.now, clock.now
+    )
+    return replace(order, state=order.intent["pipeline"])
+
+
+def _refused(stage: PipelineStage, order: PipelineRequest) -> SyncError | None:
+    try:
+        stage.run(order, {})
+    except SyncError as error:
+        return error
+    return None
+
+
+def test_all_modules_of_a_commit_get_their_pipelines_also_where_gitlab_makes_fewer_a_minute(tmp_path: Path) -> None:
+    clock = Clock()
+    with GitLab(tmp_path / "gitlab", clock=clock) as gitlab:
+        project, gitlab.settings.pipelines_a_minute = ready_project(gitlab), 25
+        stage = PipelineStage(connect(gitlab), PipelineOptions())
+        orders = [_order(project, clock, number) for number in range(30)]
+        refused = [(order, error) for order in orders if (error := _refused(stage, order))]
+        assert [(error.code, error.retry_after) for _, error in refused] == [("rate_limited", 60.0)] * 5
+        clock.advance(60)
+        for order, error in refused:
+            noted = stage.run(replace(order, state=error.facts["pipeline"]), {})
+            assert isinstance(noted, Note)
+            stage.run(replace(order, state=noted.facts["pipeline"]), {})
+        made = [one.variables["MODSYNC_RUN"].value for one in gitlab.pipelines(PATH)]
+        assert sorted(made) == sorted(order.key for order in orders)
+        assert len({one.sha for one in gitlab.pipelines(PATH)}) == 1
+
+
+def test_a_number_that_was_taken_is_asked_for_again(gitlab: GitLab, ready: int) -> None:
+    gitlab.faults.add("POST .*/pipeline$", faults.number_taken())
+    error = refusal(lambda: connect(gitlab).create_pipeline(ready, "ci-sync", {}))
+    assert (error.code, error.retryable) == ("gitlab_unavailable", True)
+    assert connect(gitlab).create_pipeline(ready, "ci-sync", {}).status == "created"
 
 
 def test_an_unknown_status_is_passed_on(gitlab: GitLab, ready: int) -> None:

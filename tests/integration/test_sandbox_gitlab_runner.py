@@ -10,7 +10,7 @@ import requests
 from gitlab import exceptions
 from gitlab.v4.objects import Project, ProjectPipeline
 
-from tests.integration.gitlab_world import connect, make_project
+from tests.integration.gitlab_world import Clock, connect, make_project
 from tests.integration.precache_world import TEMPLATE, VALUES, ScriptedProxy
 from tests.sandbox.gitlab import GitLab
 from tests.sandbox.gitlab.model import Level
@@ -210,6 +210,18 @@ def test_why_a_pipeline_is_not_made(server: GitLab, project: Project) -> None:
     assert "not found or access denied" in refusal(project)[1]["base"][0]
     server.project(PATH).settings["builds_access_level"] = "disabled"
     assert refusal(project) == (400, {"base": ["Pipelines are disabled!"]})
+
+
+def test_a_commit_has_so_many_pipelines_a_minute(server: GitLab, project: Project) -> None:
+    git, clock = server.world.repository(server.project(PATH)), Clock()
+    server.settings.pipelines_a_minute, server.world.clock = 2, clock
+    assert [start(project).status for _ in range(2)] == ["created"] * 2
+    said = "Too many pipelines created in the last minute. Try again later."
+    assert refusal(project) == (400, {"base": [said]})
+    git.seed("other", {"a": "a"}, "a")
+    assert start(project, "other").status == "created"  # of another commit
+    clock.advance(60)
+    assert start(project).status == "created"
 
 
 def test_skip_ci_in_the_commits_message_does_not_count_by_api(server: GitLab, project: Project) -> None:

@@ -68,6 +68,9 @@ def test_status_and_text_decide(call: Call, status: int | None, message: Any, wa
         ("You do not have sufficient permission to run a pipeline on 'ci-sync'. Please select another.", "forbidden"),
         ("Pipeline filtered out by workflow rules.", "pipeline_skipped"),
         ("Pipeline will not run for the selected trigger. The rules configuration prevented any", "pipeline_skipped"),
+        ("Too many pipelines created in the last minute. Try again later.", "rate_limited"),
+        ("Failed to persist the pipeline, please retry", "gitlab_unavailable"),
+        ("Failed to persist the pipeline: Validation failed: Name is invalid", "pipeline_refused"),
         ("jobs config should contain at least one visible job", "pipeline_refused"),
     ],
 )
@@ -76,6 +79,12 @@ def test_a_refused_pipeline_says_why(text: str, wanted: str) -> None:
     assert error.code == wanted
     assert text in error.message
     assert "project 7" in error.message
+
+
+def test_the_limit_of_a_commits_pipelines_is_a_minutes() -> None:
+    text = {"base": ["Too many pipelines created in the last minute. Try again later."]}
+    assert classify(400, text, call=PIPELINE).retry_after == 60.0
+    assert classify(400, {"base": ["Reference not found"]}, call=PIPELINE).retry_after is None
 
 
 def test_the_texts_of_pipelines_mean_nothing_elsewhere() -> None:

@@ -162,6 +162,11 @@ def unavailable(retry_after: int = 30) -> Action:
     return status(503, "GitLab is not responding\n", Retry_After=str(retry_after))
 
 
+def number_taken() -> Action:
+    """A pipeline whose number (iid) another one had just got; none is made."""
+    return status(400, '{"message":{"base":["Failed to persist the pipeline, please retry"]}}')
+
+
 def reset() -> Action:
     """Reset the connection before anything happens."""
 

@@ -35,6 +35,7 @@ def create(world: World, project: Project, order: Order) -> Pipeline:
     _check_abilities(world, project, order)
     ref = _find_ref(world, project, order.ref)
     _check_ref(world, project, order, ref)
+    _check_limit(world, project, order, ref)
     pipeline = _record(world, project, order, ref)
     text = ci_text(world, order.user, project, ref.commit)
     if text is None:
@@ -148,6 +149,14 @@ def _check_ref(world: World, project: Project, order: Order, ref: Ref) -> None:
             f"You do not have sufficient permission to run a pipeline on '{short}'. "
             "Please select a different branch or contact your administrator for assistance."
         )
+
+
+def _check_limit(world: World, project: Project, order: Order, ref: Ref) -> None:
+    """Counted in windows of the clock, refused ones, too."""
+    minute = int(world.clock().timestamp() // 60)
+    count = world.next_id(f"order of {project.id} {order.user.username} {ref.commit} {minute}")
+    if 0 < world.settings.pipelines_a_minute < count:
+        raise base_error("Too many pipelines created in the last minute. Try again later.")
 
 
 def _find_ref(world: World, project: Project, name: str) -> Ref:
