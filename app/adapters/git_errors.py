@@ -151,7 +151,8 @@ _MIRROR: tuple[Rule, ...] = (
         "gitlab_unavailable",
         r"No space left on device",
         r"returned error: 5\d\d",
-        r"[Ii]nternal (?:API|server) ",
+        r"[Ii]nternal (?:API|[Ss]erver) ",
+        r"GitLab: 5\d\d [A-Z]",  # of /api/v4/internal/allowed, passed on to who pushes
         r"API is not accessible",
         # GitLab's own limit for the checks of a push (lib/gitlab/git_access.rb), 503 to itself; gRPC's codes of Gitaly.
         r"Push operation timed out",

@@ -27,6 +27,8 @@ GITLAB_SAYS = {
     "The repository is temporarily read-only. Please try again later.": "read_only",
     "LFS objects are missing. Ensure LFS is properly set up or try a manual 'git lfs push --all'.": "lfs_missing",
     "You are not allowed to push code to this project.": "forbidden",
+    "500 Internal Server Error": "gitlab_unavailable",
+    "502 Bad Gateway": "gitlab_unavailable",
     "Commit message does not follow the pattern '^[A-Z]'": "push_refused",
 }
 

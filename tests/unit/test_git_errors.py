@@ -116,6 +116,12 @@ MIRROR = [
     ("remote: GitLab: Something new\n! a:b [remote rejected] (pre-receive hook declined)", "push_refused"),
     ("remote: GitLab: Internal API error (503)", "gitlab_unavailable"),
     (
+        "remote: GitLab: 500 Internal Server Error\n! a:b [remote rejected] (pre-receive hook declined)",
+        "gitlab_unavailable",
+    ),
+    ("remote: GitLab: 502 Bad Gateway\n! a:b [remote rejected] (pre-receive hook declined)", "gitlab_unavailable"),
+    ("remote: GitLab: 500 files are too many\n! a:b [remote rejected] (pre-receive hook declined)", "push_refused"),
+    (
         "remote: GitLab: Push operation timed out\n ! [remote rejected] v1 (pre-receive hook declined)",
         "gitlab_unavailable",
     ),
