@@ -26,6 +26,9 @@ _NOISE = re.compile(
     r"|Please make sure you have the correct access|and the repository exists)"
 )
 
+# GitLab's own words (lib/gitlab/git_access.rb, middleware/read_only, Gitaly), for a path or a ref may be called read-only:
+# those have no blanks, which is why texts with one are safe here.
+READ_ONLY = r"read-only (?:GitLab|instance|mode|state)|(?:is|currently|temporarily) read-only|maintenance mode"
 _SHA = r"[0-9a-f]{40}"
 _REDIRECT = (r"returned error: 30[1278]", r"unable to update url base from redirection")
 _NOT_ALLOWED = (r"protocol '[^']*' is not allowed", r"transport '[^']*' not allowed")
@@ -140,7 +143,7 @@ _MIRROR: tuple[Rule, ...] = (
         r"returned error: 413",
     ),
     _rule("quota", r"exceeded its size limit", r"storage (?:quota|limit)"),
-    _rule("read_only", r"read-only", r"maintenance mode"),
+    _rule("read_only", READ_ONLY),
     _rule("lfs_missing", r"LFS objects are missing", r"LFS pointers? .*(?:missing|not)"),
     _rule("forbidden", r"not allowed to (?:push|upload) (?:code|your)", r"returned error: 403"),
     _rule("rate_limited", r"returned error: 429", r"Too Many Requests", r"rate limit"),
@@ -162,7 +165,7 @@ _MIRROR: tuple[Rule, ...] = (
     _rule("push_refused", r"hook declined", r"GitLab: "),
     _rule(
         "mirror_moved",
-        r"stale info|fetch first|non-fast-forward|needs force|\(already exists\)|remote ref updated since",
+        r"stale info|fetch first|\(non-fast-forward|needs force|\(already exists\)|remote ref updated since",
         r"reference already exists|cannot lock ref|failed to (?:update|lock)|incorrect old value",
         r"atomic transaction failed",
     ),

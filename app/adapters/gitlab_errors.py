@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
+from app.adapters.git_errors import READ_ONLY
 from app.adapters.http_session import shown_url, wait_seconds
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
@@ -39,7 +40,7 @@ class Call:
 
 # The first pattern found in the text decides, whatever the status (of 400 to 499).
 _TEXTS: tuple[tuple[str, str], ...] = (
-    (r"read-only", "read_only"),
+    (READ_ONLY, "read_only"),
     (r"resource lock", "gitlab_unavailable"),
     (r"namespace: is not valid", "forbidden"),
     (r"404 project not found", "project_missing"),
@@ -127,7 +128,7 @@ def _code(status: int | None, text: str, headers: Mapping[str, str], call: Call)
 def _server_code(status: int, text: str, headers: Mapping[str, str], call: Call) -> str:
     """A read-only GitLab (maintenance) answers writes with 503 and Retry-After."""
     asks_to_wait = any(name.lower() == "retry-after" for name in headers)
-    if status == 503 and ("read-only" in text.lower() or (call.writes and asks_to_wait)):
+    if status == 503 and (re.search(READ_ONLY, text, re.IGNORECASE) or (call.writes and asks_to_wait)):
         return "read_only"
     return "gitlab_unavailable"
 

@@ -25,6 +25,7 @@ GITLAB_SAYS = {
     "Your push has been rejected, because this repository has exceeded its size limit of 1 GiB by 2 MiB.": "quota",
     "You can't push code to a read-only GitLab instance.": "read_only",
     "The repository is temporarily read-only. Please try again later.": "read_only",
+    "Git push is not allowed because this GitLab instance is currently in (read-only) maintenance mode.": "read_only",
     "LFS objects are missing. Ensure LFS is properly set up or try a manual 'git lfs push --all'.": "lfs_missing",
     "You are not allowed to push code to this project.": "forbidden",
     "500 Internal Server Error": "gitlab_unavailable",

@@ -87,7 +87,25 @@ SOURCE = [
     ),
 ]
 
+NAMED = "fatal: unable to access 'https://git.example/go/read-only-fs/non-fast-forward.git/': "
 MIRROR = [
+    ("remote: GitLab: You can't push code to a read-only GitLab instance.", "read_only"),
+    ("remote: GitLab: The repository is temporarily read-only. Please try again later.", "read_only"),
+    (
+        f"remote: Git push is not allowed because this GitLab instance is currently in (read-only) maintenance mode.\n{NAMED}",
+        "read_only",
+    ),
+    ("remote: GitLab: 9:repository is in read-only mode.", "read_only"),
+    (NAMED + "The requested URL returned error: 403", "forbidden"),
+    (NAMED + "The requested URL returned error: 404", "project_missing"),
+    (NAMED + "The requested URL returned error: 429", "rate_limited"),
+    (NAMED + "Could not resolve host: git.example", "gitlab_unreachable"),
+    ("fatal: Authentication failed for 'https://git.example/go/read-only-fs.git/'", "token_expired"),
+    ("! a:refs/tags/read-only/v1.0.0 [rejected] (stale info)", "mirror_moved"),
+    (
+        "remote: GitLab: LFS objects are missing.\n! a:refs/tags/read-only/v1 [remote rejected] (hook declined)",
+        "lfs_missing",
+    ),
     ("fatal: the receiving end does not support this repository's hash algorithm", "gitlab_refused"),
     ("fatal: mismatched algorithms: client sha1; server sha256", "gitlab_refused"),
     ("! a:refs/heads/ci-sync [rejected] (stale info)", "mirror_moved"),
