@@ -29,6 +29,8 @@ _NOISE = re.compile(
 # GitLab's own words (lib/gitlab/git_access.rb, middleware/read_only, Gitaly), for a path or a ref may be called read-only:
 # those have no blanks, which is why texts with one are safe here.
 READ_ONLY = r"read-only (?:GitLab|instance|mode|state)|(?:is|currently|temporarily) read-only|maintenance mode"
+BANNED = "GitLab may have banned this address for an hour after failed logins"
+BAN_SECONDS = 600.0  # after so long a banned address tries again, for nobody says how much of the hour is left
 _SHA = r"[0-9a-f]{40}"
 _REDIRECT = (r"returned error: 30[1278]", r"unable to update url base from redirection")
 _NOT_ALLOWED = (r"protocol '[^']*' is not allowed", r"transport '[^']*' not allowed")
@@ -126,6 +128,7 @@ _SOURCE: tuple[Rule, ...] = (
     _rule("source_unreachable", *_UNREACHABLE),
 )
 
+_BANNED = _rule("rate_limited", r"(?m)^remote: Forbidden *$")  # Rack::Attack's whole answer, with 403
 _MIRROR: tuple[Rule, ...] = (
     _rule("tag_blocked", r"'refs/[^']*' exists; cannot create", r"there are still refs under"),
     _rule(
@@ -144,6 +147,7 @@ _MIRROR: tuple[Rule, ...] = (
     ),
     _rule("quota", r"exceeded its size limit", r"storage (?:quota|limit)"),
     _rule("read_only", READ_ONLY),
+    _BANNED,
     _rule("lfs_missing", r"LFS objects are missing", r"LFS pointers? .*(?:missing|not)"),
     _rule("forbidden", r"not allowed to (?:push|upload) (?:code|your)", r"returned error: 403"),
     _rule("rate_limited", r"returned error: 429", r"Too Many Requests", r"rate limit"),
@@ -187,13 +191,15 @@ _RULES: dict[Side, tuple[Rule, ...]] = {"source": _SOURCE, "mirror": _MIRROR}
 def classify(side: Side, code: int, text: str, *, where: str = "", secrets: Collection[str] = ()) -> SyncError:
     """The error that git's exit `code` and `text` (stderr, with a push's refused lines) stand for.
 
-    `where` names the repository in the message. Nothing known: `git_failed`. The message is redacted and short.
+    `where` names the repository in the message. Nothing known: `git_failed`. `retry_after` for a ban alone. The message
+    is redacted and short.
     """
     local = "\n".join(line for line in text.splitlines() if not line.startswith(_THEIRS))
     found = _first((_KINDS[side], *_LOCAL), local) or _first(_RULES[side], text) or "git_failed"
-    return SyncError(
-        found, redact(": ".join(filter(None, (where, summary(text) or f"git ended with {code}"))), secrets)
-    )
+    said = redact(": ".join(filter(None, (where, summary(text) or f"git ended with {code}"))), secrets)
+    if found == "rate_limited" and _first((_BANNED,), text):
+        return SyncError(found, f"{said} ({BANNED})", retry_after=BAN_SECONDS)
+    return SyncError(found, said)
 
 
 def is_login_refused(text: str) -> bool:

@@ -67,7 +67,7 @@ class Guard(Protocol):
         ...
 
     def refused(self, error: SyncError) -> SyncError:
-        """After a 401 or 429; the error to raise."""
+        """After a 401, a 429 or a ban; the error to raise."""
         ...
 
     def worked(self) -> None:
@@ -95,6 +95,10 @@ class Failure:
 
     status: int | None
     error: SyncError
+
+    def is_everybodys(self) -> bool:
+        """Whether other requests would fare alike: a refused token, a limit, a banned address (403)."""
+        return self.status in (401, 429) or (self.status == 403 and self.error.code == "rate_limited")
 
 
 class Door:
@@ -134,7 +138,7 @@ class Door:
         answer = self._sent(call, act)
         if not isinstance(answer, Failure):
             self._guard.worked()
-        elif answer.status in (401, 429):
+        elif answer.is_everybodys():
             return Failure(answer.status, self._guard.refused(answer.error))
         return answer
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from app.adapters.git_errors import READ_ONLY
+from app.adapters.git_errors import BAN_SECONDS, BANNED, READ_ONLY
 from app.adapters.http_session import shown_url, wait_seconds
 from app.adapters.redact import redact
 from app.domain.errors import SyncError
@@ -41,6 +41,7 @@ class Call:
 # The first pattern found in the text decides, whatever the status (of 400 to 499).
 _TEXTS: tuple[tuple[str, str], ...] = (
     (READ_ONLY, "read_only"),
+    (r"^Forbidden$", "rate_limited"),  # Rack::Attack's whole answer to a banned address; GitLab's own begin with 403
     (r"resource lock", "gitlab_unavailable"),
     (r"namespace: is not valid", "forbidden"),
     (r"404 project not found", "project_missing"),
@@ -57,10 +58,10 @@ _PIPELINE_TEXTS: tuple[tuple[str, str], ...] = (
     ),
 )
 # How long the limits are that come without a header, in seconds by status: that of a commit's pipelines is a minute's.
-_UNTOLD: Mapping[int, float] = {400: 60.0}
+_UNTOLD: Mapping[int, float] = {400: 60.0, 403: BAN_SECONDS}
 _HINTS: Mapping[str, str] = {
     "insufficient_scope": "the token lacks the scope api",
-    "Forbidden": "GitLab may have banned this address for an hour after failed logins",
+    "Forbidden": BANNED,
 }
 
 

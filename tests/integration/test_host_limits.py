@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +24,8 @@ from app.domain.errors import SyncError
 from app.services.host_limits import LONGEST_SECONDS, UNKNOWN_SECONDS, HostLimits
 from tests.integration.embedded import embedded_redis
 from tests.integration.git_world import MIRROR, SOURCE, World, nothing, status
-from tests.integration.gitlab_helpers import PATH, refusal
+from tests.integration.gitlab_helpers import PATH, ready_project, refusal
+from tests.integration.gitlab_world import Clock
 from tests.integration.test_gitlab_check import Place
 from tests.integration.web_world import write_settings
 from tests.sandbox.gitlab import GitLab, faults
@@ -126,6 +128,49 @@ def test_a_429_of_one_kind_of_request_holds_nobody_off(tmp_path: Path, redis: Re
         gitlab.faults.add("GET", faults.rate_limited_bare())
         assert refusal(lambda: api(gitlab, redis).find_project(PATH)).code == "rate_limited"
         assert api(gitlab, redis).find_project(PATH) is not None
+
+
+def test_a_commits_limit_of_pipelines_holds_nobody_off(tmp_path: Path, redis: Redis) -> None:
+    with GitLab(tmp_path / "gitlab", clock=Clock()) as gitlab:
+        project, gitlab.settings.pipelines_a_minute = ready_project(gitlab), 1
+        api(gitlab, redis).create_pipeline(project, "ci-sync", {})
+        error = refusal(lambda: api(gitlab, redis).create_pipeline(project, "ci-sync", {}))
+        assert (error.code, error.retry_after) == ("rate_limited", 60)
+        assert api(gitlab, redis).find_project(PATH) is not None
+
+
+@contextmanager
+def banned(root: Path, clock: Clock) -> Iterator[GitLab]:
+    """A GitLab that has just banned this address."""
+    with GitLab(root, clock=clock) as gitlab:
+        gitlab.create_project(PATH)
+        gitlab.settings.failed_logins = 1
+        stranger = GitLabApi(GitLabOptions(gitlab.url, SecretStr("wrong")))
+        assert refusal(lambda: stranger.find_project(PATH)).code == "token_expired"
+        yield gitlab
+
+
+def test_a_ban_of_the_address_holds_every_process_off_for_minutes(tmp_path: Path, redis: Redis) -> None:
+    clock = Clock()
+    with banned(tmp_path / "gitlab", clock) as gitlab:
+        first = refusal(lambda: api(gitlab, redis).find_project(PATH))
+        assert (first.code, first.retry_after, "banned" in first.message) == ("rate_limited", 600, True)
+        asked = len(gitlab.requests)
+        again = refusal(lambda: api(gitlab, redis).find_project(PATH))
+        assert (again.code, 590 < (again.retry_after or 0) <= 600) == ("rate_limited", True)
+        assert len(gitlab.requests) == asked
+        redis.flushall()  # the time is up
+        clock.advance(3601)
+        assert api(gitlab, redis).find_project(PATH) is not None
+
+
+def test_git_is_banned_with_the_api(tmp_path: Path, redis: Redis, world: World) -> None:
+    with banned(tmp_path / "gitlab", Clock()) as gitlab:
+        url = f"{gitlab.url}/{PATH}.git"
+        first = refusal(lambda: door(world, redis).remote_refs(url, [], nothing))
+        assert (first.code, first.retry_after, "banned" in first.message) == ("rate_limited", 600, True)
+        again = refusal(lambda: door(world, redis).remote_refs(url, [], nothing))
+        assert 590 < (again.retry_after or 0) <= 600
 
 
 def test_the_longest_hold_counts_and_none_is_longer_than_it_may(redis: Redis) -> None:

@@ -256,13 +256,17 @@ def test_writes_to_a_read_only_instance_are_503(server: GitLab, api: client.Gitl
 
 
 def test_thirty_bad_logins_ban_for_an_hour(server: GitLab, token: str, clock: Clock) -> None:
+    def look(secret: str) -> requests.Response:
+        return requests.get(f"{server.url}/api/v4/user", headers={"PRIVATE-TOKEN": secret}, timeout=9)
+
     def ask(secret: str) -> int:
-        return requests.get(f"{server.url}/api/v4/user", headers={"PRIVATE-TOKEN": secret}, timeout=9).status_code
+        return look(secret).status_code
 
     assert [ask("wrong") for _ in range(29)] == [401] * 29
     assert ask(token) == 200  # a success starts the count anew
     assert [ask("wrong") for _ in range(30)] == [401] * 30
     assert (ask(token), ask("wrong")) == (403, 403)
+    assert (look(token).text, look(token).headers["Content-Type"]) == ("Forbidden\n", "text/plain")
     clock.advance(timedelta(hours=1, seconds=1).total_seconds())
     assert ask(token) == 200
 

@@ -29,7 +29,8 @@ def code(call: Call, status: int | None, message: Any, headers: Mapping[str, str
         (FIND, 401, "invalid_token", "token_expired"),
         (SET_UP, 403, "403 Forbidden", "forbidden"),
         (FIND, 403, "insufficient_scope", "forbidden"),
-        (FIND, 403, "Forbidden\n", "forbidden"),
+        (FIND, 403, "Forbidden\n", "rate_limited"),
+        (FIND, 403, b"Forbidden\n", "rate_limited"),
         (SET_UP, 403, "You cannot perform write operations on a read-only instance", "read_only"),
         (
             SET_UP,
@@ -180,3 +181,8 @@ def test_what_is_known_as_secret_is_not_in_the_message() -> None:
 def test_hints_for_refusals_that_say_too_little() -> None:
     assert "scope api" in classify(403, "insufficient_scope", call=FIND).message
     assert "banned" in classify(403, "Forbidden\n", call=FIND).message
+
+
+def test_a_banned_address_comes_back_later() -> None:
+    assert classify(403, "Forbidden\n", call=FIND).retry_after == 600.0
+    assert classify(403, "403 Forbidden", call=FIND).retry_after is None

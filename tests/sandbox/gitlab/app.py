@@ -15,7 +15,7 @@ from tests.sandbox.gitlab.api_pipelines import pipelines
 from tests.sandbox.gitlab.api_projects import projects
 from tests.sandbox.gitlab.api_protection import protection
 from tests.sandbox.gitlab.api_repository import repository
-from tests.sandbox.gitlab.errors import ApiError, unauthorized
+from tests.sandbox.gitlab.errors import ApiError, BannedError, unauthorized
 from tests.sandbox.gitlab.request import caller, doorkeeper, install, world
 from tests.sandbox.gitlab.world import World
 
@@ -30,6 +30,7 @@ def make_api(state: World, door: auth.Doorkeeper) -> WSGIApplication:
     for blueprint in (account, groups, projects, protection, repository, pipelines, jobs):
         app.register_blueprint(blueprint, url_prefix=_PREFIX)
     app.before_request(_admit)
+    app.register_error_handler(BannedError, lambda _: Response("Forbidden\n", 403, content_type="text/plain"))
     app.register_error_handler(ApiError, _refuse)
     app.register_error_handler(HTTPException, _unknown)
 
@@ -52,7 +53,7 @@ def _admit() -> None:
     """Ban, token, read-only mode and scope, in this order; the path decides what may go without a token."""
     address = request.remote_addr or ""
     if doorkeeper().banned(address):
-        raise ApiError(403, {"message": "403 Forbidden"})
+        raise BannedError
     headers = {name.lower(): value for name, value in request.headers}
     g.caller = doorkeeper().api_caller(auth.secret_of_api(headers, request.args.to_dict()), address)
     own = request.path.endswith(("/personal_access_tokens/self", "/trigger/pipeline"))

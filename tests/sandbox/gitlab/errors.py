@@ -12,6 +12,10 @@ class ApiError(Exception):
         self.status, self.body, self.headers = status, body, dict(headers or {})
 
 
+class BannedError(Exception):
+    """What Rack::Attack answers before GitLab sees the request: 403 `Forbidden` in plain text."""
+
+
 class GitError(Exception):
     """A refusal of git over HTTP: status and text body."""
 
