@@ -122,7 +122,7 @@ def _code(status: int | None, text: str, headers: Mapping[str, str], call: Call)
         return _server_code(status, text, headers, call)
     if status < 400:
         return "project_missing" if _moved_project(headers, call) else "gitlab_refused"
-    fixed = {401: "token_expired", 429: "rate_limited"}.get(status) or _by_text(text, call)
+    fixed = {401: "token_expired", 408: "gitlab_unavailable", 429: "rate_limited"}.get(status) or _by_text(text, call)
     return fixed or {403: "forbidden", 404: call.missing}.get(status, call.refused)
 
 

@@ -54,7 +54,9 @@ _CODES: Mapping[int, str] = {
     403: "proxy_denied",
     404: "not_cached_yet",
     407: "proxy_denied",
+    408: "proxy_unreachable",  # of a load balancer in front, as 425
     410: "not_cached_yet",
+    425: "proxy_unreachable",
     429: "proxy_unreachable",
 }
 _OUTCOMES: Mapping[str, str] = {"not_cached_yet": "missing", "proxy_unreachable": "unavailable"}

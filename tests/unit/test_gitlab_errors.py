@@ -45,6 +45,8 @@ def code(call: Call, status: int | None, message: Any, headers: Mapping[str, str
         (GROUP, 404, "404 Group Not Found", "group_missing"),
         (Call("read pipeline", "9", missing="gitlab_refused"), 404, "404 Pipeline Not Found", "gitlab_refused"),
         (Call("read pipeline", "9", missing="gitlab_refused"), 404, "404 Project Not Found", "project_missing"),
+        (FIND, 408, "<html>408 Request Time-out</html>", "gitlab_unavailable"),
+        (PIPELINE, 408, "", "gitlab_unavailable"),
         (FIND, 409, "Resource lock: please retry", "gitlab_unavailable"),
         (FIND, 409, "Conflict", "gitlab_refused"),
         (SET_UP, 400, {"namespace": ["is not valid"]}, "forbidden"),
