@@ -89,12 +89,13 @@ def make_path(folder: Path, client: str, tools: str = "") -> Path:
 
 @dataclass(frozen=True)
 class Shell:
-    """A job's surroundings: `folder/build` is where it runs."""
+    """A job's surroundings: `folder/build` is where it runs; `before` is what its shell does first."""
 
     folder: Path
     path: Path
     proxy_url: str
     command: tuple[str, ...] = ("sh", "-e")
+    before: str = ""
 
     def run(self, **variables: str) -> "subprocess.CompletedProcess[bytes]":
         """Run the script with VALUES and these variables over them."""
@@ -104,7 +105,9 @@ class Shell:
         environment |= {**VALUES, "MODSYNC_PROXY_URL": self.proxy_url, **variables}
         program, *options = self.command
         found = shutil.which(program, path=f"{self.path}{os.pathsep}{os.defpath}") or program
-        return run([found, *options], env=environment, cwd=build, stdin=script().encode(), timeout=60)
+        return run(
+            [found, *options], env=environment, cwd=build, stdin=f"{self.before}\n{script()}".encode(), timeout=60
+        )
 
     def argv(self) -> str:
         written = self.folder / "argv"

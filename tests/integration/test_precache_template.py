@@ -155,6 +155,21 @@ def test_basic_authentication(shell: Shell, proxy: ScriptedProxy) -> None:
     assert "s3cret" not in shell.argv()
 
 
+def test_a_killed_jobs_leftovers_go(python_shell: Shell, command: tuple[str, ...]) -> None:
+    left = 'mkdir ".modsync-$$"; echo s3cret >".modsync-$$/curlrc"'
+    result = replace(python_shell, command=command, before=left).run()
+    assert result.returncode == 0, result.stdout
+    assert list((python_shell.folder / "build").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_made_is_named(python_shell: Shell, command: tuple[str, ...]) -> None:
+    (python_shell.path / "mkdir").unlink()
+    (python_shell.path / "mkdir").symlink_to(shutil.which("false") or "false")
+    result = replace(python_shell, command=command).run()
+    assert result.returncode == 1
+    assert f"modsync: FAILED: cannot make {python_shell.folder}/build/.modsync-" in result.stdout.decode()
+
+
 @can_authenticate
 def test_netrc(shell: Shell, proxy: ScriptedProxy, client: str) -> None:
     netrc = shell.folder / "netrc"
