@@ -180,6 +180,26 @@ def test_netrc(shell: Shell, proxy: ScriptedProxy, client: str) -> None:
     assert "Basic " + base64.b64encode(b"ci:s3cret").decode() in proxy.authorizations
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"machine 127.0.0.1 login ci password s3cret\nmachine a login b password two words of it", ", near line 2"),
+        (b"machine 127.0.0.1 login ci password s3cr\xff\xfe\n", ": is it a netrc?"),
+    ],
+)
+def test_a_netrc_that_cannot_be_read_ends_it_at_once_and_is_not_shown(
+    python_shell: Shell, proxy: ScriptedProxy, command: tuple[str, ...], text: bytes, why: str
+) -> None:
+    netrc = python_shell.folder / "netrc"
+    netrc.write_bytes(text)
+    shell = replace(python_shell, command=command)
+    result = shell.run(MODSYNC_NETRC_FILE=str(netrc))
+    assert (result.returncode, proxy.paths) == (1, [])
+    assert result.stdout.decode().splitlines()[1:] == [f"modsync: FAILED: MODSYNC_NETRC_FILE cannot be read{why}"]
+    assert result.stderr == b""
+    assert shell.run(MODSYNC_NETRC_FILE=str(netrc), MODSYNC_PROXY_TOKEN="t0ken").returncode == 0  # nobody reads it
+
+
 @can_authenticate
 def test_a_token_does_not_follow_a_redirect(shell: Shell, proxy: ScriptedProxy, client: str) -> None:
     elsewhere = ScriptedProxy()
