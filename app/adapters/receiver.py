@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from pydantic import SecretStr
 
 from app.adapters.http_session import PinnedSession, Transport, proxy_secrets, reason, wait_seconds
@@ -24,6 +25,9 @@ from app.domain.notice_forms import Notice
 
 Form = Callable[[Notice, str], dict[str, Any]]
 """A notice as its receiver's JSON; see app.domain.notice_forms."""
+
+_Answer = tuple[int, str, Mapping[str, str]]
+"""Status, the body's beginning, headers."""
 
 _LONGEST_ANSWER = 150
 _READ_BYTES = 600
@@ -64,7 +68,7 @@ class HttpReceiver:
     def send(self, notice: Notice, now: datetime) -> str:
         """See Receiver."""
         body = json.dumps(self._options.form(notice, self._options.base_url), ensure_ascii=False).encode()
-        status, text, headers = self._bounded(lambda: self._post(body, self._headers(notice, body, now)))
+        status, text, headers = self._bounded(lambda early: self._post(body, self._headers(notice, body, now), early))
         said = f"HTTP {status} {_phrase(status)}".strip() + (f": {self._clean(text)}" if text else "")
         if 200 <= status < 300:
             return said
@@ -79,33 +83,39 @@ class HttpReceiver:
             headers |= sign("standard-webhooks", body, Signing(key, notice.id, now))
         return headers
 
-    def _post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, Mapping[str, str]]:
+    def _post(self, body: bytes, headers: Mapping[str, str], early: list[_Answer]) -> _Answer:
+        """Into `early` goes what is known before the answer's body."""
         try:
             with PinnedSession(self._url, self._transport) as session:
                 answer = session.post(self._url, data=body, headers=dict(headers), stream=True)
                 with answer:
-                    first = next(answer.iter_content(_READ_BYTES), b"")
-                    return answer.status_code, first.decode("utf-8", "replace"), answer.headers
+                    early.append((answer.status_code, "", answer.headers))
+                    return answer.status_code, _beginning(answer), answer.headers
         except (requests.RequestException, OSError, ValueError) as error:
             raise SyncError("receiver_unreachable", f"{self._name}: {self._clean(reason(error))}") from None
 
-    def _bounded(self, work: Callable[[], tuple[int, str, Mapping[str, str]]]) -> tuple[int, str, Mapping[str, str]]:
+    def _bounded(self, work: Callable[[list[_Answer]], _Answer]) -> _Answer:
         """`work` in a thread of its own: time limits of sockets count from byte to byte, not for the whole."""
         self._stuck = [thread for thread in self._stuck if thread.is_alive()]
         if len(self._stuck) >= _MOST_STUCK:
             raise SyncError("receiver_unreachable", f"{self._name} still holds up {len(self._stuck)} earlier messages")
         found: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        thread = threading.Thread(target=_into, args=(found, work), name=f"post-{self._options.name}", daemon=True)
+        early: list[_Answer] = []
+        thread = threading.Thread(
+            target=_into, args=(found, lambda: work(early)), name=f"post-{self._options.name}", daemon=True
+        )
         thread.start()
         try:
             result = found.get(timeout=self._options.total_seconds)
         except queue.Empty:
             self._stuck.append(thread)
+            if early:
+                return early[0]
             message = f"{self._name}: no whole answer within {self._options.total_seconds:g} s"
             raise SyncError("receiver_unreachable", message) from None
         if isinstance(result, BaseException):
             raise result
-        answer: tuple[int, str, Mapping[str, str]] = result
+        answer: _Answer = result
         return answer
 
     @property
@@ -120,6 +130,14 @@ class HttpReceiver:
         hidden = [self._url, parts.path.strip("/"), parts.query, secret, *proxy_secrets(self._transport)]
         line = re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", redact(text, [each for each in hidden if len(each) > 1]))
         return line.strip()[:_LONGEST_ANSWER]
+
+
+def _beginning(answer: requests.Response) -> str:
+    """Of its body; "" for one that is late, cut off or garbled: the status alone says whether the message was taken."""
+    try:
+        return next(answer.iter_content(_READ_BYTES), b"").decode("utf-8", "replace")
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
+        return ""
 
 
 def _into(found: queue.SimpleQueue[Any], work: Callable[[], object]) -> None:

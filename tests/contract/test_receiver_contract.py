@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -185,6 +186,60 @@ def test_a_silent_one_is_left_by_the_sockets_own_limit(server: Receiver) -> None
 def test_a_long_answer_is_not_read_to_its_end(server: Receiver) -> None:
     server.answers.append((200, "x" * 5_000_000, {}))
     assert len(made(server).send(NOTICE, now())) < 300
+
+
+BODIES = {
+    "garbled": "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
+    "broken chunk": "Transfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n",
+    "cut off": "Content-Length: 100\r\n\r\nok",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_the_status_says_whether_it_was_taken_whatever_its_body_is(body: str) -> None:
+    with raw_server(f"HTTP/1.1 200 OK\r\n{body}") as url:
+        assert plain(url).send(NOTICE, now()).startswith("HTTP 200 OK")
+    with raw_server(f"HTTP/1.1 429 X\r\nRetry-After: 7\r\n{body}") as url, pytest.raises(SyncError) as caught:
+        plain(url).send(NOTICE, now())
+    assert (caught.value.code, caught.value.retry_after) == ("receiver_refused", 7)
+
+
+@pytest.mark.parametrize("limits", [{"read_seconds": 0.3}, {"total_seconds": 0.5}], ids=["socket", "total"])
+def test_a_body_that_does_not_come_takes_nothing_back(limits: dict[str, float]) -> None:
+    with raw_server("HTTP/1.1 204 No\r\nX: y\r\n\r\n") as url:
+        assert plain(url, **limits).send(NOTICE, now()) == "HTTP 204 No Content"
+    with raw_server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", stays=True) as url:
+        assert plain(url, **limits).send(NOTICE, now()) == "HTTP 200 OK"
+
+
+def plain(url: str, **limits: Any) -> HttpReceiver:
+    return HttpReceiver(ReceiverOptions(name="on-call", base_url=BASE, url=SecretStr(url), form=webhook, **limits))
+
+
+@contextmanager
+def raw_server(answer: str, *, stays: bool = False) -> Iterator[str]:
+    """Answers one request with these bytes, then closes; with `stays` only at the end."""
+    over = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as request:
+            length = next(int(line.split(b":")[1]) for line in request if line.lower().startswith(b"content-length"))
+            while request.readline().strip():
+                pass
+            request.read(length)
+            connection.sendall(answer.encode())
+            if stays:
+                over.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/T0/very-secret-place"
+        finally:
+            over.set()
+        thread.join(20)
 
 
 def test_the_tests_own_receiver_is_a_server(server: Receiver) -> None:
