@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
@@ -31,6 +31,7 @@ _Answer = tuple[int, str, Mapping[str, str]]
 
 _LONGEST_ANSWER = 150
 _READ_BYTES = 600
+_SECRET_PIECE = 8  # shorter pieces of an address are words like `hooks`
 # A receiver that trickles keeps its thread until it ends; so many of them, and nothing more is sent there meanwhile.
 _MOST_STUCK = 3
 
@@ -125,11 +126,19 @@ class HttpReceiver:
 
     def _clean(self, text: str) -> str:
         """One short line without secrets, whatever the other side says."""
-        parts = urlsplit(self._url)
         secret = self._options.secret.get_secret_value() if self._options.secret else ""
-        hidden = [self._url, parts.path.strip("/"), parts.query, secret, *proxy_secrets(self._transport)]
+        hidden = [*_secret_parts(self._url), secret, *proxy_secrets(self._transport)]
         line = re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", redact(text, [each for each in hidden if len(each) > 1]))
         return line.strip()[:_LONGEST_ANSWER]
+
+
+def _secret_parts(url: str) -> list[str]:
+    """A chat's address is a secret as a whole; a receiver may repeat one long segment or value of it alone, unquoted, too."""
+    parts = urlsplit(url)
+    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    pieces = [each for each in (*parts.path.split("/"), *values) if len(each) >= _SECRET_PIECE]
+    plain = [unquote(each) for each in (parts.path.strip("/"), parts.query, *pieces)]
+    return [url, parts.path.strip("/"), parts.query, *pieces, *plain]
 
 
 def _beginning(answer: requests.Response) -> str:

@@ -188,6 +188,21 @@ def test_a_long_answer_is_not_read_to_its_end(server: Receiver) -> None:
     assert len(made(server).send(NOTICE, now())) < 300
 
 
+@pytest.mark.parametrize(
+    "said", ["no /hooks/T0-Key+1=x here", "T0-Key+1=x", "T0-Key%2B1%3Dx", "for qu/Value-9", "qu%2FValue-9"]
+)
+def test_a_part_of_the_address_that_is_repeated_is_hidden(server: Receiver, said: str) -> None:
+    server.answers += [(403, said, {}), (200, said, {})]
+    receiver = made(
+        server, url=f"http://127.0.0.1:{server.port}/v1/hooks/T0-Key%2B1%3Dx?to=qu%2FValue-9&a=b", form=chat
+    )
+    with pytest.raises(SyncError) as caught:
+        receiver.send(NOTICE, now())
+    for told in (caught.value.message, receiver.send(NOTICE, now())):
+        assert "***" in told
+        assert not [each for each in ("T0-Key", "Value-9") if each in told]
+
+
 BODIES = {
     "garbled": "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
     "broken chunk": "Transfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n",
