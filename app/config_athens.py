@@ -36,7 +36,7 @@ def certificates(path: Path) -> str:
     """The PEM file's certificates without what stands around them; "" when there is none or it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return ""
     return "\n".join(re.findall(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", text))
 

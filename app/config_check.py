@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -169,7 +170,11 @@ def _lease(draft: Draft) -> None:
 def _ssh_key(draft: Draft) -> None:
     """ssh itself refuses a key that others can read, with a message that nobody sees."""
     key = draft.outgoing.ssh_key_file if draft.outgoing else None
-    if key and key.is_file() and key.stat().st_mode & 0o077:
+    try:
+        mode = key.stat().st_mode if key else 0
+    except (OSError, ValueError):
+        return  # the reader has told why
+    if stat.S_ISREG(mode) and mode & 0o077:
         draft.reader.warning("outgoing.ssh_key_file", "is readable for others: ssh refuses it", "chmod 600 that file.")
 
 

@@ -181,7 +181,9 @@ def said(detail: ErrorDetails) -> str:
 
 def reason(error: Exception) -> str:
     """Why a file could not be read, without its path (the key says which one)."""
-    return error.strerror or "unknown" if isinstance(error, OSError) else "it is not UTF-8 text"
+    if isinstance(error, OSError):
+        return error.strerror or "unknown"
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no file can be named so"
 
 
 def holds(annotation: object, wanted: type) -> bool:

@@ -210,6 +210,17 @@ def test_what_works_but_should_be_looked_at(here: Path) -> None:
     assert [warning.key for warning in loose.warnings] == ["outgoing.ssh_key_file"]
 
 
+@pytest.mark.parametrize(("name", "why"), [("x" * 300, "File name too long"), ("a\\u0000b", "no file can be named so")])
+@pytest.mark.parametrize("key", ["outgoing.ssh_key_file", "setup.ca_file"])
+def test_a_file_that_cannot_even_be_asked_for_is_a_problem_among_the_others(
+    here: Path, key: str, name: str, why: str
+) -> None:
+    table, _, field = key.partition(".")
+    found = problems(here, more("[retry]", "first_seconds = 61", f"[{table}]", f'{field} = "{name}"'))
+    assert found.keys() == {key, "retry.first_seconds"}
+    assert f"cannot be read: {why}" in found[key]
+
+
 def test_cookies_follow_the_base_url(here: Path) -> None:
     assert not load(here, GOOD).web.cookies_are_secure
     assert load(here, more("[web]", 'base_url = "https://m.example"')).web.cookies_are_secure
