@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.utils import floatToGoString
 
-from app.domain.measures import Measure, Sums, sums
+from app.domain.measures import DOWNLOADABLE, ENDED, Measure, Sums, sums
+from app.domain.run import ENDED as ENDS
 from app.domain.run import Lane
 from app.services.gitlab_login import LoginState
 from app.services.notify import ReceiverState
@@ -58,6 +59,14 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "modsync_notices": ("Notifications that came to an end, by receiver.", ("receiver", "outcome")),
 }
+
+# Series that alerts take the rate of are there from the beginning: for Prometheus a series that begins above 0 did not rise.
+BEGINNINGS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    DOWNLOADABLE.name: tuple((lane.value,) for lane in Lane),
+    ENDED.name: tuple((status.value, lane.value) for status in sorted(ENDS) for lane in Lane),
+}
+# The same of refusals, for each source: what modsync.rules.yml asks for.
+FORGED = ("missing", "malformed", "mismatch")
 
 Samples = Mapping[tuple[str, ...], float]
 
@@ -132,7 +141,7 @@ def of_redis(shared: Shared) -> Iterator[Metric]:
     yield gauge("modsync_queue_depth", {(queue,): depth for queue, depth in shared.depths.items()})
     yield gauge("modsync_workers", shared.workers)
     for measure, numbers in sums(shared.sums):
-        yield _measured(measure, numbers)
+        yield _measured(measure, {values: Sums() for values in BEGINNINGS.get(measure.name, ())} | numbers)
 
 
 def of_hosts(hosts: Mapping[str, HostReport]) -> Iterator[Metric]:

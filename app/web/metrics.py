@@ -21,6 +21,9 @@ from app.web.context import container
 
 blueprint = Blueprint("metrics", __name__)
 
+UNKNOWN = "unknown"
+"""The label `source` of names that are not configured."""
+
 # A registry of our own: the library's default one is shared with whatever else is imported.
 _OWN = CollectorRegistry()
 DELIVERIES = Counter(
@@ -51,7 +54,15 @@ def scrape() -> Response:
     """Everything, as text. Without a database or Redis what they would tell is missing, and their `up` is 0."""
     present = CollectorRegistry()
     present.register(_Present())
+    _begin_refusals([source.name for source in container().settings.sources])
     return Response(generate_latest(_registry()) + generate_latest(present), content_type=CONTENT_TYPE_LATEST)
+
+
+def _begin_refusals(sources: Iterable[str]) -> None:
+    """At 0, so that Prometheus sees the first burst rise; see families.BEGINNINGS."""
+    for source in (*sources, UNKNOWN):
+        for reason in families.FORGED:
+            REFUSALS.labels(source, reason)
 
 
 def _registry() -> CollectorRegistry:

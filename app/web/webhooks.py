@@ -30,7 +30,7 @@ def receive(source: str) -> Response:
     """Take one delivery: 202 with a new run, 200 when all was known or nothing is to do; errors as app.web.errors says."""
     # The sender's text becomes a label only when it is one of our own names.
     parts = container()
-    label = source if parts.settings.source(source) else "unknown"
+    label = source if parts.settings.source(source) else metrics.UNKNOWN
     try:
         raw = read_body(parts.settings.web.max_body_bytes)
         answer = parts.intake.receive(source, request_headers(request.environ), raw)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from app.web.metric_families import FORGED
 from tests.integration.metrics_world import DASHBOARD, RULES, families, family_of, promtool, used
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,11 @@ def test_every_metric_that_is_used_exists_with_its_labels() -> None:
     for name, selected in re.findall(r"\b(modsync_[a-z0-9_]+)\{([^}]*)\}", RULES.read_text() + _queries()):
         labels = set(re.findall(r"(\w+)\s*[=!]~?", selected))
         assert labels <= {*known[family_of(name)], *LABELS_OF_PROMETHEUS}, (name, labels)
+
+
+def test_the_refusals_that_an_alert_asks_for_begin_at_0() -> None:
+    (asked,) = set(re.findall(r'modsync_refusals_total\{reason=~"([^"]+)"', RULES.read_text()))
+    assert set(asked.split("|")) == set(FORGED)
 
 
 def test_every_recorded_name_that_is_used_is_recorded() -> None:

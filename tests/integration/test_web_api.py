@@ -171,6 +171,20 @@ def test_metrics_count_over_all_processes_and_read_the_present(web: WebWorld) ->
     assert (value("modsync_database_up"), value("modsync_redis_up")) == (1, 1)
 
 
+def test_what_alerts_take_the_rate_of_begins_at_0(web: WebWorld) -> None:
+    """A series that begins with a burst has none, for Prometheus."""
+    lines = web.ask("GET", "/metrics").text.splitlines()
+    for source in (*(each.name for each in web.settings.sources), "unknown"):
+        for reason in ("missing", "malformed", "mismatch"):
+            labels = f'reason="{reason}",source="{source}"'
+            assert any(line.startswith(f"modsync_refusals_total{{{labels}}} ") for line in lines), labels
+    for lane in ("live", "backfill"):
+        assert f'modsync_downloadable_seconds_bucket{{lane="{lane}",le="300.0"}} 0.0' in lines
+        assert f'modsync_downloadable_seconds_count{{lane="{lane}"}} 0.0' in lines
+        for status in ("done", "failed", "rejected"):
+            assert f'modsync_runs_ended_total{{lane="{lane}",status="{status}"}} 0.0' in lines
+
+
 def test_metrics_through_a_proxy_need_the_token(web: WebWorld) -> None:
     forwarded = {"X-Forwarded-For": "203.0.113.7"}
     assert web.ask("GET", "/metrics").status == 200
