@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from flask import Blueprint, Response
@@ -16,6 +16,7 @@ from app.adapters.notice_store import SqlNoticeStore
 from app.adapters.standing_store import SqlStandingStore
 from app.domain.errors import SyncError
 from app.host_disks import with_own
+from app.services.notify import ReceiverState
 from app.web import metric_families as families
 from app.web.context import container
 
@@ -88,7 +89,7 @@ class _Present(Collector):
             wanted = [each.name for each in parts.settings.notify]
             standing = SqlStandingStore(parts.engine, parts.clock, wanted).standing()
             login = parts.gitlab_login.state(parts.clock.now())
-            receivers = SqlNoticeStore(parts.engine).states()
+            receivers = _configured(SqlNoticeStore(parts.engine).states(), wanted)
         except SyncError:
             yield from families.one("modsync_database_up", 0)
             return
@@ -109,6 +110,12 @@ class _Present(Collector):
         yield from families.one("modsync_redis_up", 1)
         yield from families.of_redis(shared)
         yield from families.of_hosts(with_own(container(), shared.hosts))
+
+
+def _configured(states: Iterable[ReceiverState], names: Sequence[str]) -> list[ReceiverState]:
+    """Those of the configuration alone, also before their first notice: who was removed would fail for ever."""
+    known = {state.name: state for state in states}
+    return [known.get(name, ReceiverState(name)) for name in names]
 
 
 def _day(text: str | None) -> float | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from app import create_app
+from app.adapters.database import connect, writing
+from app.adapters.tables_notify import receivers
 from app.cli import cli
 from app.domain.errors import SyncError
 from tests.contract.test_receiver_contract import free_port
@@ -59,3 +63,21 @@ def test_the_list_has_those_that_never_got_anything(tmp_path: Path, database_url
     if form:
         (state,) = json.loads(found.output)
         assert (state["delivered"], state["failing_since"]) == (0, None)
+
+
+@sqlite_only
+def test_the_metrics_name_configured_receivers_alone(tmp_path: Path, database_url: str) -> None:
+    """One that failed last and was removed would fail for ever."""
+    told = {"URL": "https://x.example/y", "SIGN": SIGNING, "DATABASE_URL": database_url}
+    app = create_app(write_settings(tmp_path, 8080, TABLE, **told))
+    engine = connect(database_url)
+    with writing(engine) as connection:
+        row = {"name": "gone", "delivered": 1, "given_up": 2, "answer": "no", "failing_since": datetime.now(UTC)}
+        connection.execute(receivers.insert().values(row))
+    engine.dispose()
+    lines = app.test_client().get("/metrics", environ_overrides={"REMOTE_ADDR": "127.0.0.1"}).text.splitlines()
+    assert [line for line in lines if line.startswith("modsync_receiver_failing")] == [
+        'modsync_receiver_failing{receiver="on-call"} 0.0'
+    ]
+    assert 'modsync_notices_total{outcome="given_up",receiver="on-call"} 0.0' in lines
+    assert not [line for line in lines if 'receiver="gone"' in line]
