@@ -16,7 +16,7 @@ def backup(url: str, target: Path) -> None:
     """Write a checked copy of the database at `url` to `target`, which appears whole or not at all.
 
     Errors: bad_request (PostgreSQL, the file is there already, its directory is not or takes no file), not_found (no database
-    yet), store_unavailable.
+    yet, or no schema in it), store_unavailable.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
@@ -49,4 +49,14 @@ def _copied(source: Path, target: Path) -> None:
         verdict = new.execute("PRAGMA integrity_check").fetchone()[0]
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"the copy is not sound: {verdict}")
+        if not _revisions(new):
+            told = "is $DATABASE_URL set as for the service?"
+            raise SyncError("not_found", f"{source} holds no modsync schema: nothing was copied; {told}")
         new.execute("PRAGMA journal_mode=DELETE")  # one file, without companions
+
+
+def _revisions(database: sqlite3.Connection) -> int:
+    """How many there are; 0 in a database that only a look at it has made."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'").fetchall():
+        return 0
+    return int(database.execute("SELECT count(*) FROM alembic_version").fetchone()[0])

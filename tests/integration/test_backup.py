@@ -269,6 +269,17 @@ def test_the_copy_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("made", ["", "CREATE TABLE alembic_version (version_num)"])
+def test_a_database_without_a_schema_is_no_backup(tmp_path: Path, made: str) -> None:
+    """A command that is run without $DATABASE_URL makes an empty one in the data directory."""
+    with closing(sqlite3.connect(tmp_path / "some.db")) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(made)
+    with pytest.raises(SyncError, match=r"not_found: .*some\.db holds no modsync schema"):
+        backup(f"sqlite:///{tmp_path / 'some.db'}", tmp_path / "copy.db")
+    assert not list(tmp_path.glob("copy*"))
+
+
 def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:
     with pytest.raises(SyncError, match="pg_dump"):
         backup("postgresql+psycopg://nobody@/none", tmp_path / "copy")
