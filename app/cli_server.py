@@ -40,7 +40,12 @@ def upgrade(as_json: bool) -> None:
     """Bring the database to the newest schema; safe to repeat, and for several at once."""
     url = open_settings().store.url
     migrate.upgrade(url)
-    _say(migrate.head(), as_json)
+    found = migrate.current(url)
+    _say(found, as_json)
+    if migrate.is_newer(found):
+        click.echo(
+            f"the database is newer than this modsync, which needs {migrate.head()}: it was left as it is", err=True
+        )
 
 
 @db.command("current", epilog=_examples("modsync db current --json"))

@@ -15,6 +15,7 @@ import redis
 import requests
 
 from app.adapters import migrate
+from app.adapters.database import connect, writing
 from app.adapters.embedded_redis import socket_path
 from tests.integration.cli_world import TIMEOUT, Cli
 from tests.integration.databases import sqlite_only, wait_until
@@ -53,6 +54,19 @@ def test_the_database_is_brought_to_the_newest_schema(tmp_path: Path, empty_data
         assert cli("db", "upgrade").out == f"{head}\n"
     assert cli("db", "check", "--json").json == {"revision": head, "needed": head, "ok": True}
     assert cli("db", "current", "--json").json == {"revision": head}
+
+
+def test_a_newer_database_is_left_and_called_so(tmp_path: Path, empty_database_url: str) -> None:
+    cli = Cli(tmp_path, empty_database_url)
+    migrate.upgrade(empty_database_url)
+    engine = connect(empty_database_url)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    told = cli("db", "upgrade")
+    assert (told.status, told.out) == (0, "9999\n")
+    assert f"the database is newer than this modsync, which needs {migrate.head()}" in told.err
+    assert cli("db", "upgrade", "--json").json == cli("db", "current", "--json").json == {"revision": "9999"}
 
 
 def test_a_database_that_is_away_cannot_be_upgraded(tmp_path: Path) -> None:
