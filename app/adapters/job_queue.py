@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 from rq import Queue
 from rq.queue import EnqueueData
@@ -24,17 +24,22 @@ JOB = "workers.jobs.advance_run"
 JOB_SECONDS = 2 * 3600
 RESULT_SECONDS = 24 * 3600
 FAILURE_SECONDS = 30 * 24 * 3600
+_REPLICAS = (b"slave", b"replica")
 
 
 # driver_info=None: for CLIENT LIST redis-py reads its package's metadata for each connection, which takes milliseconds, and
 # each job's process has connections of its own.
+#
+# retry_on_error closes the connection, also where nothing is tried again: after a fail-over the old master says READONLY to
+# whoever is still connected to it, and its address may be the new one's by now.
 
 
 def redis_for_enqueue(url: str) -> Redis:
     """A client that fails within half a second instead of redis-py's several (references: measured 3.6-4.5 s)."""
     return Redis.from_url(
-        url, socket_connect_timeout=0.5, socket_timeout=0.5, retry=Retry(NoBackoff(), 0), driver_info=None
-    )
+        url, socket_connect_timeout=0.5, socket_timeout=0.5, retry=Retry(NoBackoff(), 0),
+        retry_on_error=[ReadOnlyError], driver_info=None,
+    )  # fmt: skip
 
 
 def redis_for_worker(url: str) -> Redis:
@@ -91,6 +96,7 @@ class RqJobQueue:
 
     def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
         """See ports.JobQueue: one read of each queue's list, whatever the number of ids."""
+        self.ping()  # a replica would be read, and then refuse the new jobs
         try:
             held = {job for queue in self._queues.values() for job in queue.get_job_ids()}
         except RedisError as error:
@@ -98,9 +104,10 @@ class RqJobQueue:
         return frozenset(job_ids) & held
 
     def ping(self) -> None:
-        """Ask Redis for a sign of life. Error: `queue_unavailable`."""
+        """Ask Redis whether it takes jobs. Error: `queue_unavailable`, also for a replica."""
         try:
-            self._redis.ping()
+            if self._role() in _REPLICAS:
+                raise ReadOnlyError("a replica")
         except RedisError as error:
             raise self._unavailable(error) from error
 
@@ -110,6 +117,12 @@ class RqJobQueue:
             return self._queues[Lane(lane)].count
         except RedisError as error:
             raise self._unavailable(error) from error
+
+    def _role(self) -> object:
+        try:
+            return self._redis.role()[0]
+        except ResponseError:  # not for this user, or unknown to what is between
+            return self._redis.ping()
 
     def _send(self, lane: str, jobs: list[EnqueueData]) -> None:
         try:
@@ -121,4 +134,6 @@ class RqJobQueue:
         return Queue(lane.value, connection=self._redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)
 
     def _unavailable(self, error: RedisError) -> SyncError:
+        if isinstance(error, ReadOnlyError):
+            self._redis.connection_pool.disconnect(inuse_connections=False)  # the other threads' idle ones, too
         return SyncError("queue_unavailable", f"Redis at {where(self._url)} does not answer: {type(error).__name__}")
