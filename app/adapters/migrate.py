@@ -80,6 +80,8 @@ def _own_errors() -> Iterator[None]:
         if isinstance(error, OperationalError) and not wrong:
             raise SyncError("store_unavailable", f"the database refused: {_said(error)}", retry_after=2) from error
         raise SyncError("migration_failed", f"the database refused a migration: {_said(error)}") from error
+    except sqlite3.OperationalError as error:  # of database.connect's BEGIN: another process writes for long
+        raise SyncError("store_unavailable", f"the database refused: {error}", retry_after=2) from error
 
 
 def _said(error: DBAPIError) -> str:

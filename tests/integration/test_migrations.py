@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from app.adapters import migrate
 from app.adapters.database import connect, writing
 from app.adapters.tables import metadata
 from app.domain.errors import SyncError
+from tests.integration.cli_world import TIMEOUT, Cli
 from tests.integration.databases import wait_until
 
 
@@ -107,3 +110,30 @@ def test_a_start_waits_for_a_database_that_is_away(tmp_path: Path, caplog: pytes
     path.rmdir()
     start.join(20)
     assert migrate.at_head(f"sqlite:///{path}")
+
+
+def test_a_start_waits_for_whoever_writes_for_long(tmp_path: Path) -> None:
+    """As another process does that makes an index of a large table."""
+    path = tmp_path / "modsync.db"
+    cli = Cli(tmp_path, f"sqlite:///{path}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("BEGIN IMMEDIATE")
+        refused = cli("db", "upgrade")
+        assert (refused.status, refused.err.splitlines()[0]) == (
+            4, "error: store_unavailable: the database refused: database is locked",
+        )  # fmt: skip
+        with cli.started("sweeper") as sweeper:
+            assert sweeper.stderr is not None
+            assert any('"database_away"' in line for line in sweeper.stderr)
+            writer.execute("ROLLBACK")
+            assert any('"sweeper_started"' in line for line in sweeper.stderr)
+            sweeper.terminate()
+            assert sweeper.wait(TIMEOUT) == 0
+    assert migrate.at_head(f"sqlite:///{path}")
+
+
+def test_a_start_does_not_wait_for_a_broken_file(tmp_path: Path) -> None:
+    (tmp_path / "modsync.db").write_bytes(b"no database\n" * 1000)
+    with pytest.raises(SyncError, match=r"migration_failed: .*not a database"):
+        migrate.upgrade_when_reachable(f"sqlite:///{tmp_path}/modsync.db")
