@@ -12,7 +12,7 @@ import click
 
 from app.adapters import migrate
 from app.adapters.backup import backup
-from app.adapters.embedded_redis import server_command
+from app.adapters.embedded_redis import is_only_server, server_command
 from app.adapters.job_queue import where
 from app.cli_open import json_option, open_settings, require_server
 from app.cli_output import NO, print_json
@@ -131,7 +131,10 @@ def redis() -> None:
     """
     settings = open_settings()
     if not settings.queue.url:
-        _become(server_command(settings.data_dir))
+        command = server_command(settings.data_dir)
+        if not is_only_server(settings.data_dir):
+            raise click.ClickException(f"an embedded Redis runs already in {settings.data_dir}")
+        _become(command)
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     click.echo(f"Redis is configured ({where(settings.queue.url)}): no embedded one is started")

@@ -5,6 +5,7 @@ It listens on a unix socket that only its own user may open, and keeps every wri
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -37,6 +38,22 @@ def _check_own(directory: Path) -> None:
     found = directory.lstat()
     if found.st_uid != os.getuid() or directory.is_symlink():
         raise PermissionError(f"{directory} belongs to another user: remove it, or choose another data_dir")
+
+
+def is_only_server(data_dir: Path) -> bool:
+    """Keep `data_dir` for this process and the server that it turns into; False when another one has it.
+
+    A second server would take the first one's socket, and with its own end leave nobody reach the first again.
+    """
+    lock = os.open(data_dir.absolute() / "redis" / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        # A lock of this process alone: no child of a server that was killed keeps it. With its descriptor it survives exec.
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    os.set_inheritable(lock, True)
+    return True
 
 
 def server_binary() -> Path:

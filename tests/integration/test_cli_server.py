@@ -109,6 +109,22 @@ def test_the_embedded_redis_keeps_what_it_was_told(cli: Cli) -> None:
 
 
 @sqlite_only
+def test_a_second_embedded_redis_leaves_the_first_one_its_socket(cli: Cli) -> None:
+    client = redis.Redis(unix_socket_path=str(socket_path(cli.home / "var")))
+    with embedded_redis(cli) as first:
+        client.set("key", "the first one's")
+        second = cli("redis")
+        assert (second.status, second.err) == (1, f"Error: an embedded Redis runs already in {cli.home / 'var'}\n")
+        client.connection_pool.disconnect()
+        assert client.get("key") == b"the first one's"
+        first.kill()
+        first.wait(TIMEOUT)
+    with embedded_redis(cli):  # nothing has to be removed by hand
+        assert answers(client)
+    client.close()
+
+
+@sqlite_only
 def test_a_configured_redis_is_not_started_again(tmp_path: Path, database_url: str) -> None:
     cli = Cli(tmp_path, database_url, redis="redis://redis.corp.example:6379/0")
     with cli.started("redis") as process:
