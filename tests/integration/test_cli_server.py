@@ -125,6 +125,25 @@ def test_a_second_embedded_redis_leaves_the_first_one_its_socket(cli: Cli) -> No
 
 
 @sqlite_only
+def test_a_redis_that_is_installed_later_does_not_take_over_what_it_cannot_read(cli: Cli) -> None:
+    """Valkey 9 keeps its data in a format of its own: a Redis, and a Valkey of before, would not start with them."""
+    client = redis.Redis(unix_socket_path=str(socket_path(cli.home / "var")))
+    programs = cli.home / "bin"
+    programs.mkdir()
+    for name in ("redis-server", "valkey-server"):
+        (programs / name).write_text('#!/bin/sh\necho "Valkey server v=8.1.1 sha=0:0"\nexit 3\n')
+        (programs / name).chmod(0o755)
+    with cli.started("redis", environment={"PATH": str(programs)}) as fake:
+        assert fake.wait(TIMEOUT) == 3  # nothing is there that it could not read
+    with embedded_redis(cli):
+        client.set("key", "kept")
+    cli.environment["PATH"] = f"{programs}:{cli.environment['PATH']}"
+    with embedded_redis(cli):
+        assert client.get("key") == b"kept"
+    client.close()
+
+
+@sqlite_only
 def test_a_configured_redis_is_not_started_again(tmp_path: Path, database_url: str) -> None:
     cli = Cli(tmp_path, database_url, redis="redis://redis.corp.example:6379/0")
     with cli.started("redis") as process:
