@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from app.doctor.egress import egress_for, reads_requests
 from app.doctor.goauth import GoAuth
 from app.doctor.observed import BEGINNING, Answer, Failure, Purpose, Request
-from app.doctor.probe_socket import Unreached, addresses, credential_lines, last_words, read_failure
+from app.doctor.probe_socket import PacedResponse, Unreached, addresses, credential_lines, last_words, read_failure
 from app.doctor.probe_way import connect
 from app.doctor.settings import Entry
 
@@ -22,7 +22,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Client:
-    """`auth`: what go sends unasked, and after a 4xx. `timeout` bounds each step, in seconds."""
+    """`auth`: what go sends unasked, and after a 4xx. `timeout` bounds each step, in seconds; of an answer, PacedResponse."""
 
     trust: ssl.SSLContext
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class Client:
         parts = urlsplit(url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80)  # it would seek one in fd00::a
         connection.sock = sock
+        connection.response_class = PacedResponse
         try:
             connection.request("GET", _target(url, egress), headers=self._headers(url, egress))
             answer = connection.getresponse()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import errno
+import io
 import socket
 import ssl
+import time
 from contextlib import suppress
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
+from typing import TYPE_CHECKING
 
 from urllib3.util.ssltransport import SSLTransport
 
@@ -15,8 +18,13 @@ from app.doctor.egress import joined, login_of
 from app.doctor.observed import Failure, Trouble
 from app.doctor.places import has_place, parts_of, port_in
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _PORTS = {"https": 443, "http": 80}
 _LAST_PORT = 65535
+_STEPS = 3
+_SLOWEST = 8192  # bytes a second
 
 
 class Unreached(Exception):  # noqa: N818 - it reads as what happened
@@ -36,6 +44,40 @@ def read_failure(url: str, error: Exception) -> Failure:
     if isinstance(error, (OSError, HTTPException)):
         return Failure(url, "cut", f"the connection ended before an answer ({error or type(error).__name__})")
     return Failure(url, "other", str(error) or type(error).__name__)
+
+
+class PacedResponse(HTTPResponse):
+    """An answer that must not come in drips, each just before the socket's time limit: reading it may raise TimeoutError.
+
+    Head and body have three times that limit, and what a very slow line takes for their bytes.
+    """
+
+    def __init__(
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
+    ) -> None:
+        super().__init__(sock, debuglevel, method, url)
+        self.fp = io.BufferedReader(_Paced(self.fp.detach(), _STEPS * (sock.gettimeout() or 0.0)))
+
+
+class _Paced(io.RawIOBase):
+    def __init__(self, raw: io.RawIOBase, seconds: float) -> None:
+        super().__init__()
+        self._raw = raw
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        if time.monotonic() > self._until:
+            raise TimeoutError
+        count = self._raw.readinto(buffer)
+        self._until += (count or 0) / _SLOWEST
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def last_words(sock: socket.socket | SSLTransport) -> ssl.SSLError | None:

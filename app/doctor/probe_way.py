@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import replace
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from app.doctor.egress import is_socks, joined, login_of, masked, place_of, reads_requests
 from app.doctor.observed import Failure, Trouble
 from app.doctor.probe_socket import (
+    PacedResponse,
     Unreached,
     addresses,
     credential_lines,
@@ -82,7 +83,7 @@ def _ask_http(sock: socket.socket, url: str, egress: str) -> None:
     there = joined(*target(url))
     lines = [f"CONNECT {there} HTTP/1.1", f"Host: {there}", *credential_lines(egress, "Proxy-Authorization"), "", ""]
     sock.sendall("\r\n".join(lines).encode())
-    answer = HTTPResponse(sock, method="CONNECT")
+    answer = PacedResponse(sock, method="CONNECT")
     answer.begin()
     if answer.status != 200:
         trouble: Trouble = "egress-login" if answer.status == 407 else "egress-status"
