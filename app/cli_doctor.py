@@ -50,6 +50,8 @@ def doctor(
     """Find out why Go modules do not come to this machine: go's settings, the network, TLS, the proxy, the checksum database."""
     if context.invoked_subcommand is not None:
         return
+    for module in modules:
+        _sample(module)
     observed = observe(Question(modules, private, timeout), os.environ, Path.cwd())
     findings = decide(observed)
     if as_json:
@@ -101,10 +103,7 @@ def proxy(url: str, modules: tuple[str, ...], h1: str | None, timeout: float, as
     """Check whether the Go module proxy at URL answers the GOPROXY protocol rightly. Status 1 when a check fails."""
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter("an http:// or https:// URL is wanted", param_hint="URL")
-    try:
-        samples = [Sample.parse(module) for module in modules]
-    except RuleBroken as broken:
-        raise click.BadParameter(broken.message, param_hint="--module") from broken
+    samples = [_sample(module) for module in modules]
     checks = conform(url.rstrip("/"), samples, h1, timeout, os.environ)
     if as_json:
         click.echo(report.checks_json(checks, url))
@@ -114,6 +113,13 @@ def proxy(url: str, modules: tuple[str, ...], h1: str | None, timeout: float, as
 
 
 commands: tuple[click.Command, ...] = (doctor,)
+
+
+def _sample(module: str) -> Sample:
+    try:
+        return Sample.parse(module)
+    except RuleBroken as broken:
+        raise click.BadParameter(broken.message, param_hint="--module") from broken
 
 
 def _print(lines: Iterable[str]) -> None:

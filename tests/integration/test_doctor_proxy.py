@@ -10,7 +10,9 @@ from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
+from click.testing import CliRunner
 
+from app.cli_doctor import doctor
 from app.domain.modules import ModulePath, Version
 from app.services.checksum import zip_sums
 from tests.integration.doctor_world import MODULE, QUERY, TREE, Machine
@@ -234,6 +236,13 @@ def test_a_proxy_that_is_down_fails_everything_quickly(world: World) -> None:
 def test_wrong_usage(world: World, arguments: tuple[str, ...]) -> None:
     with pytest.raises(AssertionError, match="Usage"):
         world.machine.doctor("proxy", *arguments)
+
+
+@pytest.mark.parametrize("module", ["x@1.4.0", "golang.org/x/mod@latest", "https://golang.org/x/mod", "foo"])
+def test_what_is_no_module_is_not_replaced_by_another(module: str) -> None:
+    done = CliRunner().invoke(doctor, ["--module", "golang.org/x/mod", "--module", module])
+    assert done.exit_code == 2
+    assert "Invalid value for --module" in done.output
 
 
 def test_digests_are_of_the_whole_answer(world: World) -> None:
