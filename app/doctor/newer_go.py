@@ -24,8 +24,7 @@ def newer_go(settings: GoSettings, wanted: Iterable[tuple[str, str]]) -> NewerGo
     how = rest if plus else base if base in ("auto", "path") else "local"
     pinned = base if base.startswith("go1") else ""
     asked = [_full(version) for verb, version in wanted if verb == "go" or how != "local"]
-    asked += [pinned] if pinned else []
-    name = max((each for each in asked if _VERSION.fullmatch(each)), key=_key, default="")
+    name = max((each for each in [*asked, pinned] if _VERSION.fullmatch(each)), key=_key, default="")
     own = settings["GOVERSION"].split()[:1]
     if not name or not own or not _VERSION.fullmatch(own[0]) or _key(name) <= _key(own[0]):
         return None
@@ -33,7 +32,7 @@ def newer_go(settings: GoSettings, wanted: Iterable[tuple[str, str]]) -> NewerGo
     kept_out = how == "path" or (how == "local" and name != pinned)
     if (how != "local" or not kept_out) and _is_here(settings, name, asked_as):
         return None
-    return NewerGo(name, own[0], asked_as, kept_out=kept_out)
+    return NewerGo(name, own[0], asked_as, kept_out, "go.mod" if name in asked else "GOTOOLCHAIN")
 
 
 def ask_newer_go(newer: NewerGo, entries: Iterable[Entry], broken: set[Entry], client: Client) -> Iterator[Request]:
@@ -54,9 +53,10 @@ def check_newer_go(observed: Observed) -> Iterator[Finding]:
     if newer is None:
         return
     proxies = [entry for entry in settings.entries if entry.is_url]
-    seen = f"go.mod wants {newer.name}, and this is {newer.own}"
+    seen = f"{newer.wanted_by} wants {newer.name}, and this is {newer.own}"
     if newer.kept_out:
-        fix = settings.set_command("GOTOOLCHAIN", "auto") + f"   # lets go fetch it; or install {newer.name}"
+        then = "lets go fetch it" if newer.wanted_by == "go.mod" else "go.mod alone decides then"
+        fix = settings.set_command("GOTOOLCHAIN", "auto") + f"   # {then}; or install {newer.name}"
         yield found("go-too-old", f"{seen}; GOTOOLCHAIN={settings['GOTOOLCHAIN']}", fix)
     elif not proxies or is_nowhere(proxies, newer.asked, observed.requests):
         place = f"{shown(proxies[0].url) if proxies else 'PROXY'}/{newer.asked.replace('@', '/@v/')}.zip"

@@ -148,12 +148,16 @@ class CaProblem:
 
 @dataclass(frozen=True, slots=True)
 class NewerGo:
-    """The go that a go.mod wants (`go1.99.1`) and this one is not; `asked`: what go fetches it as. `kept_out`: by GOTOOLCHAIN."""
+    """A go that is wanted (`go1.99.1`) and this one is not; `asked`: what go fetches it as. `kept_out`: by GOTOOLCHAIN.
+
+    `wanted_by`: the go.mod here, else GOTOOLCHAIN itself.
+    """
 
     name: str
     own: str
     asked: str
     kept_out: bool
+    wanted_by: Literal["go.mod", "GOTOOLCHAIN"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ def test_a_newer_go_that_a_setting_keeps_out(world: World, toolchain: str) -> No
         ("go 1.21\n\ntoolchain go1.99.2-corp", "go1.21.1+auto", "go1.99.2-corp"),
         ("go 1.99rc2", "auto", "go1.99rc2"),
         ("go 1.99", "auto", "go1.99.0"),
-        ("go 1.21", "go1.98.1", "go1.98.1"),
+        ("go 1.98.1", "go1.98.1", "go1.98.1"),
         ("go 1.21\n\ntoolchain go1.99.2", "path", "go1.99.2"),
         ("go 1.21\n\ntoolchain go1.99.2", "this", ""),
         ("go 1.21\n\ntoolchain go1.99.2", "local", ""),
@@ -234,3 +234,14 @@ def test_a_newer_go_is_not_fetched_without_the_database(world: World) -> None:
     output = machine.go("mod", "download").stderr.decode()
     assert machine.explained(output) == ["sumdb-blocked"]
     assert "sumdb-blocked" in machine.codes()
+@pytest.mark.parametrize("toolchain", ["go1.98.1", "go1.98.1+path"])
+@pytest.mark.parametrize("lines", ["go 1.21", None])
+def test_a_newer_go_that_gotoolchain_itself_names(world: World, toolchain: str, lines: str | None) -> None:
+    machine = wanting_newer(world, toolchain, good(), lines or "")
+    if lines is None:
+        (machine.root / "empty/go.mod").unlink()
+    assert "go1.98.1" in machine.go("mod", "download", QUERY).stderr.decode()
+    _, found = machine.doctor()
+    assert found["findings"][0]["seen"].startswith("GOTOOLCHAIN wants go1.98.1, ")
+
+
