@@ -1,6 +1,7 @@
 """The shipped nginx configuration under a real nginx: what a client and the upstreams see of it."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ pytestmark = needs_nginx
 
 BASE = f"/{PRIVATE}/@v"
 PUBLIC_BASE = "/github.com/!public/lib/@v"
+DOCS = Path(__file__).parents[2] / "docs"
 YEAR = "public, max-age=31536000, immutable"
 BRIEF = "public, max-age=30"
 MISS = "public, max-age=5"
@@ -147,13 +149,33 @@ def test_a_refresh_replaces_what_is_kept(front: Front) -> None:
 
 
 def test_a_modules_files_can_be_dropped_from_the_cache(front: Front) -> None:
-    """With the command that docs/nginx.md names."""
+    """With the command that docs/nginx.md shows."""
     for path in (f"{BASE}/v1.0.0.mod", f"{BASE}/list", f"{PUBLIC_BASE}/v1.0.0.mod"):
         assert front.get(path).cache == "MISS"
-    script = rf"grep -rlaE '^KEY: private /go\.corp\.example/secret/' {front.root}/cache | xargs -r rm"
-    run(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, check=True)
+    assert len(purge(front, "nginx", {"go.corp.example/x": PRIVATE})) == 2
     assert front.get(f"{BASE}/v1.0.0.mod").cache == "MISS"
     assert front.get(f"{PUBLIC_BASE}/v1.0.0.mod").cache == "HIT"
+
+
+def purge(front: Front, guide: str, names: dict[str, str]) -> list[str]:
+    """The files that are gone after the command of docs/`guide`.md was run with these names in place of its own."""
+    (script,) = re.findall(r"^    (grep -rla.*)$", (DOCS / f"{guide}.md").read_text(), re.MULTILINE)
+    for name, value in {**names, "/var/cache/nginx/goproxy": f"{front.root}/cache"}.items():
+        script = script.replace(name, value)
+    return run(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, check=True).stderr.decode().split()
+
+
+@pytest.mark.parametrize(
+    ("module", "version"),
+    [(PRIVATE, "v1.0.0"), ("github.com/!public/lib", "v1.0.0"), ("github.com/!public/lib", "v2.0.0+incompatible")],
+)
+def test_one_version_can_be_dropped_from_the_cache(front: Front, module: str, version: str) -> None:
+    """With the command that docs/athens.md shows."""
+    front.public.pages |= module_pages(PUBLIC, "v1.0.0", "v2.0.0+incompatible", "v1.0.0-0")
+    gone, kept = (f"/{module}/@v/{version}.mod", f"/{module}/@v/{version}.zip"), f"{PUBLIC_BASE}/v1.0.0-0.mod"
+    assert [front.get(path).cache for path in (*gone, kept)] == ["MISS"] * 3
+    assert len(purge(front, "athens", {"MODULE": module, "VERSION": version})) == len(gone)
+    assert [front.get(path).cache for path in (*gone, kept)] == ["MISS", "MISS", "HIT"]
 
 
 def test_strangers_cannot_refresh(tmp_path: Path) -> None:
