@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.doctor import explain_egress
 from app.doctor.advice import host_of, install_ca, look, machine_of, netrc_line, no_proxy, port_of
 from app.doctor.explain_modules import MODULE_RULES
-from app.doctor.explain_rule import Rule, lines_of, rule
+from app.doctor.explain_rule import Line, Rule, lines_of, rule
 from app.doctor.findings import Finding, unique
 from app.doctor.settings import shown
 
@@ -17,6 +17,7 @@ _URL = r"(?P<url>https?://[^\s\"]+)"
 _GET = rf'(?:Get|Head) "{_URL}"'
 _ASKED = r"(?:reading |Get \")(?P<url>https?://%s[^\s\":]*)\"?: ?(?P<said>.*)"
 _SUMDB = _ASKED % r"\S*?/sumdb/(?P<name>[\w.]+)/(?:supported|latest|lookup|tile)"
+_LOOKUP = r"verifying .*/lookup/(?P<module>[^@\s]+)@\S+: "
 _SUMDB_DIRECT = _ASKED % r"(?:sum\.golang\.org|sum\.golang\.google\.cn)/"
 _NO_JSON = (
     r"invalid character '(?!ï|\\ufeff)\S+ (?:looking for beginning of value|in literal)"  # but for a byte order mark
@@ -40,12 +41,12 @@ def explain(output: str) -> Explained:
         finding = _of_line(line)
         if finding:
             findings.append(finding)
-        elif re.search(r"^go: (?!downloading|finding|found|added|upgraded)|^\s*(?:fatal|error): ", line):
-            unexplained.append(line.strip())
+        elif re.search(r"^go: (?!downloading|finding|found|added|upgraded)|^\s*(?:fatal|error): ", line.text):
+            unexplained.append(shown(line.text.strip()))
     return Explained(unique(findings), unexplained)
 
 
-def _of_line(line: str) -> Finding | None:
+def _of_line(line: Line) -> Finding | None:
     return next((finding for rule in _RULES if (finding := rule.apply(line))), None)
 
 
@@ -95,6 +96,12 @@ def _pinned(found: re.Match[str]) -> tuple[str, ...]:
     )
 
 
+def _private(found: re.Match[str]) -> tuple[str, ...]:
+    """The URL has `!x` or `%21x` for the module's X."""
+    module = re.sub(r"(?:!|%21)([a-z])", lambda escaped: escaped[1].upper(), found["module"])
+    return (f"go env -w GONOSUMDB={module}   # if it is private; with what GONOSUMDB has already, comma between",)
+
+
 def _supported(found: re.Match[str]) -> tuple[str, ...]:
     return (f"# mend the proxy: 404 (or 200, and pass it on) for {_url(found)} (docs/nginx.md#sumdb)",)
 
@@ -117,13 +124,12 @@ _RULES: tuple[Rule, ...] = (
     *explain_egress.FIRST,
     rule("sumdb-proxy-error", r"reading (?P<url>\S+/sumdb/(?P<name>[\w.]+)/supported): \d{3}", _supported),
     rule(
-        "tls-unknown-authority", rf"{_GET}.*x509: .*(?:unknown authority|not trusted|failed to load system roots)", _ca
+        "tls-unknown-authority",
+        rf"{_GET}(?>.*?x509: ).*(?:unknown authority|not trusted|failed to load system roots)",
+        _ca,
     ),
-    rule(
-        "gonosumdb-missing",
-        r"verifying .*/lookup/(?P<module>[^@\s]+)@\S+: (?:404 |.*set GONOSUMDB)",
-        "go env -w GONOSUMDB={module}   # if it is private; with what GONOSUMDB has already, comma between",
-    ),
+    rule("gonosumdb-missing", _LOOKUP + "404 ", _private),
+    rule("gonosumdb-missing", _LOOKUP, _private, answered="set GONOSUMDB"),  # deploy/nginx, for one
     rule("sumdb-proxy-error", r"(?:reading |Get \")(?P<url>\S+?/sumdb/(?P<name>[\w.]+)/supported)\"?: ", _supported),
     rule("sumdb-pinned", rf"(?:verifying .*)?{_SUMDB}", _pinned),
     rule(
@@ -208,7 +214,7 @@ _RULES: tuple[Rule, ...] = (
     ),
     rule(
         "info-invalid",
-        r"(?:(?P<module>\S+): )?proxy returned info for version \S* instead of requested version",
+        r"(?:(?<!\S)(?P<module>\S+): )?proxy returned info for version \S* instead of requested version",
         lambda found: (f"modsync doctor proxy $(go env GOPROXY) --module {found['module'] or 'MODULE@VERSION'}",),
     ),
     rule(

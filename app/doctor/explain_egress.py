@@ -6,6 +6,9 @@ from app.doctor.advice import install_ca_of, no_proxy
 from app.doctor.explain_rule import Rule, rule
 
 _PROXY = r"Get \"https?://[^\"]+\": proxyconnect tcp: .*"
+_X509 = (
+    r"Get \"https?://[^\"]+\": proxyconnect tcp: (?>.*?x509: )"  # the first of them only: of many, all pairs are many
+)
 _SOCKS = r"Get \"https?://[^\"]+\": socks connect tcp (?P<proxy>\S+)->(?P<host>\S+):(?P<port>\d+): .*"
 _WHICH = "env | grep -i _proxy   # of the web proxy named there, by PROXY:PORT below"
 _SCHEME = "env | grep -i _proxy   # it does not speak what its URL begins with: http://, https:// or socks5://?"
@@ -14,14 +17,14 @@ _NAME = "env | grep -i _proxy   # name the web proxy as its certificate does; th
 FIRST: tuple[Rule, ...] = (
     rule(
         "tls-unknown-authority",
-        _PROXY + "x509: .*(?:unknown authority|not trusted|failed to load system roots)",
+        _X509 + ".*(?:unknown authority|not trusted|failed to load system roots)",
         _WHICH + "\n" + install_ca_of("PROXY", "PORT"),
     ),
-    rule("tls-wrong-name", _PROXY + r"x509: certificate is valid for .*, not (?P<host>\S+)", _NAME),
-    rule("tls-wrong-name", _PROXY + r"x509: .*(?:certificate for|to match) (?P<host>[^\s,]+)", _NAME),
+    rule("tls-wrong-name", _X509 + r"certificate is valid for .*, not (?P<host>\S+)", _NAME),
+    rule("tls-wrong-name", _X509 + r".*(?:certificate for|to match) (?P<host>[^\s,]+)", _NAME),
     rule(
         "tls-expired",
-        _PROXY + "x509: certificate has expired or is not yet valid",
+        _X509 + ".*certificate has expired or is not yet valid",
         "timedatectl   # is the clock right? If it is, the web proxy of `env | grep -i _proxy` needs a new certificate",
     ),
     rule("egress-scheme", _PROXY + "tls: first record does not look like a TLS", _SCHEME),

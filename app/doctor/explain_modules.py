@@ -6,7 +6,7 @@ from app.doctor.advice import host_of, install_ca, netrc_line
 from app.doctor.explain_rule import Rule, rule
 from app.doctor.settings import shown
 
-_MODULE = r"(?P<module>[\w.~-]+\.[\w.~-]+(?:/[\w.~-]+)*)"
+_MODULE = r"(?<![\w.~/-])(?P<module>[\w~-]+(?:\.[\w~-]+)+(?:/[\w.~-]+)*)"  # one way to match, at one place
 _OFF = "go env GOPROXY   # off alone: go env -u GOPROXY; off behind a proxy: that one does not have the module"
 _UNABLE = r"unable to access '(?P<url>https?://[^']+)': "
 _AT = rf"{_MODULE}@(?P<version>v[\w.+-]+)"

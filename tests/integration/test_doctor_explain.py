@@ -138,6 +138,15 @@ def test_git_that_is_not_let_in(world: World) -> None:
     assert machine.explained(machine.download()) == ["git-refused"]
 
 
+def test_a_proxy_whose_own_way_out_is_broken(world: World) -> None:
+    """The text that Athens passes on of its `go`."""
+    said = 'Get "https://proxy.golang.org/x": dial tcp: lookup proxy.golang.org on 10.0.0.53:53: no such host\n'
+    machine = world.proxied(Pages(other=text(said, status=500)))
+    output = machine.download()
+    assert "server response: Get" in output
+    assert machine.explained(output) == ["server-error"]
+
+
 def test_nobody_says_where_the_repository_is(world: World) -> None:
     page = text("<html><head></head></html>", kind="text/html")
     machine = world.direct(Pages(other=page))
@@ -219,6 +228,17 @@ def test_which_go_is_wanted(world: World, lines: str, toolchain: str, wanted: st
     assert not wanted or f"go.mod wants {wanted}, " in found["findings"][0]["seen"]
 
 
+@pytest.mark.parametrize("toolchain", ["go1.98.1", "go1.98.1+path"])
+@pytest.mark.parametrize("lines", ["go 1.21", None])
+def test_a_newer_go_that_gotoolchain_itself_names(world: World, toolchain: str, lines: str | None) -> None:
+    machine = wanting_newer(world, toolchain, good(), lines or "")
+    if lines is None:
+        (machine.root / "empty/go.mod").unlink()
+    assert "go1.98.1" in machine.go("mod", "download", QUERY).stderr.decode()
+    _, found = machine.doctor()
+    assert found["findings"][0]["seen"].startswith("GOTOOLCHAIN wants go1.98.1, ")
+
+
 def test_a_newer_go_is_not_fetched_without_the_database(world: World) -> None:
     """It is verified whatever GONOSUMDB says, and refused where there is nothing to verify it by."""
     pages = good()
@@ -234,14 +254,3 @@ def test_a_newer_go_is_not_fetched_without_the_database(world: World) -> None:
     output = machine.go("mod", "download").stderr.decode()
     assert machine.explained(output) == ["sumdb-blocked"]
     assert "sumdb-blocked" in machine.codes()
-@pytest.mark.parametrize("toolchain", ["go1.98.1", "go1.98.1+path"])
-@pytest.mark.parametrize("lines", ["go 1.21", None])
-def test_a_newer_go_that_gotoolchain_itself_names(world: World, toolchain: str, lines: str | None) -> None:
-    machine = wanting_newer(world, toolchain, good(), lines or "")
-    if lines is None:
-        (machine.root / "empty/go.mod").unlink()
-    assert "go1.98.1" in machine.go("mod", "download", QUERY).stderr.decode()
-    _, found = machine.doctor()
-    assert found["findings"][0]["seen"].startswith("GOTOOLCHAIN wants go1.98.1, ")
-
-

@@ -1,6 +1,7 @@
 """Texts that `go` printed (go1.27, observed), and the cause each names."""
 
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -49,7 +50,30 @@ FIXES = {
     f"{AT}verifying module: checksum mismatch\n\tdownloaded: h1:a\n\tsum.golang.org: h1:b": MISMATCH,
     "verifying go.corp.example/x@v1.0.0: checksum mismatch\n\tdownloaded: h1:a\n\tgo.sum: h1:b": MISMATCH,
     f"{AT}reading https://p.corp.example:8443/x: 401 Unauthorized": NETRC.format("p.corp.example:8443"),
+    "verifying go.mod: github.com/Corp/XyZ@v1.0.0/go.mod: reading https://sum.golang.org/lookup/github.com/%21corp/%21xy%21z"
+    "@v1.0.0: 404 Not Found": "go env -w GONOSUMDB=github.com/Corp/XyZ   # if it is private; with what GONOSUMDB has "
+    "already, comma between",
 }
+# What a proxy or a git server said of its own way to others.
+SAID = {
+    'Get "https://up.example/x": tls: failed to verify certificate: x509: certificate signed by unknown authority': 500,
+    'Get "https://up.example/x": dial tcp: lookup up.example on 10.0.0.53:53: no such host': 404,
+    'Get "https://up.example/x": dial tcp 10.0.0.1:443: connect: connection refused': 502,
+    'Get "https://up.example/x": dial tcp 10.0.0.1:443: i/o timeout': 500,
+    'Get "https://up.example/x": proxyconnect tcp: dial tcp 10.0.0.2:3128: connect: connection refused': 500,
+    'Get "https://proxy.golang.org/x": Forbidden': 403,
+    f"{AT}verifying go.mod: reading https://sum.golang.org/lookup/go.corp.example/x@v1.0.0: 404 Not Found": 404,
+    "dial tcp: lookup up.example: no such host\n\tand set GONOSUMDB": 401,
+}
+BY_STATUS = {401: "needs-credentials", 403: "forbidden", 404: "not-found", 500: "server-error", 502: "server-error"}
+# Each is repeated until the text is long: what some expression, or joining lines, took minutes for.
+HOSTILE = [
+    *("a.", "a", "a/", "a.b/", "a.b@", "a.b@v1 ", "a:", "QUJD+/x0", "\t\n", " ", "://a:", "https://a@"),
+    *('Get "https://a.example/x": ', 'Get "https://a": x509: ', 'Get "https://a": proxyconnect tcp: x509: '),
+    *("verifying reading https://a/sumdb/b/ ", "verifying a/lookup/b@c: ", 'go: a: parse "', "go: GOFLAGS "),
+    '        x_test.go:1: Get "https://a.example/x": got 200\n',
+    '\tGet "https://a": proxyconnect tcp: x509: \n',
+]
 
 
 @pytest.mark.parametrize(("text", "fix"), FIXES.items())
@@ -74,3 +98,32 @@ def test_several_causes_each_once() -> None:
 
 def test_passwords_in_gos_output_are_not_repeated() -> None:
     assert "secret" not in str(explain(f'{AT}Get "https://dev:secret@p.corp.example/x": EOF').findings)
+    assert "secret" not in str(explain("go: https://dev:secret@p.corp.example/x is the moon"))
+
+
+@pytest.mark.parametrize("length", range(440, 470))
+def test_nor_is_a_part_of_one_where_a_line_is_cut(length: int) -> None:
+    address = "https://dev:secretsecretsecret@p.corp.example/x"
+    assert "secret" not in str(explain(f"go: {'x' * length} {address}: zip: not a valid zip file"))
+    assert "secret" not in str(explain(f"go: {'x' * (length + 3500)} {address}: {'y' * 9000}"))
+
+
+@pytest.mark.parametrize(("said", "status"), SAID.items())
+def test_what_a_proxy_says_of_its_own_troubles_is_not_this_machines(said: str, status: int) -> None:
+    (finding,) = explain(f"{AT}reading {INFO}: {status} Status\n\tserver response: {said}\n").findings
+    assert finding.code == BY_STATUS[status]
+    assert said.split()[-1] in finding.seen
+    (finding,) = explain(f"{AT}reading {INFO}: {status} Status\n\tserver response:\n\t{said}\n\tmore\n").findings
+    assert finding.code == BY_STATUS[status]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hostile_text_is_read_in_no_more_time_than_its_length_takes(unit: str) -> None:
+    began = process_time()
+    explain("go: " + unit * (60_000 // len(unit)))
+    assert process_time() - began < 5
+
+
+def test_a_cause_after_very_many_continued_lines_is_named() -> None:
+    noise = "--- FAIL: TestX\n" + '        x_test.go:1: Get "https://a.example/x": got 200\n' * 1000
+    assert [finding.code for finding in explain(f"{noise}\t{GET}EOF\n").findings] == ["connection-cut"]
