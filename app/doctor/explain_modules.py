@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 from app.doctor.advice import host_of, install_ca, netrc_line
 from app.doctor.explain_rule import Rule, rule
 from app.doctor.settings import shown
@@ -15,6 +18,25 @@ _MISMATCH = (
     "modsync explain {module}@{version}   # compare with the released commit; only when the new content is the right "
     "one: go clean -modcache, and take the module's old lines out of go.sum"
 )
+
+
+
+def _revision(found: re.Match[str]) -> tuple[str, ...]:
+    """A look for a tag, branch or commit in the repository, as far as its address can be told from the module's path."""
+    revision = found["revision"]
+    place = f"https://{_repository(found['module'], revision) if found['module'] else 'REPOSITORY'}"
+    if re.fullmatch(r"[0-9a-f]{7,64}", revision):  # git lists none by its hash
+        return (f"git ls-remote {place}   # is a branch there that has {revision}? Else push it",)
+    tags = "--tags " if re.search(r"(?:^|/)v\d+\.\d+\.\d+", revision) else ""
+    quoted = shlex.quote(revision)
+    return (f"git ls-remote {tags}{place} {quoted}   # missing: git push origin {quoted}",)
+
+
+def _repository(module: str, revision: str) -> str:
+    """Without what a module's path has behind its repository's: `/vN`, and the directory that prefixes its tags."""
+    directory = revision.rpartition("/")[0]
+    return re.sub(r"/v\d+$", "", module).removesuffix(f"/{directory}")
+
 
 MODULE_RULES: tuple[Rule, ...] = (
     rule(
@@ -69,8 +91,8 @@ MODULE_RULES: tuple[Rule, ...] = (
     ),
     rule(
         "unknown-revision",
-        rf"(?:{_AT}: )?invalid version: unknown revision (?P<revision>\S+)",
-        "git ls-remote --tags https://{module} {revision}   # missing: git push origin {revision}",
+        rf"(?:{_MODULE}@\S+?: )?invalid version: unknown revision (?P<revision>\S+)",
+        _revision,
     ),
     rule(
         "unknown-revision",

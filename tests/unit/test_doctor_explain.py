@@ -50,6 +50,20 @@ FIXES = {
     f"{AT}verifying module: checksum mismatch\n\tdownloaded: h1:a\n\tsum.golang.org: h1:b": MISMATCH,
     "verifying go.corp.example/x@v1.0.0: checksum mismatch\n\tdownloaded: h1:a\n\tgo.sum: h1:b": MISMATCH,
     f"{AT}reading https://p.corp.example:8443/x: 401 Unauthorized": NETRC.format("p.corp.example:8443"),
+    "go: git.corp.example/x.git@feature: invalid version: unknown revision feature": "git ls-remote "
+    "https://git.corp.example/x.git feature   # missing: git push origin feature",
+    "go: github.com/aa/r/sub@v1.0.0: invalid version: unknown revision sub/v1.0.0": "git ls-remote --tags "
+    "https://github.com/aa/r sub/v1.0.0   # missing: git push origin sub/v1.0.0",
+    "go: github.com/aa/r/sub/v2@v2.0.0: invalid version: unknown revision sub/v2.0.0": "git ls-remote --tags "
+    "https://github.com/aa/r sub/v2.0.0   # missing: git push origin sub/v2.0.0",
+    "go: github.com/aa/r/v2@v2.0.0: invalid version: unknown revision v2.0.0": "git ls-remote --tags "
+    "https://github.com/aa/r v2.0.0   # missing: git push origin v2.0.0",
+    "go: gopkg.in/yaml.v2@v2.9.9: invalid version: unknown revision v2.9.9": "git ls-remote --tags "
+    "https://gopkg.in/yaml.v2 v2.9.9   # missing: git push origin v2.9.9",
+    "invalid version: unknown revision v2.0.0": "git ls-remote --tags https://REPOSITORY v2.0.0   "
+    "# missing: git push origin v2.0.0",
+    "go: a.b/c@abcdef012345: invalid version: unknown revision abcdef012345": "git ls-remote https://a.b/c   "
+    "# is a branch there that has abcdef012345? Else push it",
     "verifying go.mod: github.com/Corp/XyZ@v1.0.0/go.mod: reading https://sum.golang.org/lookup/github.com/%21corp/%21xy%21z"
     "@v1.0.0: 404 Not Found": "go env -w GONOSUMDB=github.com/Corp/XyZ   # if it is private; with what GONOSUMDB has "
     "already, comma between",
