@@ -167,7 +167,8 @@ MODULE_RULES: tuple[Rule, ...] = (
     rule(
         "goproxy-invalid",
         r"invalid (?:file:// )?proxy URL|invalid GOPROXY|parsing proxy URL|unsupported protocol scheme"
-        r"|^go: \S+: parse \"[^\"]+\": (?:invalid |missing ']' in host)",
+        r"|^go: (?:.*: )?parse \".+\": (?:invalid |missing ']' in host|first path segment in URL)"
+        r"|Get \"[^\"]+\": (?:dial tcp: address \S+: invalid port|http: no Host in request URL)",
         "go env -w GOPROXY=https://GOPROXY.YOUR.COMPANY",
     ),
     rule(
