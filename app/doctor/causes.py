@@ -89,7 +89,7 @@ _EXPLAINED = {
     "unknown-revision": "The repository has no such tag or commit, or the tag was not pushed.",
     "major-suffix": "From v2 on the module path must end in the major version, and the import path too.",
     "git-credentials": "git wants a password and nobody is there to type it.",
-    "git-refused": "The git server does not let this machine in.",
+    "git-refused": "The git server does not let this machine in, or git does not trust the repository's owner.",
     "vcs-missing": "go needs this program to fetch a module directly, and it is not installed.",
     "vcs-disallowed": "GOVCS forbids the version control system that this module uses.",
     "go-too-old": "The module wants a newer go than this machine has.",

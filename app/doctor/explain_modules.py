@@ -18,7 +18,9 @@ _MISMATCH = (
     "modsync explain {module}@{version}   # compare with the released commit; only when the new content is the right "
     "one: go clean -modcache, and take the module's old lines out of go.sum"
 )
-
+_SSH = r"ssh: connect to host (?P<host>\S+) port (?P<port>\d+): "
+_LOOK_SSH = "ssh -v -p {port} git@{host}   # "
+_REFUSED = "git ls-remote https://MODULE   # mend key, token or address until this works; or set GOPROXY to the company's proxy"
 
 
 def _revision(found: re.Match[str]) -> tuple[str, ...]:
@@ -120,10 +122,29 @@ MODULE_RULES: tuple[Rule, ...] = (
         "export HTTPS_PROXY=http://USER:PASSWORD@PROXY:PORT",
     ),
     rule(
+        "dns-no-such-host",
+        r"ssh: Could not resolve hostname (?P<host>[^\s:]+)",
+        "getent ahosts {host}   # the DNS (VPN connected?), or set GOPROXY to the company's proxy",
+    ),
+    rule("connection-refused", rf"{_SSH}Connection refused", _LOOK_SSH + "what listens there"),
+    rule(
+        "timeout",
+        rf"{_SSH}(?:Connection timed out|Operation timed out|No route to host|Network is unreachable)",
+        _LOOK_SSH + "a firewall that drops",
+    ),
+    rule(
+        "git-refused",
+        r"detected dubious ownership in repository at '(?P<directory>[^']+)'",
+        lambda found: (
+            f"git config --global --add safe.directory {shlex.quote(found['directory'])}   # if you trust its owner",
+        ),
+    ),
+    rule(
         "git-refused",
         r"Permission denied \(publickey|Host key verification failed|HTTP Basic: Access denied|Authentication failed for|"
-        r"Repository not found|Could not read from remote repository",
-        "git ls-remote https://MODULE   # mend key, token or address until this works; or set GOPROXY to the company's proxy",
+        r"Repository not found",
+        _REFUSED,
+        whole=True,
     ),
     rule(
         "vcs-missing",
@@ -175,4 +196,7 @@ MODULE_RULES: tuple[Rule, ...] = (
         "gosumdb-invalid", r"(?:missing|invalid|unknown) GOSUMDB|GOSUMDB=.*(?:malformed|invalid)", "go env -u GOSUMDB"
     ),
     rule("goflags", r"parsing \$GOFLAGS|go: .*GOFLAGS|unknown flag -insecure", "go env -u GOFLAGS"),
+    rule(
+        "git-refused", r"Could not read from remote repository", _REFUSED
+    ),  # git's last line after every failure of ssh
 )

@@ -14,6 +14,7 @@ from tests.sandbox.bad_servers import Listener, Pages, hanging, module_pages, te
 from tests.sandbox.discovery import Discovery, by_root
 from tests.sandbox.modules import HOST, Module, make_plain
 from tests.sandbox.platform import Platform
+from tests.sandbox.processes import run
 from tests.sandbox.serve import LoopbackServer
 from tests.sandbox.web_proxies import egress
 
@@ -135,7 +136,35 @@ def test_git_that_is_not_let_in(world: World) -> None:
     with Listener(hanging) as gone:
         port = gone.port
     machine = world.direct(Discovery(by_root({MODULE: f"ssh://git@127.0.0.1:{port}/misc"})))
-    assert machine.explained(machine.download()) == ["git-refused"]
+    output = machine.download()
+    assert "Could not read from remote repository" in output
+    assert machine.explained(output) == ["connection-refused"]
+    machine = world.direct(Discovery(by_root({MODULE: "ssh://git@nobody.invalid/misc"})))
+    assert machine.explained(machine.download()) == ["dns-no-such-host"]
+
+
+def test_a_repository_of_somebody_else(world: World) -> None:
+    """GIT_TEST_ASSUME_DIFFERENT_OWNER is git's own way to test it as one user."""
+    machine, mirror = world.mirrored("v1.0.0")
+    machine.environment |= {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_ALLOW_PROTOCOL": "http:file"}
+    bare = world.root / "bare"
+    run(["git", "init", "-q", "--bare", str(bare)], env=machine.environment, check=True)
+    (world.root / "config").write_text(f'[url "file://{bare}"]\n\tinsteadOf = {mirror.clone_url("misc")}\n')
+    machine.environment |= {"GIT_CONFIG_GLOBAL": str(world.root / "config")}
+    output = machine.download()
+    assert "dubious ownership" in output
+    _, found = machine.doctor("explain", stdin=output)
+    assert [finding["code"] for finding in found["findings"]] == ["git-refused"]
+    assert found["findings"][0]["fix"].startswith(f"git config --global --add safe.directory {bare}")
+
+
+@pytest.mark.parametrize(
+    "goproxy", ["https://p.example:PORT", "https:p.example", "https://p.example:99999", "https:///x"]
+)
+def test_a_goproxy_that_is_no_address(world: World, goproxy: str) -> None:
+    machine = Machine.of(world.root / "machine", GOPROXY=goproxy)
+    assert machine.explained(machine.download()) == ["goproxy-invalid"]
+    assert machine.explained(machine.go("list", "-m", "-versions", MODULE).stderr.decode()) == ["goproxy-invalid"]
 
 
 def test_a_proxy_whose_own_way_out_is_broken(world: World) -> None:

@@ -67,6 +67,8 @@ FIXES = {
     "verifying go.mod: github.com/Corp/XyZ@v1.0.0/go.mod: reading https://sum.golang.org/lookup/github.com/%21corp/%21xy%21z"
     "@v1.0.0: 404 Not Found": "go env -w GONOSUMDB=github.com/Corp/XyZ   # if it is private; with what GONOSUMDB has "
     "already, comma between",
+    "fatal: detected dubious ownership in repository at '/srv/a b'": "git config --global --add safe.directory '/srv/a b'"
+    "   # if you trust its owner",
 }
 # What a proxy or a git server said of its own way to others.
 SAID = {
