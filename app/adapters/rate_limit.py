@@ -79,8 +79,8 @@ def _next(due: float, now: float, rate: Rate) -> tuple[float, float]:
     """(the new number, 0 or the seconds to wait)."""
     step = 60.0 / rate.per_minute
     early = step * (rate.burst - 1)
-    # Further ahead than a full burst cannot be: the clock was set back.
-    due = now if due > now + early + step else max(due, now)
+    # Further ahead than a full burst and the grace below cannot be: the clock was set back.
+    due = now if due > now + early + 2 * step else max(due, now)
     # The rounding error of two large numbers must not refuse the burst's last request.
     if due - now > early + step * 1e-3:
         return due, due - now - early

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -70,6 +71,16 @@ def test_a_clock_that_was_set_back_blocks_nobody(tmp_path: Path) -> None:
     assert taken(limited) == 3
     clock.now -= 86400
     assert taken(limited) == 3
+
+
+def test_a_flood_at_any_moments_gets_one_burst_and_the_even_rate(tmp_path: Path) -> None:
+    """Some of its requests come within the rounding's grace: what they leave is no clock that was set back."""
+    clock, moments = Clock(), random.Random(7)
+    limited, begun, let_in = limit(tmp_path, clock, burst=10), clock.now, 0
+    while clock.now < begun + 60:
+        clock.now += moments.expovariate(2000)
+        let_in += taken(limited, tries=1)
+    assert 69 <= let_in <= 71
 
 
 def test_a_disk_that_fails_blocks_nobody(tmp_path: Path) -> None:
