@@ -20,6 +20,7 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
         "Add an endpoint (Svix and others), or in GitLab 19.0 and newer: Settings, Webhooks, Add new webhook.",
         "URL: {url}",
         "Signing secret (whsec_... or its base64 alone): {secret}; where the platform makes it, put its value there.",
+        "Headers: webhook-id, webhook-timestamp and webhook-signature, or Svix' own svix-...: leave whichever is sent.",
         "Events: the release event (type release), in GitLab Releases events or Tag push events.",
     ),
     "github": (

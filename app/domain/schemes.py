@@ -158,8 +158,11 @@ def _token_hash(key: bytes, claim: Claim, raw: bytes) -> bytes:
 
 
 def _standard(headers: Headers) -> Claim:
-    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-    delivery, timestamp, signatures = (_header(headers, name) for name in names)
+    # Svix' server names its headers after itself, if it is not told otherwise; never some of one family, some of the other.
+    family = "webhook" if _header(headers, "webhook-signature") else "svix"
+    delivery, timestamp, signatures = (
+        _header(headers, f"{family}-{name}") for name in ("id", "timestamp", "signature")
+    )
     if not (delivery and timestamp and signatures):
         return Claim(problem="missing")
     digests = _standard_digests(signatures)

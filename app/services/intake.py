@@ -27,8 +27,8 @@ RateLimit = Callable[[str], None]
 
 # What is kept of a request's headers: what a person needs to find it again at the platform, and never a signature.
 SAFE_HEADERS = frozenset({
-    "content-type", "user-agent", "x-request-id", "idempotency-key", "webhook-id", "webhook-timestamp",
-    "x-github-delivery", "x-github-event", "x-gitea-delivery", "x-gitea-event", "x-forgejo-delivery",
+    "content-type", "user-agent", "x-request-id", "idempotency-key", "webhook-id", "webhook-timestamp", "svix-id",
+    "svix-timestamp", "x-github-delivery", "x-github-event", "x-gitea-delivery", "x-gitea-event", "x-forgejo-delivery",
     "x-forgejo-event", "x-gitlab-event", "x-gitlab-event-uuid", "x-gitlab-instance",
 })  # fmt: skip
 _LONGEST_HEADER = 300

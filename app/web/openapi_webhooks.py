@@ -82,7 +82,7 @@ SECURITY: Mapping[str, Schema] = {
     "forgejo": _key("X-Forgejo-Signature", f"scheme forgejo: the {_HMAC}"),
     "gitlabToken": _key("X-Gitlab-Token", "scheme gitlab-token: the secret itself"),
     "artifactory": _key("X-JFrog-Event-Auth", f"scheme artifactory: the {_HMAC}"),
-    "standardId": _key("webhook-id", "scheme standard-webhooks: the delivery's id"),
+    "standardId": _key("webhook-id", "scheme standard-webhooks: the delivery's id; all three also as `svix-...`"),
     "standardTimestamp": _key("webhook-timestamp", "scheme standard-webhooks: Unix seconds, five minutes either way"),
     "standardSignature": _key(
         "webhook-signature",

@@ -10,6 +10,7 @@ import standardwebhooks
 
 from app.domain.announce import Signing, sign
 from app.domain.webhook import SCHEMES, BadSignatureError, Secret, verify
+from app.services.intake import SAFE_HEADERS
 from tests.unit.webhook_requests import (
     BODY,
     KEY,
@@ -79,6 +80,33 @@ def test_one_good_signature_of_several_is_enough() -> None:
     others = f"v1a,AAAA nonsense v1,{'A' * 43}="
     assert check("standard-webhooks", good | {"webhook-signature": f"{others} {good['webhook-signature']}"})
     assert reason("standard-webhooks", good | {"webhook-signature": others}) == "mismatch"
+
+
+def svix() -> dict[str, str]:
+    """A good request as Svix' server sends it, unless it is told to name no brand."""
+    return {name.replace("webhook-", "svix-"): value for name, value in standard().items()}
+
+
+def test_svix_names_its_headers_after_itself() -> None:
+    verified = check("standard-webhooks", svix())
+    assert (verified.delivery_key, verified.signed_at) == ("msg_1", NOW)
+    assert reason("standard-webhooks", svix() | {"svix-id": "msg_2"}) == "mismatch"
+
+
+@pytest.mark.parametrize("name", ["id", "timestamp", "signature"])
+def test_headers_of_two_families_are_no_claim(name: str) -> None:
+    other = {f"webhook-{name}": standard()[f"webhook-{name}"]}
+    assert reason("standard-webhooks", svix() | {f"svix-{name}": ""} | other) == "missing"
+
+
+def test_where_both_families_are_there_the_standards_own_counts() -> None:
+    wrong = dict.fromkeys(svix(), "x")
+    assert check("standard-webhooks", standard() | wrong)
+    assert reason("standard-webhooks", svix() | standard(b"another key")) == "mismatch"
+
+
+def test_svix_id_and_time_are_kept_and_its_signature_is_not() -> None:
+    assert {name for name in SAFE_HEADERS if name.startswith("svix-")} == {"svix-id", "svix-timestamp"}
 
 
 @pytest.mark.parametrize("key", [WHSEC, WHSEC.rstrip(b"="), KEY])
