@@ -16,8 +16,12 @@ from urllib.parse import urlsplit
 from app.domain.errors import SyncError
 
 _PORTS = {"https": 443, "http": 80, "ssh": 22}
-# Metadata services outside the link-local networks: AWS over IPv6, Alibaba, Oracle.
-_METADATA = frozenset(ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192"))
+# Metadata services outside the link-local networks: of AWS, Google, Oracle and Scaleway over IPv6; Alibaba, Oracle, Azure.
+_METADATA = frozenset(map(ipaddress.ip_address, (
+    "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "100.100.100.200", "192.0.0.192", "168.63.129.16",
+)))  # fmt: skip
+# Whose last 32 bits are an IPv4 address: NAT64's own prefix, its local ones, and IPv4-translated addresses.
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -103,11 +107,11 @@ def _is_inside(address: Address) -> bool:
 
 
 def _embedded(address: Address) -> list[Address]:
-    """The IPv4 addresses that an IPv6 one stands for (mapped, compatible, 6to4, Teredo, NAT64)."""
+    """The IPv4 addresses that an IPv6 one stands for (mapped, compatible, translated, 6to4, Teredo, NAT64)."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in ipaddress.ip_network("64:ff9b::/96") or 1 < int(address) < 1 << 32:
+    if any(address in each for each in _TRANSLATED) or 1 < int(address) < 1 << 32:
         found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return [each for each in found if each is not None]
 

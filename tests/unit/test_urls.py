@@ -105,6 +105,8 @@ def test_taken_in_one_form(text: str, form: str) -> None:
         "https://[::ffff:127.0.0.1]/a",
         "https://[::127.0.0.1]/a",
         "https://[64:ff9b::7f00:1]/a",
+        "https://[64:ff9b:1::7f00:1]/a",
+        "https://[::ffff:0:127.0.0.1]/a",
         "https://[2002:7f00:1::]/a",
         "https://[::1%25eth0]/a",
         "https://[1.2.3.4]/a",
