@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.domain.errors import SyncError
+from app.domain.wildcards import PathPattern
 
 LONGEST = 1000
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "file": None}
@@ -26,6 +27,8 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _SEGMENT = re.compile(r"(?:[A-Za-z0-9._~+@,=!-]|%[0-9A-Fa-f]{2})+")
 _ENCODED = re.compile(r"%(?:2[ef5]|5c|[01][0-9a-f]|7f)", re.IGNORECASE)  # . / % \ and control characters
+# Whose last 32 bits are an IPv4 address: NAT64's own prefix, its local ones, and IPv4-translated addresses.
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
 _LOCAL_NAMES = re.compile(r"(?:.*\.)?localhost(?:\.localdomain)?")
 
 
@@ -92,12 +95,12 @@ def whose(url: str, lists: Mapping[str, Sequence[str]], *, sandbox: bool = False
 
 @dataclass(frozen=True, slots=True)
 class AllowPattern:
-    """One entry of an allow-list; `host` and `path` are full-match expressions, `user` "" permits any login."""
+    """One entry of an allow-list; `host` is a full-match expression, `user` "" permits any login."""
 
     scheme: str
     host: re.Pattern[str]
     port: int | None
-    path: re.Pattern[str]
+    path: PathPattern
     user: str
 
     @staticmethod
@@ -111,7 +114,7 @@ class AllowPattern:
 
     def permits(self, url: CloneUrl) -> bool:
         """True when the URL is covered."""
-        return self.covers_host(url) and self.path.fullmatch(url.path) is not None
+        return self.covers_host(url) and self.path.matches(url.path)
 
     def covers_host(self, url: CloneUrl) -> bool:
         """True when all but the path is covered."""
@@ -130,11 +133,11 @@ def is_local(host: str) -> bool:
 
 
 def _embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address stands for (mapped, 6to4, Teredo, NAT64)."""
+    """The IPv4 addresses that an IPv6 address stands for (mapped, translated, 6to4, Teredo, NAT64)."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in ipaddress.ip_network("64:ff9b::/96") or int(address) < 1 << 32:
+    if any(address in each for each in _TRANSLATED) or int(address) < 1 << 32:
         found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return [each for each in found if each is not None]
 
@@ -213,16 +216,11 @@ def _pattern(text: str) -> AllowPattern:
     if not path:
         raise ValueError("has no path: end it with /** to permit all of them")
     host = re.compile((rf"{_LABEL}\." if wild else "") + re.escape(base.host))
-    return AllowPattern(base.scheme, host, base.port, _path_expression(path), base.user)
+    return AllowPattern(base.scheme, host, base.port, _path_pattern(path), base.user)
 
 
-def _path_expression(path: str) -> re.Pattern[str]:
-    found = ""
-    for segment in re.sub(r"(?:\*\*/)+(?=\*\*)", "", path.removesuffix("/")).split("/"):
-        if segment == "**":
-            found += "(?:/[^/]+)*"
-        elif "**" in segment:
-            raise ValueError("has ** beside other characters: it stands for whole segments")
-        else:
-            found += "/" + re.sub(r"\\\*", "[^/]*", re.escape(segment)) if segment != "*" else "/[^/]+"
-    return re.compile(found)
+def _path_pattern(path: str) -> PathPattern:
+    segments = path.removesuffix("/").split("/")
+    if any("**" in segment and segment != "**" for segment in segments):
+        raise ValueError("has ** beside other characters: it stands for whole segments")
+    return PathPattern.parse(path)
