@@ -127,6 +127,8 @@ def _row(
 def _made_before(connection: Connection, plan: PlannedRun, delivery: str) -> Row[Any, Any] | None:
     """(id, version) of the run that this very delivery made: since then it may have got a version or a commit."""
     named = runs.c.version == plan.version if plan.version else runs.c.ref == plan.ref
+    if plan.commit:  # only a run whose event named none gets one later: several commits of one ref are several runs
+        named &= runs.c.commit == plan.commit
     mine = (delivery_runs.c.delivery == delivery) & (runs.c.module == plan.module) & named
     query = select(runs.c.id, runs.c.version).join(delivery_runs, delivery_runs.c.run_id == runs.c.id).where(mine)
     return connection.execute(query.order_by(runs.c.id).limit(1)).one_or_none()

@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from app.adapters.tables import deliveries, delivery_runs
 from app.domain.errors import SyncError
+from app.domain.modules import Version
 from app.domain.run import Stage, Status
-from app.services.stores import ReplayOrder
+from app.services.stores import PlannedRun, ReplayOrder
 from tests.integration.stored import MODULE, ORDER, TARGET, A, B, C, Stored
 
 
@@ -156,6 +157,25 @@ def test_one_delivery_can_tell_several_releases(stored: Stored) -> None:
     receipts = stored.deliver(*plans)
     assert [each.run_id for each in receipts] == [plan.id for plan in plans]
     assert len({each.job for each in receipts}) == 3
+
+
+def test_two_commits_of_one_branch_in_a_delivery_that_comes_again_are_each_their_own_run(stored: Stored) -> None:
+    ids = [each.run_id for each in stored.intake.record(stored.delivery("both"), two_commits(stored))[2]]
+    for run_id in ids:
+        stored.fail(run_id, error="tag_missing")
+    again = stored.intake.record(stored.delivery("both"), two_commits(stored))[2]
+    assert [(each.run_id, each.job) for each in again] == [(run_id, f"{run_id}-2-1") for run_id in ids]
+
+
+def two_commits(stored: Stored) -> list[PlannedRun]:
+    return [stored.plan(commit, None) for commit in (A, B)]
+
+
+def test_a_branchs_run_that_has_a_version_by_now_is_still_its_deliverys(stored: Stored) -> None:
+    (first,) = stored.intake.record(stored.delivery("one"), [stored.plan(A, None)])[2]
+    stored.flow.take_version(stored.claim(first.run_id), Version.parse("v1.4.0"), A, stored.later())
+    (again,) = stored.intake.record(stored.delivery("one"), [stored.plan(A, None)])[2]
+    assert (again.run_id, again.duplicate) == (first.run_id, True)
 
 
 def test_a_branchs_further_versions_belong_to_its_delivery(stored: Stored) -> None:
