@@ -31,6 +31,8 @@ _POSTGRES_OPTIONS = (
     "-c lock_timeout=5000 -c timezone=UTC -c idle_in_transaction_session_timeout=8000"
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
+# How long a batch waits for another transaction's row: nobody else's record shall wait for it any longer.
+HURRY_MS = 500
 _LOOK_MS = 8  # SQLite sleeps 1, 2 and 5 ms between its first looks
 
 
@@ -119,6 +121,12 @@ def _postgres_settings(connection: Any, _record: Any) -> None:
 def _postgres_begin(connection: Connection) -> None:
     if connection.get_execution_options().get("unhurried"):
         connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+
+
+def hurry(connection: Connection, milliseconds: int = HURRY_MS) -> None:
+    """Let this transaction wait no longer for a row of another one's (SQLite has no such rows)."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, milliseconds)}")  # 0 would be for ever
 
 
 def _begin_writing(execute: Callable[[str], object]) -> None:

@@ -46,12 +46,17 @@ class _Task(Generic[In, Out]):
 
 
 class GroupCommit(Generic[In, Out]):
-    """`most` items in one batch; `wait_seconds` for a result; `stuck_seconds` of one batch make new items refused."""
+    """`most` items in one batch; `wait_seconds` for a result; `stuck_seconds` of one batch make new items refused.
+
+    `weight`: what an item adds to a batch; the items after the first add up to what `most_weight` leaves.
+    """
 
     def __init__(
-        self, work: Work[In, Out], *, most: int = 64, wait_seconds: float = 7.0, stuck_seconds: float = 2.0
-    ) -> None:
+        self, work: Work[In, Out], *, most: int = 64, weight: Callable[[In], int] = lambda _: 0, most_weight: int = 0,
+        wait_seconds: float = 7.0, stuck_seconds: float = 2.0,
+    ) -> None:  # fmt: skip
         self._work, self._most = work, most
+        self._weight, self._most_weight = weight, most_weight
         self._wait, self._stuck = wait_seconds, stuck_seconds
         self._waiting: list[_Task[In, Out]] = []
         self._changed = threading.Condition()
@@ -105,10 +110,22 @@ class GroupCommit(Generic[In, Out]):
         if self._crowded:
             time.sleep(_GATHER_SECONDS)
         with self._changed:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            batch, self._waiting = self._chosen()
             self._since = time.monotonic()
         self._crowded = len(batch) > 1
         return batch
+
+    def _chosen(self) -> tuple[list[_Task[In, Out]], list[_Task[In, Out]]]:
+        """(A batch, the others): who waits longest, and who is light enough beside him, past other heavy ones."""
+        batch, others, room = list[_Task[In, Out]](), list[_Task[In, Out]](), self._most_weight
+        for task in self._waiting:
+            weight = self._weight(task.item)
+            if not batch or (weight <= room and len(batch) < self._most):
+                batch.append(task)
+                room -= weight
+            else:
+                others.append(task)
+        return batch, others
 
     def _those_behind(self) -> list[_Task[In, Out]]:
         """What waited meanwhile has waited long enough; for as long as the batch took nobody else begins to wait.

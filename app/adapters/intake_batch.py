@@ -7,13 +7,15 @@ inserted. Statements go in one order, rows in the order of their keys, so that t
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
-from app.adapters.database import writing
+from app.adapters.database import HURRY_MS, hurry, writing
 from app.adapters.group_commit import GroupCommit
 from app.adapters.intake_store import SqlIntakeStore, delivery_row, record, run_row
 from app.adapters.prepared_insert import Rows, insert_all
@@ -26,17 +28,32 @@ from app.services.stores import NewDelivery, PlannedRun, Receipt
 Item = tuple[NewDelivery, Sequence[PlannedRun]]
 Recorded = tuple[str, bool, list[Receipt]]
 
+_LOCKED, _DEADLOCK = "55P03", "40P01"
+_MOST_PLANS = 128  # of a batch: a body has up to 100, and room is left for others' single ones
+_MOST_PATIENT = 4  # requests that wait for a locked row: the other threads stay free
+
 
 class GroupedIntakeStore(SqlIntakeStore):
     """IntakeStore whose records of one process share transactions."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._commits: GroupCommit[Item, Recorded] = GroupCommit(self._record_all)
+        self._commits: GroupCommit[Item, Recorded] = GroupCommit(
+            self._record_all, weight=_plans, most_weight=_MOST_PLANS
+        )
+        self._patient = threading.BoundedSemaphore(_MOST_PATIENT)
 
     def record(self, delivery: NewDelivery, planned: Sequence[PlannedRun]) -> Recorded:
         """See IntakeStore. Error, too: busy."""
-        return self._commits.submit((delivery, planned))
+        try:
+            return self._commits.submit((delivery, planned))
+        except SyncError as error:
+            if _sqlstate(error) != _LOCKED or not self._patient.acquire(blocking=False):
+                raise
+        try:  # whoever wants a row that another transaction holds waits for it alone
+            return super().record(delivery, planned)
+        finally:
+            self._patient.release()
 
     def _record_all(self, items: Sequence[Item]) -> Sequence[Recorded | SyncError]:
         new = _all_new(items)
@@ -44,11 +61,14 @@ class GroupedIntakeStore(SqlIntakeStore):
             if new and (recorded := self._record_new(items)):
                 return recorded
             with writing(self._engine) as connection:
+                hurry(connection)
                 return [record(connection, *item) for item in items]
         except SyncError as error:
-            if len(items) == 1 or not _is_between_items(error):
+            if not _is_between_items(error):
                 raise
-        return [self._record_alone(item) for item in items]
+            if len(items) == 1:
+                return [error]
+        return self._record_each(items)
 
     def _record_new(self, items: Sequence[Item]) -> list[Recorded] | None:
         """All of them at once; None, and nothing written, when something was known already."""
@@ -58,11 +78,22 @@ class GroupedIntakeStore(SqlIntakeStore):
             connection.rollback()
         return None
 
-    def _record_alone(self, item: Item) -> Recorded | SyncError:
+    def _record_each(self, items: Sequence[Item]) -> list[Recorded | SyncError]:
+        """In transactions of their own, which together wait for others' rows as long as a batch does."""
+        end = time.monotonic() + HURRY_MS / 1000
+        return [self._record_alone(item, int((end - time.monotonic()) * 1000)) for item in items]
+
+    def _record_alone(self, item: Item, patience_ms: int) -> Recorded | SyncError:
         try:
-            return super().record(*item)
+            with writing(self._engine) as connection:
+                hurry(connection, patience_ms)
+                return record(connection, *item)
         except SyncError as error:
             return error
+
+
+def _plans(item: Item) -> int:
+    return len(item[1])
 
 
 def _is_between_items(error: SyncError) -> bool:
@@ -71,8 +102,14 @@ def _is_between_items(error: SyncError) -> bool:
     A database that is away or full is everybody's trouble.
     """
     cause = error.__cause__
-    deadlock = isinstance(cause, OperationalError) and getattr(cause.orig, "sqlstate", None) == "40P01"
-    return deadlock or isinstance(cause, DataError | IntegrityError | sqlite3.IntegrityError)
+    own_value = isinstance(cause, DataError | IntegrityError | sqlite3.IntegrityError)
+    return own_value or _sqlstate(error) in (_LOCKED, _DEADLOCK)
+
+
+def _sqlstate(error: SyncError) -> str | None:
+    """PostgreSQL's own code, where the error is one of its operation."""
+    cause = error.__cause__
+    return getattr(cause.orig, "sqlstate", None) if isinstance(cause, OperationalError) else None
 
 
 def _all_new(items: Sequence[Item]) -> bool:

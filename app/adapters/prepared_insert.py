@@ -14,7 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, insert
 
+from app.adapters.database import HURRY_MS
 from app.adapters.tables_base import UtcDateTime
+
+# A statement of its own for it would cost each webhook another way to the server and back.
+_HURRIED = f" WHERE (SELECT set_config('lock_timeout', '{HURRY_MS}', true)) IS NOT NULL"
 
 Row = Mapping[str, Any]
 Bind = Callable[[Any], Any]
@@ -27,6 +31,7 @@ _SIZES = (32, 16, 8, 4, 2, 1)  # rows of one statement: few different ones, for 
 def insert_all(connection: Connection, rows: Rows) -> bool:
     """Insert all of them; False when one stood already: the caller then rolls the transaction back.
 
+    On PostgreSQL the transaction waits for another one's row for HURRY_MS from then on.
     Errors: DBAPIError, sqlite3.Error. ValueError when a row would need a default of its table's.
     """
     made = [(prepared(table, connection.dialect, frozenset(some[0])), some) for table, some in rows if some]
@@ -82,7 +87,7 @@ def _chained(inserts: Sequence[PreparedInsert]) -> str:
     for number, each in enumerate(inserts):
         into = f"INSERT INTO {each.table} ({each.columns}) SELECT {each.columns}"
         given = f"FROM json_populate_recordset(NULL::{each.table}, %s::json)"
-        after = f" WHERE (SELECT count(*) FROM step{number - 1}) = %s" if number else ""  # noqa: S608
+        after = f" WHERE (SELECT count(*) FROM step{number - 1}) = %s" if number else _HURRIED  # noqa: S608
         steps.append(f"step{number} AS ({into} {given}{after} ON CONFLICT DO NOTHING RETURNING 1)")
     return f"WITH {', '.join(steps)} SELECT count(*) FROM step{len(steps) - 1}"  # noqa: S608 - names of ours
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, insert, select
 
 from app.adapters import migrate
 from app.adapters.database import connect
-from app.adapters.intake_batch import GroupedIntakeStore
+from app.adapters.intake_batch import GroupedIntakeStore, Item, Recorded
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.prepared_insert import prepared
+from app.adapters.retention_store import SqlRetentionStore
 from app.adapters.tables import attempts, deliveries, delivery_runs, releases, runs
 from app.domain.errors import SyncError
 from app.domain.run import Status
-from tests.integration.stored import A, B, Stored
+from app.services.stores import PlannedRun
+from tests.integration.databases import wait_until
+from tests.integration.interleaved import Interleaved
+from tests.integration.stored import MODULE, A, B, Stored
+from tests.integration.test_stores_races import at_once, codes, of_two_writers
 
 
 def rows(engine: Engine) -> dict[str, list[dict[str, Any]]]:
@@ -112,6 +122,121 @@ def test_a_value_that_the_database_does_not_take_harms_no_other_delivery(engine:
     assert len(refused) == (engine.dialect.name == "postgresql")  # SQLite takes texts of any length
     assert {"v1.0.0", "v1.1.0"} <= {row["version"] for row in rows(engine)["runs"]}
     assert len(rows(engine)["deliveries"]) == 3 - len(refused)
+
+
+class Watched(GroupedIntakeStore):
+    """Notes how many plans each batch had; the first batch waits for `go`."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.go, self.plans = threading.Event(), list[int]()
+
+    def _record_all(self, items: Sequence[Item]) -> Sequence[Recorded | SyncError]:
+        self.plans.append(sum(len(planned) for _, planned in items))
+        assert self.go.wait(20)
+        return super()._record_all(items)
+
+
+def test_bodies_of_many_releases_share_no_transaction_and_let_a_bare_one_go_first(
+    engine: Engine, stored: Stored
+) -> None:
+    store = Watched(engine)
+    bodies = [(stored.delivery(), [stored.plan(A, f"v1.{number}.{each}") for each in range(50)]) for number in range(6)]
+    bare = (stored.delivery(), [stored.plan(A, "v2.0.0+incompatible")])
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(store.record, stored.delivery(), [])
+        wait_until(lambda: store.plans)
+        others = list[Future[Recorded]]()
+        for item in (*bodies, bare):
+            others.append(pool.submit(store.record, *item))
+            wait_until(lambda: len(store._commits._waiting) == len(others))
+        store.go.set()
+        assert [len(each.result()[2]) for each in others] == [50] * 6 + [1]
+        first.result()
+    assert store.plans == [0, 101, 100, 100]
+
+
+@contextmanager
+def held(engine: Engine, plan: PlannedRun, how: str) -> Iterator[None]:
+    """Another transaction has the plan's run, or makes its release just now."""
+    with engine.connect() as connection:
+        if how == "run":
+            connection.execute(select(runs).where(runs.c.id == plan.id).with_for_update())
+        else:
+            values = {"module": plan.module, "version": plan.version, "run_id": plan.id, "commit": plan.commit}
+            connection.execute(insert(releases).values(values))
+        yield
+        connection.rollback()
+
+
+@of_two_writers
+@pytest.mark.parametrize("how", ["run", "release"])
+def test_a_locked_row_turns_away_who_wants_it_and_nobody_else(database_url: str, stored: Stored, how: str) -> None:
+    engine = connect(f"{database_url}&options=-c%20lock_timeout%3D2500", pool_size=20)  # in the place of 5 seconds
+    store, plan = GroupedIntakeStore(engine), stored.plan()
+    if how == "run":
+        stored.deliver(plan)
+    locked = (stored.delivery(), [replace(plan, id=stored.new_id("r"))])
+    others = [(stored.delivery(), [stored.plan(module=f"{MODULE}/m{number}")]) for number in range(12)]
+    with held(engine, plan, how), ThreadPoolExecutor(5) as pool:
+        waits = pool.submit(store.record, *locked)
+        while not waits.done():
+            (item, *others) = others or [(stored.delivery(), [])]
+            assert store.record(*item)
+        assert store.record(stored.delivery(), [])
+        with pytest.raises(SyncError, match="lock timeout"):
+            waits.result()
+    assert store.record(*locked)[2][0].status is Status.QUEUED
+    engine.dispose()
+
+
+@of_two_writers
+def test_a_locked_row_is_recorded_as_soon_as_it_is_free(engine: Engine, stored: Stored) -> None:
+    store, plan = GroupedIntakeStore(engine), stored.plan()
+    stored.deliver(plan)
+    with ThreadPoolExecutor(1) as pool:
+        with held(engine, plan, "run"):
+            waits = pool.submit(store.record, stored.delivery(), [replace(plan, id=stored.new_id("r"))])
+            wait_until(lambda: store._patient._value < 4)
+            assert store.record(stored.delivery(), [stored.plan(version="v1.1.0")])
+        assert waits.result()[2][0].run_id == plan.id
+
+
+@of_two_writers
+def test_many_locked_rows_in_a_batch_keep_the_others_for_a_second_at_most(engine: Engine, stored: Stored) -> None:
+    store, plans = GroupedIntakeStore(engine), [stored.plan(version=f"v1.{number}.0") for number in range(8)]
+    stored.deliver(*plans)
+    items = [(stored.delivery(), [replace(plan, id=stored.new_id("r"))]) for plan in plans]
+    with ExitStack() as stack:
+        for plan in plans[1:]:
+            stack.enter_context(held(engine, plan, "run"))
+        begun = time.monotonic()
+        answers = store._record_all(items)
+        assert time.monotonic() - begun < 3
+    assert [isinstance(each, SyncError) for each in answers] == [False] + [True] * 7
+
+
+@of_two_writers
+@pytest.mark.parametrize("known", [True, False], ids=["the same delivery", "another delivery"])
+def test_a_run_that_is_pruned_meanwhile_is_made_anew(engine: Engine, stored: Stored, known: bool) -> None:
+    store, (first, plan) = GroupedIntakeStore(engine), (stored.delivery(), stored.plan())
+    store.record(first, [plan])
+    stored.fail(plan.id, error="tag_missing")
+    before = stored.later(60)
+    again = stored.delivery(first.dedupe if known else "")
+    items = [(again, [replace(plan, id=stored.new_id("r"))])]
+    items += [(stored.delivery(), [stored.plan(module=f"{MODULE}/m{number}")]) for number in range(3)]
+    both = Interleaved(
+        engine,
+        "DELETE FROM runs",
+        lambda: SqlRetentionStore(engine).prune_runs(before, 10),
+        lambda: at_once(*[partial(store.record, *item) for item in items]),
+    )
+    assert (both.first, both.waited, codes(both.second)) == (1, True, {"ok": 4})
+    (receipt,) = both.second[0][2]
+    assert (receipt.run_id != plan.id, receipt.status, receipt.duplicate) == (True, Status.QUEUED, False)
+    assert stored.held()["run_id"] == receipt.run_id
+    assert stored.ops.get(plan.id) is None
 
 
 def test_a_full_database_leaves_nothing_half_done(tmp_path: Path) -> None:

@@ -44,6 +44,21 @@ def test_everybody_gets_their_own_result_and_batches_are_shared() -> None:
     assert sorted(item for batch in disk.batches for item in batch) == list(range(13))
 
 
+def test_light_items_go_before_heavy_ones_that_find_no_room() -> None:
+    disk = Disk()
+    disk.go.clear()
+    commits: GroupCommit[int, int] = GroupCommit(disk, weight=lambda item: item, most_weight=128)
+    with ThreadPoolExecutor(20) as pool:
+        futures = [pool.submit(commits.submit, 1)]
+        wait_until(lambda: disk.batches)
+        for item in (100, 90, 80, 2, 3, 60, 4):
+            futures.append(pool.submit(commits.submit, item))
+            wait_until(lambda: len(commits._waiting) == len(futures) - 1)
+        disk.go.set()
+        assert all(future.result() for future in futures)
+    assert disk.batches == [[1], [100, 2, 3, 4], [90], [80], [60]]
+
+
 def test_a_thread_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     commits: GroupCommit[int, int] = GroupCommit(Disk())
     with monkeypatch.context() as full:
