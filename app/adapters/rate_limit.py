@@ -39,26 +39,29 @@ class SharedRateLimit:
         self._files: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, source: str) -> None:
-        """Count a request. Error: source_rate_limited with `retry_after` in seconds."""
+    def __call__(self, source: str, further: int = 0) -> None:
+        """Count a request, or `further` releases of one that is counted. Error: source_rate_limited with `retry_after`.
+
+        `retry_after`: in seconds. What is more than a whole burst is let in where all of the burst is left.
+        """
         rate = self._rates.get(source)
         if rate is None:
             return
         try:
-            wait = self._taken(source, rate)
+            wait = self._taken(source, rate, further)
         except OSError as error:
             log.warning("rate_limit_unknown", extra={"source": source, "error": error.strerror})
             return
         if wait > 0:
             raise SyncError("source_rate_limited", f"source {source} sends too many requests", retry_after=wait)
 
-    def _taken(self, source: str, rate: Rate) -> float:
+    def _taken(self, source: str, rate: Rate, further: int) -> float:
         """0 when the request was counted, else the seconds until one would be."""
         with self._lock:
             file = self._file(source)
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
-                due, wait = _next(self._read(file), self._clock(), rate)
+                due, wait = _next(self._read(file), self._clock(), rate, further)
                 os.pwrite(file, _NUMBER.pack(due), 0)
             finally:
                 fcntl.flock(file, fcntl.LOCK_UN)
@@ -75,13 +78,15 @@ class SharedRateLimit:
         return _NUMBER.unpack(raw)[0] if len(raw) == _NUMBER.size else 0.0
 
 
-def _next(due: float, now: float, rate: Rate) -> tuple[float, float]:
+def _next(due: float, now: float, rate: Rate, further: int) -> tuple[float, float]:
     """(the new number, 0 or the seconds to wait)."""
     step = 60.0 / rate.per_minute
     early = step * (rate.burst - 1)
     # Further ahead than a full burst and the grace below cannot be: the clock was set back.
     due = now if due > now + early + 2 * step else max(due, now)
+    taken = step * min(further, rate.burst - 1) if further else step
     # The rounding error of two large numbers must not refuse the burst's last request.
-    if due - now > early + step * 1e-3:
-        return due, due - now - early
-    return due + step, 0.0
+    if due + taken - now > early + step * (1 + 1e-3):
+        # Who comes again for further releases is counted as a request first.
+        return due, due + taken - now - early - (0.0 if further else step)
+    return due + taken, 0.0

@@ -22,8 +22,8 @@ __all__ = ["Answer", "Intake", "RateLimit", "SourceOptions", "id_maker"]
 
 log = logging.getLogger(__name__)
 
-RateLimit = Callable[[str], None]
-"""Counts a request of a source. Error: source_rate_limited, with `retry_after`."""
+RateLimit = Callable[[str, int], None]
+"""Counts a request of a source (0), or so many further releases of one. Error: source_rate_limited, with `retry_after`."""
 
 # What is kept of a request's headers: what a person needs to find it again at the platform, and never a signature.
 SAFE_HEADERS = frozenset({
@@ -72,7 +72,7 @@ def id_maker(clock: Clock, chance: Callable[[int], int]) -> Callable[[str], str]
     return make
 
 
-def _unlimited(_source: str) -> None:
+def _unlimited(_source: str, _further: int) -> None:
     """No rate limit."""
 
 
@@ -97,7 +97,7 @@ class Intake:
         now, headers = self._clock.now(), lower_case(headers)
         options, verified = self._verified(source, headers, raw, now)
         # Only signed requests count: nobody else can use a source's share up.
-        self._limit(source)
+        self._limit(source, 0)
         delivery = self._delivery(source, verified, headers, now)
         return self._take(options, delivery, verified, headers)
 
@@ -161,6 +161,8 @@ class Intake:
         except SyncError as error:
             self._refused(delivery, error)
             raise
+        if len(planned) > 1 and not actor:
+            self._limit(options.name, len(planned) - 1)  # each of them costs what a request costs
         if verified.delivery_key is None and parsed[0].delivery_key and not actor:
             delivery = replace(delivery, dedupe=_dedupe(parsed[0].delivery_key, verified.raw))
         if less := _left_out(told, parsed):

@@ -20,6 +20,7 @@ from app.domain.modules import Version
 from app.domain.routing import Rule
 from app.domain.run import Stage, Status
 from app.domain.webhook import SCHEMES, Secret
+from app.services.deliveries import Deliveries, DeliveryFilter
 from app.services.intake import Answer, Intake, SourceOptions, id_maker
 from app.services.planning import Planner
 from app.services.replay import Replay
@@ -264,3 +265,27 @@ def test_a_release_that_failed_is_begun_anew_by_another_event(github: Platform, 
 
 def test_every_scheme_has_a_platform_here() -> None:
     assert {"github", "gitea", "forgejo", "gitlab-token", "artifactory"} < set(SCHEMES)
+
+
+def test_each_release_of_a_body_is_counted_and_what_is_too_much_leaves_nothing(engine: Engine) -> None:
+    platform, counted = Platform(engine, "article"), list[tuple[str, int]]()
+
+    def limit(source: str, further: int) -> None:
+        counted.append((source, further))
+        if further > 39:
+            raise SyncError("source_rate_limited", "too many", retry_after=1)
+
+    platform.intake._limit = limit
+    platform.send(many_modules(40))
+    with pytest.raises(SyncError, match="source_rate_limited"):
+        platform.send(many_modules(41))
+    assert counted == [("platform", 0), ("platform", 39), ("platform", 0), ("platform", 40)]
+    log = Deliveries(SqlDeliveryStore(engine), platform.intake, lambda *_: None)
+    (kept,) = log.list(DeliveryFilter()).items
+    log.redeliver(kept.id, "cli:alice")
+    assert len(counted) == 4
+
+
+def many_modules(count: int) -> dict[str, Any]:
+    releases = [{"module_path": f"{MODULE}/m{n}", "ref": f"refs/tags/m{n}/v1.0.0"} for n in range(count)]
+    return {"commit_id": A, "releases": releases}

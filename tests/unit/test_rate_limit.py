@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.rate_limit import Rate, SharedRateLimit
+from app.config_models import Source
 from app.domain.errors import SyncError
 
 
@@ -81,6 +82,44 @@ def test_a_flood_at_any_moments_gets_one_burst_and_the_even_rate(tmp_path: Path)
         clock.now += moments.expovariate(2000)
         let_in += taken(limited, tries=1)
     assert 69 <= let_in <= 71
+
+
+def test_each_release_of_a_body_counts(tmp_path: Path) -> None:
+    limited = limit(tmp_path, Clock(), burst=50)
+    limited("one")
+    limited("one", 39)
+    assert taken(limited, tries=50) == 10
+
+
+def test_a_body_that_waits_as_long_as_it_is_told_is_let_in(tmp_path: Path) -> None:
+    """Also one with more releases than a burst; what its refused tries took is waited for, too."""
+    clock = Clock()
+    limited = limit(tmp_path, clock, burst=10)
+    for releases in (8, 10, 40):
+        clock.now, waits = clock.now + 5, 0
+        assert taken(limited, tries=20) >= 5
+        while wait := refused(limited, releases):
+            clock.now, waits = clock.now + wait, waits + 1
+        assert waits in (1, 2)  # one for the request, one for its releases
+        assert refused(limited, 2)
+
+
+def refused(limited: SharedRateLimit, releases: int) -> float:
+    """As intake counts a body; the seconds it is told to wait."""
+    try:
+        limited("one")
+        limited("one", releases - 1)
+    except SyncError as error:
+        return error.retry_after or 0
+    return 0
+
+
+def test_the_default_burst_lets_large_pushes_and_a_backfilling_platform_pass(tmp_path: Path) -> None:
+    default = Source.model_fields
+    rate = Rate(default["rate_per_minute"].default, default["burst"].default)
+    limited = SharedRateLimit(tmp_path, {"one": rate}, Clock())
+    assert [refused(limited, 100) for _ in range(20)] == [0] * 20
+    assert refused(limited, 1)
 
 
 def test_a_disk_that_fails_blocks_nobody(tmp_path: Path) -> None:
