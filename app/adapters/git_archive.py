@@ -108,14 +108,21 @@ class GitArchive:
 
     def read_file(self, commit: str, path: str, limit: int) -> bytes | None:
         """See CommitFiles."""
-        name = f"{commit}:{path}"
-        asked = self.git("cat-file", "-s", "--end-of-options", name, accept=(0, 128))
-        if asked.returncode:
+        found = self._blob(commit, path)
+        if found is None:
             return None
-        if int(asked.stdout) > limit:
-            raise RuleBroken("file_too_large", f"{path} has {int(asked.stdout)} bytes; at most {limit} are allowed")
-        found = self.git("cat-file", "--end-of-options", "blob", name, accept=(0, 128))
-        return found.stdout if found.returncode == 0 else None
+        name, size = found
+        if not size.isdigit():  # a partial clone lacks it, or it is damaged: not the same as no such file
+            raise SourceUnreadable(f"{path} is in commit {commit[:12]}, but its blob {name} is missing or damaged")
+        if int(size) > limit:
+            raise RuleBroken("file_too_large", f"{path} has {int(size)} bytes; at most {limit} are allowed")
+        return self.git("cat-file", "blob", name).stdout
+
+    def _blob(self, commit: str, path: str) -> tuple[str, str] | None:
+        """The name of the blob at `path`, and its size (`BAD` for one that git cannot read); None: no such file."""
+        told = self.git("--literal-pathspecs", "ls-tree", "-lz", "--full-tree", "--end-of-options", commit, path)
+        kind, name, size = [b"", b"", b"", *told.stdout.partition(b"\t")[0].split()][-3:]
+        return (name.decode(), size.decode()) if kind == b"blob" else None
 
     @contextmanager
     def _archive_output(self, form: str, commit: str, subdir: str) -> Iterator[IO[bytes]]:
@@ -217,6 +224,7 @@ def _verb(args: Sequence[str]) -> str:
         "init",
         "log",
         "ls-remote",
+        "ls-tree",
         "merge-base",
         "rev-parse",
         "show-ref",

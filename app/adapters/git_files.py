@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from app.adapters.git_archive import GitArchive
-from app.adapters.git_objects import ObjectReader, TreeEntry
+from app.adapters.git_objects import BLOBS, ObjectReader, TreeEntry
 from app.domain.archive_bounds import ArchiveBounds, check_depth
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
@@ -59,14 +59,18 @@ class CacheFiles(GitArchive):
         if not path.isprintable():  # git's questions are lines
             return super().read_file(commit, path, limit)
         try:
-            found = self._reader.info(f"{commit}:{path}")
-            if found is None or found.type != "blob":
-                return None
-            if found.size > limit:
-                raise RuleBroken("file_too_large", f"{path} has {found.size} bytes; at most {limit} are allowed")
-            return self._reader.contents(found.name)
+            return self._content(commit, path, limit)
         except SyncError as error:
             raise SourceUnreadable(error.message) from error
+
+    def _content(self, commit: str, path: str, limit: int) -> bytes | None:
+        blob = self._reader.entry(commit, path, BLOBS)
+        if blob is None:
+            return None
+        found = self._reader.info(blob)
+        if found and found.size > limit:
+            raise RuleBroken("file_too_large", f"{path} has {found.size} bytes; at most {limit} are allowed")
+        return self._reader.blob(blob)
 
     def _plain(self, commit: str, subdir: str) -> list[_Blob] | None:
         """Every file and symlink below `subdir`; None where attributes may count, or something is not as expected."""

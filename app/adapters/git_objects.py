@@ -77,19 +77,44 @@ class ObjectReader:
 
     def file(self, commit: str, path: str, modes: Container[bytes]) -> bytes | None:
         """The blob at `path` in `commit`; None for what is not there, or has none of the modes."""
-        folder, _, name = path.rpartition("/")
-        entries = self._listed(f"{commit}:{folder}" if folder else f"{commit}^{{tree}}")
-        blob = next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in modes), None)
-        return self._blob(blob) if blob else None
+        blob = self.entry(commit, path, modes)
+        return self.blob(blob) if blob else None
 
-    def _listed(self, folder: str) -> list[TreeEntry]:
+    def entry(self, commit: str, path: str, modes: Container[bytes]) -> str | None:
+        """The name of the blob at `path` in `commit`, which may be missing; None as file()."""
+        folder, _, name = path.rpartition("/")
+        entries = self._listed(commit, folder)
+        return next((object_ for mode, entry, object_ in entries if entry == name.encode() and mode in modes), None)
+
+    def blob(self, name: str) -> bytes:
+        """The bytes of a blob that a tree has. SyncError `cache_broken` when it is missing, `not_a_module` above 16 MiB."""
+        content = self.contents(name)
+        if content is None:
+            raise SyncError("cache_broken", f"blob {name} is missing")
+        return content
+
+    def _listed(self, commit: str, folder: str) -> list[TreeEntry]:
         """The entries of a tree; none where it is no tree. The last one is remembered: it is asked for again and again."""
-        if self._folder is None or self._folder[0] != folder:
-            tree = self.info(folder)
+        asked = f"{commit}:{folder}" if folder else f"{commit}^{{tree}}"
+        if self._folder is None or self._folder[0] != asked:
+            tree = self.info(asked)
+            if tree is None:
+                self._check_way(commit, folder)
             if tree is None or tree.type != "tree":
                 return []
-            self._folder = folder, self.trees([tree.name])[0]
+            self._folder = asked, self.trees([tree.name])[0]
         return self._folder[1]
+
+    def _check_way(self, commit: str, folder: str) -> None:
+        """SyncError `cache_broken` when a tree on the way is lost: git says the same of a name that is not there."""
+        if self.info(commit) is None:
+            return
+        tree: str | None = f"{commit}^{{tree}}"
+        for part in folder.encode().split(b"/") if folder else []:
+            entries = self.trees([tree])[0] if tree else []
+            tree = next((each for mode, name, each in entries if (mode, name) == (b"40000", part)), None)
+        if tree:
+            self.trees([tree])
 
     def trees(self, names: Sequence[str]) -> list[list[TreeEntry]]:
         """Each tree's entries; asked for at once, so a thousand at most. SyncError `cache_broken` for what is no tree."""
@@ -124,12 +149,6 @@ class ObjectReader:
                 if found is None:
                     raise SyncError("cache_broken", f"object {name} is missing")
                 yield found, stream
-
-    def _blob(self, name: str) -> bytes:
-        content = self.contents(name)
-        if content is None:
-            raise SyncError("cache_broken", f"blob {name} is missing")
-        return content
 
     @contextmanager
     def _asking(self, question: str) -> Iterator[IO[bytes]]:

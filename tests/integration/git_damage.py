@@ -102,6 +102,13 @@ def drop_a_blob(path: Path) -> None:
     _blob(path, "v1.0.0").unlink()
 
 
+def lose(path: Path, name: str) -> None:
+    """Take one object out of a repository."""
+    wanted = git(path, "rev-parse", name)
+    _loosen(path)
+    (path / "objects" / wanted[:2] / wanted[2:]).unlink()
+
+
 def swap_a_blob(path: Path) -> None:
     """Sound content under another object's name: git reads it without a word."""
     _loosen(path)

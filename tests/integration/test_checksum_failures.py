@@ -1,8 +1,8 @@
 """git that fails or hangs: an error that says so, never a hash."""
 
 import os
+import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ import pytest
 from app.adapters.git_archive import GitArchive
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.services.checksum import SourceUnreadable, module_sums
+from tests.integration.git_damage import lose
+from tests.integration.git_world import git
 from tests.integration.go_repositories import Blob, Commit, make_repository
 
 MODULE, VERSION = ModulePath.parse("a.b/c"), Version.parse("v1.0.0")
@@ -19,16 +21,6 @@ MODULE, VERSION = ModulePath.parse("a.b/c"), Version.parse("v1.0.0")
 def repository(tmp_path: Path) -> tuple[Path, str]:
     files = {b"go.mod": Blob(b"module a.b/c\n"), b"a.go": Blob(b"package a\n" * 1000), b"b.go": Blob(b"package b\n")}
     return tmp_path / "r", make_repository(tmp_path / "r", [Commit(files)])[0]
-
-
-def lose(repository: Path, name: str) -> None:
-    """Take one object out of the repository."""
-    git = ["git", "--git-dir", str(repository)]
-    wanted = subprocess.run([*git, "rev-parse", name], check=True, capture_output=True, text=True).stdout.strip()
-    for pack in list((repository / "objects/pack").glob("*.pack")):
-        moved = pack.rename(repository / pack.name)
-        subprocess.run([*git, "unpack-objects", "-q"], stdin=moved.open("rb"), check=True)
-    (repository / "objects" / wanted[:2] / wanted[2:]).unlink()
 
 
 def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
@@ -47,7 +39,39 @@ def test_a_lost_object(repository: tuple[Path, str], lost: str) -> None:
     lose(repository[0], lost)
     with pytest.raises((SourceUnreadable, RuleBroken)) as caught:
         module_sums(GitArchive(repository[0]), repository[1], MODULE, VERSION, "")
-    assert "git archive failed" in str(caught.value)
+    assert re.search("git (archive|ls-tree) failed", str(caught.value))
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> tuple[Path, str]:
+    """A module in a subdirectory, which takes over the root's LICENSE."""
+    files = {b"sub/go.mod": Blob(b"module a.b/c/sub\n"), b"LICENSE": Blob(b"free\n" * 1000)}
+    return tmp_path / "r", make_repository(tmp_path / "r", [Commit(files)])[0]
+
+
+def license_read(repository: Path, commit: str) -> None:
+    """SourceUnreadable that says what is the matter, never sums of a module without its LICENSE."""
+    with pytest.raises(SourceUnreadable, match=r"LICENSE .*missing or damaged|git (cat-file|ls-tree) failed"):
+        module_sums(GitArchive(repository), commit, ModulePath.parse("a.b/c/sub"), VERSION, "sub")
+
+
+def test_a_license_that_a_partial_clone_lacks(nested: tuple[Path, str], tmp_path: Path) -> None:
+    source, clone = nested[0], tmp_path / "clone"
+    git(source, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "--quiet", "--bare", "--filter=blob:none", source.as_uri(), str(clone))
+    git(clone, "cat-file", "blob", "HEAD:sub/go.mod")  # fetched, as a sparse checkout does
+    source.rename(tmp_path / "gone")
+    license_read(clone, nested[1])
+
+
+@pytest.mark.parametrize("kept", [0, 40])
+def test_a_damaged_license(nested: tuple[Path, str], kept: int) -> None:
+    lose(nested[0], "HEAD:LICENSE")
+    name = git(nested[0], "hash-object", "-w", "--stdin", stdin=b"free\n" * 1000)
+    loose = nested[0] / "objects" / name[:2] / name[2:]
+    loose.chmod(0o644)
+    loose.write_bytes(loose.read_bytes()[:kept])
+    license_read(*nested)
 
 
 @pytest.mark.parametrize("when", ["cat-file", "archive", "init"])

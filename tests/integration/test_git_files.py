@@ -17,7 +17,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.services.checksum import CommitFiles, SourceUnreadable, module_sums
 from app.services.module_zip import Readable
-from tests.integration.git_damage import drop_a_blob
+from tests.integration.git_damage import drop_a_blob, lose
 from tests.integration.git_world import SOURCE, World, git, nothing
 from tests.sandbox.repositories import Content, Entry
 
@@ -209,6 +209,22 @@ def test_damage_is_no_content(world: World) -> None:
         plain._reader.close()  # it has the old pack open
         with pytest.raises(SourceUnreadable):
             listed(plain, commit, "")
+
+
+@pytest.mark.parametrize("lost", ["go.mod", "LICENSE", "sub/deep/go.mod", "sub/deep", "sub", ""])
+def test_a_lost_object_is_not_a_file_that_is_not_there(world: World, lost: str) -> None:
+    """Taken for that, a module would lose its LICENSE, and have another h1."""
+    files: dict[str, Content] = {"go.mod": "module x\n", "LICENSE": "free\n", "sub/deep/go.mod": "module x/sub/deep\n"}
+    with both(world, files) as (plain, archive, commit):
+        lose(Path(git_dir(plain)), f"{commit}:{lost}")
+        plain._reader.close()  # it has the old pack open
+        path = lost if lost.endswith(("go.mod", "LICENSE")) else "sub/deep/go.mod"
+        for source in (plain, archive):
+            with pytest.raises(SourceUnreadable):
+                source.read_file(commit, path, 100)
+        with pytest.raises(SyncError) as caught:
+            plain._reader.file(commit, path, REGULAR)
+    assert caught.value.code == "cache_broken"
 
 
 def git_dir(files: CacheFiles) -> str:
