@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.domain.gomod_syntax import parse_statements
+from app.domain.gomod_syntax import parse_lines
 from app.domain.rules import RuleBroken
 
 
@@ -42,12 +42,11 @@ def _replacement(words: list[str]) -> tuple[tuple[str, str], tuple[str, str]]:
 def _lines(directory: Path) -> Iterator[list[str]]:
     """Each directive with its verb, quotes taken off."""
     try:
-        statements = parse_statements(_text(directory / "go.mod"))
+        lines = list(parse_lines(_text(directory / "go.mod").encode()))
     except RuleBroken:
         return
-    for statement in statements:
-        for line in statement.lines if statement.lines is not None else [[]]:
-            yield [word.strip('"`') for word in (*statement.tokens, *line)]
+    for line in lines:
+        yield [word.strip('"`') for word in (*line.tokens, *(line.within or ()))]
 
 
 def _text(path: Path) -> str:

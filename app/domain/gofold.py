@@ -25,6 +25,11 @@ def is_print(char: str) -> bool:
     return _within(_ranges(PRINTABLE), ord(char)) or "\ud800" <= char <= "\udfff"
 
 
+def printable_ranges() -> list[tuple[int, int]]:
+    """First and last rune of each run for which unicode.IsPrint holds."""
+    return list(zip(*_ranges(PRINTABLE), strict=True))
+
+
 def fold_key(text: str) -> str:
     """Equal for two names exactly when Go's strings.EqualFold holds (x/mod/zip strToFold)."""
     if text.isascii():

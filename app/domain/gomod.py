@@ -7,9 +7,10 @@ vendor rules obey counts only when it succeeds.
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from app.domain.gofold import GO_SPACE, is_print
-from app.domain.gomod_syntax import Statement, parse_statements
+from app.domain.gomod_syntax import Line, parse_lines
 from app.domain.gopath import split_path_version
 from app.domain.goquote import quote, unquote
 from app.domain.rules import RuleBroken
@@ -37,8 +38,8 @@ class GoModFile:
 
 def parse_go_mod(data: bytes) -> GoModFile:
     """Read a go.mod of any quality; RuleBroken `go_mod_no_module` when no module line is found (a BOM hides one)."""
-    scanned = scan_module_path(data)
     lax = _parse_lax(data)
+    scanned = scan_module_path(data)
     module = lax.module if lax.module and not lax.problem else scanned
     if not module:
         raise RuleBroken("go_mod_no_module", "go.mod has no readable module line")
@@ -58,11 +59,16 @@ def same_go_mod(zipped: bytes, mod: bytes) -> bool:
 
 def scan_module_path(data: bytes) -> str:
     """modfile.ModulePath: the first line that starts with `module` and a space; empty without one or with broken quotes."""
-    for line in data.decode(errors="surrogateescape").split("\n"):
+    found = data.find(b"module")
+    while found >= 0:
+        end = data.find(b"\n", found)
+        end = len(data) if end < 0 else end
+        line = data[data.rfind(b"\n", 0, found) + 1 : end].decode(errors="surrogateescape")
         match = _MODULE_LINE.fullmatch(line.split("//", 1)[0].strip(GO_SPACE))
         if match:
             text = match[1]
             return (unquote(text) or "") if text[0] in '"`' else text
+        found = data.find(b"module", end)
     return ""
 
 
@@ -147,25 +153,27 @@ def major_matches(version: str, suffix: str) -> bool:
     return semver_major(version) == suffix[1:]
 
 
+@lru_cache(2)  # a release's go.mod is asked for thrice
 def _parse_lax(data: bytes) -> _Lax:
     lax = _Lax()
     try:
-        statements = parse_statements(data.decode(errors="surrogateescape"))
+        for line in parse_lines(data):
+            lax.add(*_directive(line))
+            if lax.problem:
+                break
     except RuleBroken as error:
+        if error.rule != "go_mod_syntax":
+            raise
         return _Lax(problem=error.message)
-    for statement in statements:
-        for verb, args in _directives(statement):
-            lax.add(verb, args)
     return lax
 
 
-def _directives(statement: Statement) -> list[tuple[str, list[str]]]:
-    """A line is one directive; a block is one per line, unknown blocks (and `go (`) none."""
-    if statement.lines is None:
-        return [(statement.tokens[0], statement.tokens[1:])]
-    if len(statement.tokens) > 1 or statement.tokens[0] not in _BLOCKS:
-        return []
-    return [(statement.tokens[0], line) for line in statement.lines]
+def _directive(line: Line) -> tuple[str, list[str]]:
+    """Verb and arguments; unknown blocks (and `go (`) have none."""
+    if line.within is None:
+        return line.tokens[0], line.tokens[1:]
+    known = len(line.tokens) == 1 and line.tokens[0] in _BLOCKS
+    return (line.tokens[0], line.within) if known else ("", [])
 
 
 def string_of(token: str) -> str | None:

@@ -1,50 +1,47 @@
-"""The syntax of go.mod: lines of tokens, some in parentheses (golang.org/x/mod/modfile/read.go)."""
+"""The syntax of go.mod: lines of tokens, some in parentheses (golang.org/x/mod/modfile/read.go).
+
+Anybody may publish a go.mod of many megabytes: nothing is kept but the line that is read.
+"""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
-from app.domain.gofold import GO_SPACE, is_print
+from app.domain.gofold import GO_SPACE, printable_ranges
 from app.domain.rules import RuleBroken
 
-_BLANK = re.compile(r"[ \t\r]*")
+MAX_PARSED = 1 << 20
+"""Bytes of go.mod: Go takes 16 MiB, which would cost minutes of processor time here."""
 _COMMENT = re.compile(r"//[^\n]*\n?")
-_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`\n]*`', re.DOTALL)
-_PUNCTUATION = "\n()[]{},"
+_QUOTED = r'"(?:[^"\\\n]++|\\.)*+"|`[^`\n]*+`'
+_ENDS = ("\n", "eof")
+_KEPT = 64  # tokens of a line: no directive has as many that count
+
+_Token = tuple[str, str]
+"""Kind and text. Kinds: `\\n` for whatever ends a line (a comment after tokens does), `comment` for a whole-line comment,
+`eof`, a punctuation character, or `word`.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A line (`lines` is None) or a block: `tokens` stand before `(`, `lines` between the parentheses."""
+class Line(NamedTuple):
+    """A line by itself (`within` is None: `tokens` are all of it), or one in a block, whose `tokens` stand before its `(`.
 
-    tokens: list[str]
-    lines: list[list[str]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """`kind`: `\\n` for whatever ends a line (a comment after tokens does), `comment` for a whole-line comment, `eof`,
-    a punctuation character, or `word`.
+    Of very long lines the first tokens only.
     """
 
-    kind: str
-    text: str
-
-    @property
-    def ends_line(self) -> bool:
-        return self.kind in ("\n", "eof")
+    tokens: list[str]
+    within: list[str] | None = None
 
 
-def parse_statements(text: str) -> list[Statement]:
-    """All statements of a file; RuleBroken `go_mod_syntax` where Go's lexer or parser stops."""
-    reader = _Reader(_tokens(text))
-    statements = []
-    while reader.next.kind != "eof":
-        if reader.next.kind in ("\n", "comment"):
-            reader.take()
-        else:
-            statements.append(_statement(reader))
-    return statements
+def parse_lines(data: bytes) -> Iterator[Line]:
+    """The lines of a file; RuleBroken where Go's lexer or parser stops (`go_mod_syntax`), when the iterator comes to it.
+
+    `go_mod_size`, at once, above MAX_PARSED.
+    """
+    if len(data) > MAX_PARSED:
+        raise RuleBroken("go_mod_size", f"go.mod has {len(data)} bytes; modsync reads those of {MAX_PARSED} at most")
+    return _lines(_Reader(_tokens(data.decode(errors="surrogateescape"))))
 
 
 class _Reader:
@@ -52,96 +49,108 @@ class _Reader:
 
     def __init__(self, tokens: Iterator[_Token]) -> None:
         self._tokens = tokens
-        self.next = next(tokens)
+        self.next, self.text = next(tokens)
 
     def take(self) -> _Token:
-        token = self.next
-        self.next = next(self._tokens, token)
+        token = self.next, self.text
+        self.next, self.text = next(self._tokens, token)
         return token
 
-
-def _statement(reader: _Reader) -> Statement:
-    tokens = [reader.take().text]
-    while not (token := reader.take()).ends_line:
-        if token.kind == "(" and reader.next.ends_line:
-            return Statement(tokens, _block(reader))
-        tokens.append(token.text)
-        if token.kind == "(" and reader.next.kind == ")":
-            tokens.append(reader.take().text)
-            if reader.next.ends_line:
-                reader.take()
-                return Statement(tokens[:-2], [])
-    return Statement(tokens)
+    def rest(self, tokens: list[str]) -> list[str]:
+        """`tokens` with what follows them on their line."""
+        while self.next not in _ENDS:
+            _keep(tokens, self.take()[1])
+        self.take()
+        return tokens
 
 
-def _block(reader: _Reader) -> list[list[str]]:
-    lines = []
-    while reader.next.kind != ")":
-        if reader.next.kind == "eof":
-            raise RuleBroken("go_mod_syntax", "go.mod has an unterminated block")
-        if reader.next.kind in ("\n", "comment"):
+def _lines(reader: _Reader) -> Iterator[Line]:
+    while reader.next != "eof":
+        if reader.next in ("\n", "comment"):
             reader.take()
         else:
-            lines.append(_line(reader))
+            yield from _statement(reader)
+
+
+def _statement(reader: _Reader) -> Iterator[Line]:
+    tokens = [reader.take()[1]]
+    while (token := reader.take())[0] not in _ENDS:
+        if token[0] == "(" and reader.next in _ENDS:
+            yield from _block(reader, tokens)
+            return
+        if token[0] == "(" and reader.next == ")":
+            reader.take()
+            if reader.next in _ENDS:
+                reader.take()
+                return
+            _keep(tokens, "(")
+            token = (")", ")")
+        _keep(tokens, token[1])
+    yield Line(tokens)
+
+
+def _block(reader: _Reader, tokens: list[str]) -> Iterator[Line]:
+    while reader.next != ")":
+        if reader.next == "eof":
+            raise RuleBroken("go_mod_syntax", "go.mod has an unterminated block")
+        if reader.next in ("\n", "comment"):
+            reader.take()
+        else:
+            yield Line(tokens, reader.rest([]))
     reader.take()
-    if not reader.take().ends_line:
+    if reader.take()[0] not in _ENDS:
         raise RuleBroken("go_mod_syntax", "go.mod needs a newline after a closing parenthesis")
-    return lines
 
 
-def _line(reader: _Reader) -> list[str]:
-    tokens = []
-    while not (token := reader.take()).ends_line:
-        tokens.append(token.text)
-    return tokens
+def _keep(tokens: list[str], text: str) -> None:
+    if len(tokens) < _KEPT:
+        tokens.append(text)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
     """Lex lazily; the last token is `eof`."""
-    place = 0
-    while True:
-        place = _end(_BLANK, text, place)
+    place, match_at = 0, _lexer().match
+    while match := match_at(text, place):
+        place = match.end()
+        if kind := match.lastgroup:
+            yield kind, match[kind]
+            continue
+        if mark := match[1]:
+            yield mark, mark
+            continue
         token, place = _token(text, place)
         yield token
-        if token.kind == "eof":
+        if token[0] == "eof":
             return
 
 
 def _token(text: str, place: int) -> tuple[_Token, int]:
-    """The token at `place` and where it ends."""
+    """The token at `place`, where neither a mark nor a whole word is, and where it ends."""
     if text.startswith("//", place):
         line_start = text.rfind("\n", 0, place) + 1
         alone = not text[line_start:place].strip(GO_SPACE)
-        return _Token("comment" if alone else "\n", ""), _end(_COMMENT, text, place)
+        return ("comment" if alone else "\n", ""), _end(_COMMENT, text, place)
     if place == len(text):
-        return _Token("eof", ""), place
-    if text[place] in _PUNCTUATION:
-        return _Token(text[place], text[place]), place + 1
-    end = _string_end(text, place) if text[place] in '"`' else _word_end(text, place)
-    return _Token("word", text[place:end]), end
-
-
-def _string_end(text: str, place: int) -> int:
-    match = _QUOTED.match(text, place)
-    if match is None:
+        return ("eof", ""), place
+    if text[place] in '"`':
         raise RuleBroken("go_mod_syntax", "go.mod has an unterminated string")
-    return match.end()
+    if text.startswith("/*", _end(_word(), text, place)):
+        raise RuleBroken("go_mod_syntax", "go.mod has a /* */ comment")
+    raise RuleBroken("go_mod_syntax", f"go.mod has an unexpected character {text[place]!r}")
 
 
-def _word_end(text: str, place: int) -> int:
-    """Words run over printable characters up to a space, punctuation or `//`; quotes inside are part of them."""
-    end = place
-    while end < len(text) and _in_word(text[end]) and not text.startswith("//", end):
-        if text.startswith("/*", end):
-            raise RuleBroken("go_mod_syntax", "go.mod has a /* */ comment")
-        end += 1
-    if end == place:
-        raise RuleBroken("go_mod_syntax", f"go.mod has an unexpected character {text[place]!r}")
-    return end
+@cache
+def _word() -> re.Pattern[str]:
+    """Words run over printable characters up to a space, punctuation, `//` or `/*`; quotes inside are part of them."""
+    beyond = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in printable_ranges() if first > 0x7F)
+    chars = rf"!#-'*+\-.0-Z\\^_a-z|~{beyond}\ud800-\udfff"
+    return re.compile(rf"(?:[{chars}]|/(?![/*]))(?:[\"`{chars}]++|/(?![/*]))*+")
 
 
-def _in_word(char: str) -> bool:
-    return char not in GO_SPACE and char not in _PUNCTUATION and is_print(char)
+@cache
+def _lexer() -> re.Pattern[str]:
+    """Blanks, and behind them, where there is one, a mark (group 1) or a word."""
+    return re.compile(rf"[ \t\r]*+(?:([\n()\[\]{{}},])|(?P<word>(?:{_word().pattern})(?!/\*)|{_QUOTED}))?", re.DOTALL)
 
 
 def _end(pattern: re.Pattern[str], text: str, place: int) -> int:
