@@ -261,7 +261,11 @@ class GoProxyClient:
             return
         if 300 <= status < 400:
             place = shown_url(response.headers.get("Location", ""))
-            raise self._error("proxy_not_goproxy", file, f"{status}, redirected to {place} (a login page?)")
+            raise self._error(
+                "proxy_not_goproxy",
+                file,
+                f"{status}, redirected to {place}, which modsync does not follow (a login page, or a storage host?)",
+            )
         code = "proxy_unreachable" if status >= 500 else _CODES.get(status, "proxy_not_goproxy")
         wait = wait_seconds(response.headers, datetime.now(UTC)) if status in (429, 503) else None
         said = shown(response.raw.read(_ERROR_BODY, decode_content=True), self._secrets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from app.doctor.checks_info import info_fault
 from app.doctor.observed import Answer, Failure
@@ -114,6 +115,15 @@ def check_mod(name: str, module: ModulePath, outcome: Outcome) -> Check:
     except RuleBroken as broken:
         return judged(f"mod {name}", False, broken.message, wanted)
     return judged(f"mod {name}", declared == module.text, f"module {declared}", wanted)
+
+
+def check_redirects(name: str, outcomes: Sequence[tuple[str, Outcome]]) -> list[Check]:
+    """The protocol allows redirects and go follows them; modsync's own stage verify does not."""
+    places = {kind: urlsplit(each.url).hostname for kind, each in outcomes if isinstance(each, Answer) and each.hops}
+    if not places:
+        return []
+    seen = ", ".join(f"{kind} to {host}" for kind, host in places.items())
+    return [skipped(f"redirects {name}", f"{seen}: go follows them; modsync's verify does not (proxy_not_goproxy)")]
 
 
 def check_miss(name: str, outcome: Outcome) -> Check:

@@ -18,6 +18,7 @@ from app.doctor.conformance import (
     check_list,
     check_miss,
     check_mod,
+    check_redirects,
     check_refusal,
     check_repeat,
     check_supported,
@@ -95,6 +96,7 @@ def _of_version(proxy: _Proxy, module: ModulePath, version: Version, h1: str | N
     yield check_info(name, version, info)
     yield check_mod(name, module, mod)
     yield from _zip(name, module, version, (mod, archive), h1)
+    yield from check_redirects(name, (("info", info), ("mod", mod), ("zip", archive)))
     yield check_types(name, (("info", info), ("mod", mod), ("zip", archive)))
     yield check_caching(f"caching info, mod, zip {name}", "fixed", (info, mod, archive))
     for kind, first in (("mod", mod), ("zip", archive)):

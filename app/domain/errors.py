@@ -140,7 +140,9 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("proxy_denied", _N, "Check modsync's credentials for the private proxy, then replay from stage verify."),
     ErrorKind("not_cached_yet", _P, "The proxy does not have the version: check the pipeline's log and the proxy's."),
     ErrorKind(
-        "proxy_not_goproxy", _N, "The answer is not the GOPROXY protocol's: check proxy.url (login page, path?)."
+        "proxy_not_goproxy",
+        _N,
+        "The answer is not the GOPROXY protocol's: check proxy.url (login page, path, redirects?).",
     ),
     ErrorKind("served_other_version", _N, "The proxy answers with another version: purge it there, then replay."),
     ErrorKind(

@@ -115,7 +115,7 @@ def test_a_redirect_is_named_and_not_followed(ask: Ask) -> None:
         place = f"{elsewhere.url}/login?SAMLRequest=abc"
         error = refusal(Answers("302 Found", b"", [("Location", place)]), ask, token=SecretStr(SECRET))
     assert error.code == "proxy_not_goproxy"
-    assert f"{elsewhere.url}/login (a login page?)" in error.message
+    assert f"{elsewhere.url}/login, which modsync does not follow" in error.message
     assert "SAMLRequest" not in error.message
     assert stranger.asked == []
 
