@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from app.domain.errors import SyncError
 
+_SAME = "; the zip is the same, the commit alone differs (of a registry's version: .info's Time, or .mod)"
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -29,4 +31,5 @@ def never_fetched(name: str, clone_url: str) -> str:
 def version_moved(name: str, said: str, old: Content, new: Content) -> SyncError:
     """A released version (`module@version`) that would change; `said` has places for {old} and {new}."""
     facts = {"old_commit": old.commit, "old_h1": old.h1, "new_commit": new.commit, "new_h1": new.h1}
-    return SyncError("version_moved", f"{name}: {said.format(old=old, new=new)}", facts={"conflict": facts})
+    same = _SAME if old.h1 and old.h1 == new.h1 else ""
+    return SyncError("version_moved", f"{name}: {said.format(old=old, new=new)}{same}", facts={"conflict": facts})

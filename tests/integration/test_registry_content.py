@@ -43,6 +43,20 @@ def test_a_cache_that_is_gone_is_made_up_for(fake: Fake) -> None:
     assert outcome.commit == commit
 
 
+def test_another_time_alone_is_said_to_be_that(fake: Fake) -> None:
+    fake.hold(GO_MOD, time="2026-03-01T12:00:00Z")
+    commit = fake.commit()
+    for each in fake.world.options.cache_dir.glob("*.git"):
+        each.rename(fake.world.root / "gone")
+    fake.hold(GO_MOD, time="2026-03-02T12:00:00Z")
+    h1 = zip_sums(io.BytesIO(zipped(GO_MOD)), ModulePath.parse(LIB), Version.parse("v1.0.0")).h1_zip
+    (outcome,) = fake.mirror(("v1.0.0", commit), known={commit: h1}).values()
+    assert isinstance(outcome, SyncError)
+    assert outcome.code == "version_moved"
+    assert outcome.message.count(h1) == 2
+    assert "the zip is the same, the commit alone differs" in outcome.message
+
+
 def test_a_registry_that_serves_other_content_now_is_a_moved_version(fake: Fake) -> None:
     fake.hold(GO_MOD)
     commit = fake.commit()
@@ -54,7 +68,7 @@ def test_a_registry_that_serves_other_content_now_is_a_moved_version(fake: Fake)
     new, served = fake.commit(), zipped({**GO_MOD, "new.go": b"package lib\n"})
     h1 = zip_sums(io.BytesIO(served), ModulePath.parse(LIB), Version.parse("v1.0.0")).h1_zip
     assert outcome.code == "version_moved"
-    assert f"was {commit} (h1:old), is {new} ({h1}) now" in outcome.message
+    assert outcome.message.endswith(f"was {commit} (h1:old), is {new} ({h1}) now")
     assert outcome.facts["conflict"] == {"old_commit": commit, "old_h1": "h1:old", "new_commit": new, "new_h1": h1}
     assert fake.world.refs("mirrors/lib") == {}
 
