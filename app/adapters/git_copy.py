@@ -115,7 +115,7 @@ class Copy:
 
     def files(self, scratch: Path) -> CacheFiles:
         """The files of the cache's commits, as `go` reads them."""
-        return CacheFiles(self._path, self._objects, scratch=scratch)
+        return CacheFiles(self._path, self._objects, scratch=scratch, healed=self._healed)
 
     def close(self) -> None:
         """End every git that still runs."""

@@ -6,7 +6,7 @@ processes can be saved. A cache is modsync's own bare repository, so its object 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +26,8 @@ _TREE, _SYMLINK, _SUBMODULE = b"40000", b"120000", b"160000"
 _AT_ONCE = 1000  # questions in one go, of 50 bytes each: they fit into a pipe (64 KiB) that nobody reads yet
 _WHOLE = 1 << 20  # bytes: files up to this size are taken at once
 
+Healed = Callable[[Callable[[], bytes | None]], bytes | None]
+
 
 class _Blob(NamedTuple):
     """A file of a tree: where it is, and the object with its bytes ("": a symlink, whose bytes nobody needs)."""
@@ -35,11 +37,16 @@ class _Blob(NamedTuple):
 
 
 class CacheFiles(GitArchive):
-    """Implements services.checksum.CommitFiles; `objects` reads the same cache. A damaged cache is SourceUnreadable."""
+    """Implements services.checksum.CommitFiles; `objects` reads the same cache. A damaged cache is SourceUnreadable.
 
-    def __init__(self, git_dir: Path, objects: ObjectReader, *, scratch: Path, timeout: float = 600.0) -> None:
+    `healed` does a reading, again with a new cache where the first try finds damage.
+    """
+
+    def __init__(
+        self, git_dir: Path, objects: ObjectReader, *, scratch: Path, healed: Healed, timeout: float = 600.0
+    ) -> None:
         super().__init__(git_dir, timeout=timeout, scratch=scratch)
-        self._objects_dir, self._reader = git_dir / "objects", objects
+        self._objects_dir, self._reader, self._healed = git_dir / "objects", objects, healed
 
     @contextmanager
     def archive(self, commit: str, subdir: str) -> Iterator[Iterator[tuple[Entry, Readable]]]:
@@ -59,7 +66,7 @@ class CacheFiles(GitArchive):
         if not path.isprintable():  # git's questions are lines
             return super().read_file(commit, path, limit)
         try:
-            return self._content(commit, path, limit)
+            return self._healed(lambda: self._content(commit, path, limit))
         except SyncError as error:
             raise SourceUnreadable(error.message) from error
 

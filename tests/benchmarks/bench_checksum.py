@@ -41,6 +41,8 @@ def sums(path: Path, environment: dict[str, str], scratch: Path, commit: str) ->
     """As the mirror stage does it, the start of git included."""
     objects = ObjectReader(path, environment, 600)
     try:
-        module_sums(CacheFiles(path, objects, scratch=scratch), commit, _MODULE, _VERSION, "")
+        module_sums(
+            CacheFiles(path, objects, scratch=scratch, healed=lambda reading: reading()), commit, _MODULE, _VERSION, ""
+        )
     finally:
         objects.close()
