@@ -33,6 +33,7 @@ STORED = {
     "app/adapters/release_claims.py": {"claim_release"},
     "app/adapters/repository_store.py": {"_known"},
     "app/adapters/rows.py": {"hold_release", "lock_release"},
+    "app/domain/pause.py": {"Parked"},
     "app/domain/run.py": {"Run", "semantic_key"},
     "app/services/stores.py": {"PlannedRun"},
 }
