@@ -20,7 +20,6 @@ class SweepOptions:
     """`grace_seconds`: how long a job may be under way before Redis is asked for it; `batch`: runs of a lane per look.
 
     While looks are full another one follows, for `seconds` together: the duty of sweeping is kept for some more.
-    A look at backfills that misses no job is followed by none, as long as each job is looked for within about a minute.
     """
 
     grace_seconds: float = 4.0
@@ -29,7 +28,6 @@ class SweepOptions:
 
 
 _LOOKS = 100  # at a time, however fast they are
-_SELDOM_SECONDS = 60.0
 
 
 class Sweep:
@@ -44,9 +42,8 @@ class Sweep:
         given = 0
         for _ in range(_LOOKS):
             due = self._due()
-            put_right = self._put_right(due)
-            given += len(put_right)
-            if not self._goes_on(due, put_right) or self._clock.now() >= end:
+            given += self._put_right(due)
+            if not self._is_full(due) or self._clock.now() >= end:
                 break
         return given
 
@@ -54,24 +51,12 @@ class Sweep:
         now = self._clock.now()
         return self._store.due(now, now - timedelta(seconds=self._options.grace_seconds), self._options.batch)
 
-    def _goes_on(self, due: Sequence[DueRun], given: Sequence[DueRun]) -> bool:
-        if self._is_full(due, Lane.LIVE):
-            return True
-        # A long backfill's jobs are all there as a rule, and to look at each every few seconds would be much writing. After
-        # a flush the first look misses some.
-        late = self._clock.now() - timedelta(seconds=_SELDOM_SECONDS)
-        waiting = [run for run in due if run.lane == Lane.BACKFILL]
-        missed = any(run.lane == Lane.BACKFILL for run in given)
-        return self._is_full(due, Lane.BACKFILL) and (
-            missed or all(run.job_at and run.job_at < late for run in waiting)
-        )
+    def _is_full(self, due: Sequence[DueRun]) -> bool:
+        return any(sum(run.lane == lane for run in due) >= self._options.batch for lane in Lane)
 
-    def _is_full(self, due: Sequence[DueRun], lane: Lane) -> bool:
-        return sum(run.lane == lane for run in due) >= self._options.batch
-
-    def _put_right(self, due: Sequence[DueRun]) -> Sequence[DueRun]:
+    def _put_right(self, due: Sequence[DueRun]) -> int:
         if not due:
-            return []
+            return 0
         suspects = [run.job for run in due if run.job and run.job_at]
         # Asked also with nothing to look for: with Redis away no job ids are spent.
         waiting = self._queue.waiting(suspects)
@@ -79,7 +64,7 @@ class Sweep:
         self._store.still_queued(list(alive), self._clock.now())
         return self._give([run for run in due if run.id not in alive])
 
-    def _give(self, due: Sequence[DueRun]) -> Sequence[DueRun]:
+    def _give(self, due: Sequence[DueRun]) -> int:
         """One transaction, then one exchange with Redis for each lane: many lost jobs are soon back, too."""
         jobs = self._store.give_jobs(due, self._clock.now())
         given = [run for run in due if run.id in jobs]
@@ -93,4 +78,4 @@ class Sweep:
         for run in given:
             with log_ids.about(run=run.id, delivery=run.delivery):
                 log.info("job_given", extra={"run": run.id, "job": jobs[run.id]})
-        return given
+        return len(given)

@@ -156,23 +156,3 @@ def test_very_many_lost_jobs_are_given_again_within_ten_seconds(stored: Stored) 
     assert sweep.once() == 0
     stored.later(5)
     assert sweep.once() == 0  # all of them are in the queue
-
-
-def test_a_long_backfills_jobs_are_not_all_written_again_every_few_seconds(stored: Stored) -> None:
-    stored.deliver(*[stored.plan(version=f"v1.{n}.0", lane=Lane.BACKFILL) for n in range(10)])
-    stored.later(5)
-    queue = FakeQueue()
-    seen = Looks(stored)
-    sweep = Sweep(seen, queue, StoredClock(stored), SweepOptions(batch=2))
-    assert (sweep.once(), seen.looks) == (10, 6)  # missing jobs are given at once, however many they are
-    stored.later(5)
-    seen.looks = 0
-    assert [sweep.once() for _ in range(3)] == [0, 0, 0]
-    assert (seen.looks, len(due(stored))) == (3, 4)
-    lost = {queue.jobs.pop()[1] for _ in range(10)}
-    assert (sweep.once(), len(due(stored))) == (4, 0)
-    stored.later(5)
-    assert (sweep.once(), {run for _, run in queue.jobs}) == (6, lost)
-    stored.later(61)
-    seen.looks = 0
-    assert (sweep.once(), seen.looks) == (0, 6)  # each is looked for about once a minute, at the latest
