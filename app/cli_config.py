@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -45,7 +46,7 @@ Examples:
 @json_option
 def check(path: Path | None, as_json: bool) -> None:
     """Print every problem of the configuration at once (status 1), or what was understood (status 0)."""
-    settings = _loaded(path, as_json=as_json)
+    settings = _loaded(path, as_json=as_json, tries=True)
     if as_json:
         _print_problems(settings.path, (), settings.warnings)
         return
@@ -78,11 +79,14 @@ def show(path: Path | None, as_json: bool) -> None:
 commands: tuple[click.Command, ...] = (config,)
 
 
-def _loaded(path: Path | None, *, as_json: bool = False) -> Settings:
-    """The settings; with problems, print them all and end with status 1."""
+def _loaded(path: Path | None, *, as_json: bool = False, tries: bool = False) -> Settings:
+    """The settings; with problems, print them all and end with status 1. `tries`: whether data_dir can be used, too."""
     require_server()
     try:
-        return load_settings(path, os.environ)
+        settings = load_settings(path, os.environ)
+        if tries:
+            _try_data_dir(settings)
+        return settings
     except ConfigError as error:
         if as_json:
             _print_problems(error.path, error.problems)
@@ -91,6 +95,28 @@ def _loaded(path: Path | None, *, as_json: bool = False) -> Settings:
         count = len(error.problems)
         click.echo(f"{error.path or 'no file'}: {count} problem{'s' if count != 1 else ''}", err=True)
         raise click.exceptions.Exit(1) from None
+
+
+def _try_data_dir(settings: Settings) -> None:
+    """By a file without a name, in data_dir or where it is to be made. ConfigError when that fails."""
+    place = settings.data_dir
+    try:
+        there = next(each for each in (place, *place.parents) if _exists(each))
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except (OSError, ValueError) as error:
+        what = f"can be neither written nor made: {getattr(error, 'strerror', None) or error}"
+        problem = Problem("data_dir", what, "Give a directory where modsync's user may write, and check as that user.")
+        raise ConfigError([problem], settings.path) from error
+
+
+def _exists(place: Path) -> bool:
+    """Also a link that leads nowhere. Errors: OSError, ValueError, where nobody can tell."""
+    try:
+        place.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _print_problems(path: Path | None, problems: Iterable[Problem], warnings: Iterable[object] = ()) -> None:

@@ -12,10 +12,11 @@ import click
 
 from app.adapters import migrate
 from app.adapters.backup import backup
-from app.adapters.embedded_redis import is_only_server, server_command
+from app.adapters.embedded_redis import is_only_server, make_directories, server_command
 from app.adapters.job_queue import where
 from app.cli_open import json_option, open_settings, require_server
 from app.cli_output import NO, print_json
+from app.config_models import ConfigError, Problem
 
 
 def _examples(*lines: str) -> str:
@@ -131,7 +132,7 @@ def redis() -> None:
     """
     settings = open_settings()
     if not settings.queue.url:
-        command = server_command(settings.data_dir)
+        command = _embedded_redis(settings.data_dir)
         if not is_only_server(settings.data_dir):
             raise click.ClickException(f"an embedded Redis runs already in {settings.data_dir}")
         _become(command)
@@ -149,6 +150,15 @@ def _say(revision: str | None, as_json: bool) -> None:
         print_json({"revision": revision})
     else:
         click.echo(revision or "none")
+
+
+def _embedded_redis(data_dir: Path) -> list[str]:
+    try:
+        make_directories(data_dir)
+    except (OSError, ValueError) as error:
+        what = f"cannot hold the embedded Redis: {getattr(error, 'strerror', None) or error}"
+        raise ConfigError([Problem("data_dir", what, "Give a directory where modsync's user may write.")]) from error
+    return server_command(data_dir)
 
 
 def _work(arguments: list[str]) -> None:

@@ -94,13 +94,21 @@ def _major(server: str) -> int:
     return int(found[1]) if found else 0
 
 
-def server_command(data_dir: Path) -> list[str]:
-    """The command line of the embedded server; makes its directories, private to this user."""
-    socket = socket_path(data_dir)
-    store = data_dir.absolute() / "redis"
+def make_directories(data_dir: Path) -> tuple[Path, Path]:
+    """The server's socket, and the directory of its data: their directories are there then, private to this user.
+
+    Errors: OSError; ValueError for a path that cannot be.
+    """
+    socket, store = socket_path(data_dir), data_dir.absolute() / "redis"
     for directory in (store, socket.parent):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_own(socket.parent)
+    return socket, store
+
+
+def server_command(data_dir: Path) -> list[str]:
+    """The command line of the embedded server; makes its directories as make_directories() does, with its errors."""
+    socket, store = make_directories(data_dir)
     options = {
         "port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": str(store), "appendonly": "yes",
         "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": "", "daemonize": "no",

@@ -98,6 +98,15 @@ def answers(client: redis.Redis) -> bool:
 
 
 @sqlite_only
+def test_a_data_directory_that_cannot_be_is_named(cli: Cli) -> None:
+    (cli.home / "var").write_text("a file")
+    told = cli("redis")
+    assert (told.status, told.out) == (3, "")
+    assert told.err.startswith("error: data_dir: cannot hold the embedded Redis: ")
+    assert "Traceback" not in told.err
+
+
+@sqlite_only
 def test_the_embedded_redis_keeps_what_it_was_told(cli: Cli) -> None:
     for expected in (None, b"kept"):
         with embedded_redis(cli) as process:

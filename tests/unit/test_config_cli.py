@@ -39,6 +39,25 @@ def test_check_prints_every_problem_and_fails(here: Path) -> None:
     assert "4 problems" in result.output
 
 
+@pytest.mark.parametrize("place", ["file", "file/below/it", "/proc/x", "nowhere/below", "x" * 300, "a\\u0000b"])
+def test_check_tries_the_data_directory(here: Path, place: str) -> None:
+    (here / "file").write_text("precious")
+    (here / "nowhere").symlink_to("gone")
+    result = run(here, f'data_dir = "{place}"\n{GOOD}', "check")
+    assert (result.exit_code, result.output.count("\n")) == (1, 2)
+    assert "problem: data_dir: can be neither written nor made: " in result.output
+    assert (here / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("place", ["var", "not/yet/there", "linked/below"])
+def test_check_leaves_nothing_in_the_data_directory(here: Path, place: str) -> None:
+    (here / "var").mkdir()
+    (here / "linked").symlink_to("var")
+    result = run(here, f'data_dir = "{place}"\n{GOOD}', "check")
+    assert result.exit_code == 0, result.output
+    assert {each.name for each in here.rglob("*")} - {"var", "linked", "m.toml"} == set()
+
+
 def test_check_prints_warnings(here: Path) -> None:
     result = run(here, GOOD.partition("[[rules]]")[0], "check")
     assert result.exit_code == 0
