@@ -145,7 +145,9 @@ _MIRROR: tuple[Rule, ...] = (
         r"file size limit",
         r"returned error: 413",
     ),
-    _rule("quota", r"exceeded its size limit", r"storage (?:quota|limit)"),
+    _rule(
+        "quota", r"exceed(?:ed)? (?:its|the) size limit", r"storage (?:quota|limit)", r"exceeded the allocated storage"
+    ),
     _rule("read_only", READ_ONLY),
     _BANNED,
     _rule("lfs_missing", r"LFS objects are missing", r"LFS pointers? .*(?:missing|not)"),

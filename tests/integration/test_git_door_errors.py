@@ -23,6 +23,7 @@ GITLAB_SAYS = {
     "A default branch (e.g. main) does not yet exist for mirror/lib": "push_refused",
     'File "big.bin" is larger than the allowed size of 1 MiB. Use Git LFS to manage this file.': "too_large",
     "Your push has been rejected, because this repository has exceeded its size limit of 1 GiB by 2 MiB.": "quota",
+    "Your push to this repository would cause it to exceed the size limit of 1 GiB by 2 MiB so it has been rejected.": "quota",
     "You can't push code to a read-only GitLab instance.": "read_only",
     "The repository is temporarily read-only. Please try again later.": "read_only",
     "Git push is not allowed because this GitLab instance is currently in (read-only) maintenance mode.": "read_only",
