@@ -39,6 +39,7 @@ STORED = {
 }
 # Text to show or to send, made from rows.
 SHOWN = {
+    "app/doctor/explain_modules.py": {"_repository"},
     "app/doctor/observed.py": {"Observed"},
     "app/domain/notify.py": {"Outcome", "OpenFailure"},
     "app/services/board.py": {"ModuleRow"},
