@@ -205,8 +205,10 @@ def _identity(item: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _lessened(draft: Draft, kept: Sequence[Mapping[str, Any]], least: int) -> Draft:
-    """With these items only; at least `least` releases fewer, which it named or not."""
-    return replace(draft, items=tuple(kept), count=draft.count - max(least, len(draft.items) - len(kept)))
+    """With these items only; and as many fewer of those that it does not name, that `least` releases go, if it has so many."""
+    named = len(draft.items) - len(kept)
+    unnamed = min(draft.count - len(draft.items), max(least - named, 0))
+    return replace(draft, items=tuple(kept), count=draft.count - named - unnamed)
 
 
 def _without_recovery(book: Book, failed: Outcome) -> Book:

@@ -179,6 +179,17 @@ events = st.builds(
 histories = st.lists(events, max_size=30).map(lambda all_: sorted(all_, key=lambda each: each.at))
 
 
+def test_a_message_counts_what_it_names_whatever_versions_a_run_had() -> None:
+    """One that is told of under another run's name, and then without a version, is not in the message to be taken out."""
+    history = [
+        outcome("r2", Status.REJECTED, "quota", version=None), outcome("r1", error="quota", version=None),
+        outcome("r2", error="quota"), outcome("r3", Status.REJECTED, "quota", version=None),
+        later(outcome("r1", error="quota"), hours=1), later(outcome("r1", error="quota", version=None), hours=1),
+        later(outcome("r1", Status.DONE, version=None), hours=2),
+    ]  # fmt: skip
+    assert all(draft.count == len(draft.items) for draft in told(history).drafts.values())
+
+
 @given(histories)
 def test_each_fact_is_told_at_most_once(history: list[Outcome]) -> None:
     """Every step adds nothing or exactly one release to exactly one message; what it takes back, nobody heard."""
