@@ -102,8 +102,10 @@ def _try_data_dir(settings: Settings) -> None:
     place = settings.data_dir
     try:
         there = next(each for each in (place, *place.parents) if _exists(each))
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        # The embedded Redis' own directory is another user's where modsync ran as that user before.
+        for each in (there, *(part for part in (place / "redis",) if _exists(part))):
+            with tempfile.TemporaryFile(dir=each):
+                pass
     except (OSError, ValueError) as error:
         what = f"can be neither written nor made: {getattr(error, 'strerror', None) or error}"
         problem = Problem("data_dir", what, "Give a directory where modsync's user may write, and check as that user.")

@@ -132,10 +132,7 @@ def redis() -> None:
     """
     settings = open_settings()
     if not settings.queue.url:
-        command = _embedded_redis(settings.data_dir)
-        if not is_only_server(settings.data_dir):
-            raise click.ClickException(f"an embedded Redis runs already in {settings.data_dir}")
-        _become(command)
+        _become(_embedded_redis(settings.data_dir))
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     click.echo(f"Redis is configured ({where(settings.queue.url)}): no embedded one is started")
@@ -155,9 +152,12 @@ def _say(revision: str | None, as_json: bool) -> None:
 def _embedded_redis(data_dir: Path) -> list[str]:
     try:
         make_directories(data_dir)
+        alone = is_only_server(data_dir)
     except (OSError, ValueError) as error:
         what = f"cannot hold the embedded Redis: {getattr(error, 'strerror', None) or error}"
         raise ConfigError([Problem("data_dir", what, "Give a directory where modsync's user may write.")]) from error
+    if not alone:
+        raise click.ClickException(f"an embedded Redis runs already in {data_dir}")
     return server_command(data_dir)
 
 

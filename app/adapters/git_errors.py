@@ -29,7 +29,7 @@ _NOISE = re.compile(
 # GitLab's own words (lib/gitlab/git_access.rb, middleware/read_only, Gitaly), for a path or a ref may be called read-only:
 # those have no blanks, which is why texts with one are safe here.
 READ_ONLY = r"read-only (?:GitLab|instance|mode|state)|(?:is|currently|temporarily) read-only|maintenance mode"
-BANNED = "GitLab may have banned this address for an hour after failed logins"
+BANNED = "GitLab may have banned this address for an hour after failed logins, or something in front of it refuses this"
 BAN_SECONDS = 600.0  # after so long a banned address tries again, for nobody says how much of the hour is left
 _SHA = r"[0-9a-f]{40}"
 _REDIRECT = (r"returned error: 30[1278]", r"unable to update url base from redirection")
@@ -146,7 +146,10 @@ _MIRROR: tuple[Rule, ...] = (
         r"returned error: 413",
     ),
     _rule(
-        "quota", r"exceed(?:ed)? (?:its|the) size limit", r"storage (?:quota|limit)", r"exceeded the allocated storage"
+        "quota",
+        r"exceed(?:ed)? (?:its|the) size limit",
+        r"storage (?:quota|limit)",
+        r"exceed(?:ed)? the allocated storage",
     ),
     _rule("read_only", READ_ONLY),
     _BANNED,

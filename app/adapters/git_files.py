@@ -73,11 +73,17 @@ class CacheFiles(GitArchive):
     def _content(self, commit: str, path: str, limit: int) -> bytes | None:
         blob = self._reader.entry(commit, path, BLOBS)
         if blob is None:
+            self._check_commit(commit)
             return None
         found = self._reader.info(blob)
         if found and found.size > limit:
             raise RuleBroken("file_too_large", f"{path} has {found.size} bytes; at most {limit} are allowed")
         return self._reader.blob(blob)
+
+    def _check_commit(self, commit: str) -> None:
+        """A cache that was built anew lacks what modsync itself had made in it: not the same as a commit without the file."""
+        if self._reader.info(commit) is None:
+            raise SyncError("cache_broken", f"commit {commit} is missing")
 
     def _plain(self, commit: str, subdir: str) -> list[_Blob] | None:
         """Every file and symlink below `subdir`; None where attributes may count, or something is not as expected."""

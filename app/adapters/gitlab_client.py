@@ -101,6 +101,9 @@ class Failure:
         return self.status in (401, 429) or (self.status == 403 and self.error.code == "rate_limited")
 
 
+_VERSION = Call("get version", "of this GitLab")
+
+
 class Door:
     """Makes calls to one GitLab with one token; safe for threads, and for processes forked from this one."""
 
@@ -139,8 +142,18 @@ class Door:
         if not isinstance(answer, Failure):
             self._guard.worked()
         elif answer.is_everybodys():
-            return Failure(answer.status, self._guard.refused(answer.error))
+            return self._refused(answer)
         return answer
+
+    def _refused(self, failure: Failure) -> Failure:
+        if failure.status == 403 and not self._is_banned():
+            return Failure(403, SyncError("forbidden", failure.error.message))
+        return Failure(failure.status, self._guard.refused(failure.error))
+
+    def _is_banned(self) -> bool:
+        """A ban refuses everything; what stands in front of GitLab may say the same of one path or method."""
+        answer = self._sent(_VERSION, lambda client: client.http_get("/version"))
+        return isinstance(answer, Failure) and answer.is_everybodys()
 
     def _sent(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
         client = self._client()

@@ -24,7 +24,7 @@ JOB = "workers.jobs.advance_run"
 JOB_SECONDS = 2 * 3600
 RESULT_SECONDS = 24 * 3600
 FAILURE_SECONDS = 30 * 24 * 3600
-_REPLICAS = (b"slave", b"replica")
+_REPLICAS = (b"slave", b"replica", "slave", "replica")  # text with decode_responses
 
 
 # driver_info=None: for CLIENT LIST redis-py reads its package's metadata for each connection, which takes milliseconds, and

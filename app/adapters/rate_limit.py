@@ -87,6 +87,6 @@ def _next(due: float, now: float, rate: Rate, further: int) -> tuple[float, floa
     taken = step * min(further, rate.burst - 1) if further else step
     # The rounding error of two large numbers must not refuse the burst's last request.
     if due + taken - now > early + step * (1 + 1e-3):
-        # Who comes again for further releases is counted as a request first.
-        return due, due + taken - now - early - (0.0 if further else step)
+        # The request that they came with is given back: else a source above its rate would be let in less and less.
+        return (due - step if further else due), due + taken - now - early - step
     return due + taken, 0.0

@@ -65,8 +65,9 @@ BEGINNINGS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     DOWNLOADABLE.name: tuple((lane.value,) for lane in Lane),
     ENDED.name: tuple((status.value, lane.value) for status in sorted(ENDS) for lane in Lane),
 }
-# The same of refusals, for each source: what modsync.rules.yml asks for.
+# The same of refusals and deliveries, for each source: what modsync.rules.yml asks for.
 FORGED = ("missing", "malformed", "mismatch")
+TURNED_AWAY = ("busy", "store_unavailable", "source_rate_limited")  # of deliveries
 
 Samples = Mapping[tuple[str, ...], float]
 

@@ -55,15 +55,17 @@ def scrape() -> Response:
     """Everything, as text. Without a database or Redis what they would tell is missing, and their `up` is 0."""
     present = CollectorRegistry()
     present.register(_Present())
-    _begin_refusals([source.name for source in container().settings.sources])
+    _begin_at_zero([source.name for source in container().settings.sources])
     return Response(generate_latest(_registry()) + generate_latest(present), content_type=CONTENT_TYPE_LATEST)
 
 
-def _begin_refusals(sources: Iterable[str]) -> None:
-    """At 0, so that Prometheus sees the first burst rise; see families.BEGINNINGS."""
+def _begin_at_zero(sources: Iterable[str]) -> None:
+    """So that Prometheus sees the first burst rise; see families.BEGINNINGS."""
     for source in (*sources, UNKNOWN):
         for reason in families.FORGED:
             REFUSALS.labels(source, reason)
+        for verdict in families.TURNED_AWAY:
+            DELIVERIES.labels(source, verdict)
 
 
 def _registry() -> CollectorRegistry:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from app.web.metric_families import FORGED
+from app.web.metric_families import FORGED, TURNED_AWAY
 from tests.integration.metrics_world import DASHBOARD, RULES, families, family_of, promtool, used
 
 ROOT = Path(__file__).parents[2]
@@ -74,9 +74,11 @@ def test_every_metric_that_is_used_exists_with_its_labels() -> None:
         assert labels <= {*known[family_of(name)], *LABELS_OF_PROMETHEUS}, (name, labels)
 
 
-def test_the_refusals_that_an_alert_asks_for_begin_at_0() -> None:
+def test_what_alerts_ask_for_of_refusals_and_deliveries_begins_at_0() -> None:
     (asked,) = set(re.findall(r'modsync_refusals_total\{reason=~"([^"]+)"', RULES.read_text()))
     assert set(asked.split("|")) == set(FORGED)
+    (turned_away,) = set(re.findall(r'modsync_deliveries_total\{verdict=~"([^"]+)"', RULES.read_text()))
+    assert set(turned_away.split("|")) == set(TURNED_AWAY)
 
 
 def test_every_recorded_name_that_is_used_is_recorded() -> None:

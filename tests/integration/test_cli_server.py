@@ -134,6 +134,17 @@ def test_a_second_embedded_redis_leaves_the_first_one_its_socket(cli: Cli) -> No
 
 
 @sqlite_only
+def test_a_lock_that_cannot_be_taken_is_a_problem_of_the_data_directory(cli: Cli) -> None:
+    lock = cli.home / "var" / "redis" / ".lock"
+    lock.mkdir(parents=True)  # as root may write anywhere, no lack of rights
+    ended = cli("redis")
+    assert (ended.status, ended.err.startswith("error: data_dir: cannot hold the embedded Redis: ")) == (3, True), (
+        ended.err
+    )
+    lock.rmdir()
+
+
+@sqlite_only
 def test_a_redis_that_is_installed_later_does_not_take_over_what_it_cannot_read(cli: Cli) -> None:
     """Valkey 9 keeps its data in a format of its own: a Redis, and a Valkey of before, would not start with them."""
     client = redis.Redis(unix_socket_path=str(socket_path(cli.home / "var")))

@@ -228,6 +228,12 @@ def test_a_lost_object_is_not_a_file_that_is_not_there(world: World, lost: str) 
         assert archive.read_file(commit, path, 100) is not None
 
 
+def test_a_commit_that_a_new_cache_lacks_is_not_one_without_the_file(world: World) -> None:
+    """modsync made it itself (registry.py): whoever asks has to make it again, and "no go.mod" would be the release's end."""
+    with both(world, {"go.mod": "module x\n"}) as (plain, _, _), pytest.raises(SourceUnreadable, match="is missing"):
+        plain.read_file("f" * 40, "go.mod", 100)
+
+
 def git_dir(files: CacheFiles) -> str:
     """Where the files are read from."""
     return git(files._git_dir, "rev-parse", "--absolute-git-dir")

@@ -164,6 +164,16 @@ def test_a_ban_of_the_address_holds_every_process_off_for_minutes(tmp_path: Path
         assert api(gitlab, redis).find_project(PATH) is not None
 
 
+def test_a_gateway_that_refuses_one_request_in_the_same_word_holds_nobody_off(tmp_path: Path, redis: Redis) -> None:
+    """Traefik's allow list says just Forbidden, too, and may stand before one path or method."""
+    with GitLab(tmp_path / "gitlab", clock=Clock()) as gitlab:
+        project = ready_project(gitlab)
+        gitlab.faults.add("POST .*/pipeline", faults.status(403, "Forbidden"))
+        error = refusal(lambda: api(gitlab, redis).create_pipeline(project, "ci-sync", {}))
+        assert (error.code, error.retry_after, "in front of it" in error.message) == ("forbidden", None, True)
+        assert api(gitlab, redis).find_project(PATH) is not None
+
+
 def test_git_is_banned_with_the_api(tmp_path: Path, redis: Redis, world: World) -> None:
     with banned(tmp_path / "gitlab", Clock()) as gitlab:
         url = f"{gitlab.url}/{PATH}.git"

@@ -178,6 +178,9 @@ def test_what_alerts_take_the_rate_of_begins_at_0(web: WebWorld) -> None:
         for reason in ("missing", "malformed", "mismatch"):
             labels = f'reason="{reason}",source="{source}"'
             assert any(line.startswith(f"modsync_refusals_total{{{labels}}} ") for line in lines), labels
+        for verdict in ("busy", "store_unavailable", "source_rate_limited"):
+            labels = f'source="{source}",verdict="{verdict}"'
+            assert any(line.startswith(f"modsync_deliveries_total{{{labels}}} ") for line in lines), labels
     for lane in ("live", "backfill"):
         assert f'modsync_downloadable_seconds_bucket{{lane="{lane}",le="300.0"}} 0.0' in lines
         assert f'modsync_downloadable_seconds_count{{lane="{lane}"}} 0.0' in lines

@@ -49,6 +49,14 @@ def test_check_tries_the_data_directory(here: Path, place: str) -> None:
     assert (here / "file").read_text() == "precious"
 
 
+def test_check_tries_the_embedded_redis_own_directory_too(here: Path) -> None:
+    """It is another user's where modsync ran as that user before."""
+    (here / "var").mkdir()
+    (here / "var/redis").write_text("no directory")
+    result = run(here, f'data_dir = "var"\n{GOOD}', "check")
+    assert (result.exit_code, "problem: data_dir: can be neither" in result.output) == (1, True)
+
+
 @pytest.mark.parametrize("place", ["var", "not/yet/there", "linked/below"])
 def test_check_leaves_nothing_in_the_data_directory(here: Path, place: str) -> None:
     (here / "var").mkdir()

@@ -104,11 +104,26 @@ def test_a_body_that_waits_as_long_as_it_is_told_is_let_in(tmp_path: Path) -> No
         assert refused(limited, 2)
 
 
+@pytest.mark.parametrize(("releases", "every"), [(1, 0.7), (5, 0.7), (5, 1.1), (10, 1.1), (5, 2.0)])
+def test_a_source_above_its_rate_gets_its_rate_whatever_its_bodies_hold(
+    tmp_path: Path, releases: int, every: float
+) -> None:
+    """A refused body takes nothing: else the room for the next one would never gather."""
+    clock = Clock()
+    limited = limit(tmp_path, clock, burst=20)
+    let_in = 0
+    for _ in range(int(1200 / every)):
+        let_in += releases * (not refused(limited, releases))
+        clock.now += every
+    assert let_in == pytest.approx(1200, abs=40)
+
+
 def refused(limited: SharedRateLimit, releases: int) -> float:
     """As intake counts a body; the seconds it is told to wait."""
     try:
         limited("one")
-        limited("one", releases - 1)
+        if releases > 1:
+            limited("one", releases - 1)
     except SyncError as error:
         return error.retry_after or 0
     return 0

@@ -1,7 +1,8 @@
 """What is remembered: for how long, and who waits for a new one."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -37,8 +38,8 @@ def test_it_is_made_anew_when_it_is_old() -> None:
     assert found == [1, 1, 2, 2, 3]
 
 
-@pytest.mark.parametrize(("took", "good"), [(0.4, 0.0), (0.5, 5.0), (3.0, 30.0)])
-def test_what_is_slow_costs_a_tenth_of_the_time(took: float, good: float) -> None:
+@pytest.mark.parametrize(("took", "good"), [(0.4, 0.0), (0.5, 5.0), (3.0, 15.0)])
+def test_what_is_slow_is_shown_for_longer_but_not_for_long(took: float, good: float) -> None:
     ticks = Ticks()
     kept = Remembered(_counting(ticks, took), 0, slow=0.5, ticks=ticks)
     assert kept.get() == 1
@@ -48,48 +49,54 @@ def test_what_is_slow_costs_a_tenth_of_the_time(took: float, good: float) -> Non
     assert kept.get() == 2
 
 
-def test_an_error_is_told_and_not_remembered() -> None:
-    answers = iter([ValueError("away"), 7])
+def test_an_error_is_told_to_all_for_two_seconds_and_an_old_value_to_nobody() -> None:
+    ticks = Ticks()
+    answers: Iterator[int | ValueError] = iter([1, ValueError("away"), 7])
 
     def make() -> int:
         answer = next(answers)
-        if isinstance(answer, Exception):
+        if isinstance(answer, ValueError):
             raise answer
-        return int(str(answer))
+        return answer
 
-    kept = Remembered(make, 30)
-    with pytest.raises(ValueError, match="away"):
-        kept.get()
+    kept = Remembered(make, 30, ticks=ticks)
+    assert kept.get() == 1
+    for at in (31, 32, 33):
+        ticks.time = at
+        with pytest.raises(ValueError, match="away"):
+            kept.get()
+    ticks.time = 33.1
     assert kept.get() == 7
 
 
-def test_while_one_makes_it_others_get_the_old_one_and_wait_for_the_first() -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    values = iter([1, 2])
+class Slowly:
+    """A value that is made when it is said so."""
 
-    def make() -> int:
-        begun.set()
-        assert go_on.wait(20)
-        return next(values)
+    def __init__(self) -> None:
+        self.begun, self.go_on, self.made = threading.Event(), threading.Semaphore(0), 0
 
-    kept = Remembered(make, -1)
-    found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(kept.get())) for _ in range(2)]
-    threads[0].start()
-    assert begun.wait(20)
-    threads[1].start()
-    assert found == []
-    begun.clear()
-    go_on.set()
-    for thread in threads:
-        thread.join(20)
-    assert sorted(found) in ([1, 2], [1, 1])
-    values = iter([3])
-    begun.clear()
-    go_on.clear()
-    maker = threading.Thread(target=kept.get)
-    maker.start()
-    assert begun.wait(20)
-    assert kept.get() in (1, 2)
-    go_on.set()
-    maker.join(20)
+    def __call__(self) -> int:
+        self.begun.set()
+        assert self.go_on.acquire(timeout=20)
+        self.made += 1
+        return self.made
+
+
+@pytest.mark.parametrize(("age", "at_once"), [(50, [1]), (61, []), (86_400, [])])
+def test_while_one_makes_it_others_get_the_old_one_if_it_is_not_too_old(age: float, at_once: list[int]) -> None:
+    ticks, making = Ticks(), Slowly()
+    kept = Remembered(making, 30, ticks=ticks)
+    making.go_on.release()
+    assert kept.get() == 1
+    making.begun.clear()
+    ticks.time = age
+    with ThreadPoolExecutor(2) as pool:
+        maker = pool.submit(kept.get)
+        assert making.begun.wait(20)
+        other = pool.submit(kept.get)
+        found = [other.result(20)] if at_once else []
+        assert found == at_once
+        assert not maker.done()
+        making.go_on.release()
+        assert [maker.result(20), other.result(20)] == [2, *(at_once or [2])]
+    assert making.made == 2
