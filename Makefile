@@ -94,7 +94,7 @@ public-sums: $(STAMP) ## recorded go.sum lines of public modules, whose clones M
 
 .PHONY: athens
 athens: $(STAMP) ## the tests that need a real Athens: built by go install, where the Go module proxy gives it out
-	$(BIN)/pytest -m athens $(ARGS)
+	MODSYNC_REQUIRE_ALL=$(REQUIRE_ALL) $(BIN)/pytest -m athens $(ARGS)
 
 SEED ?=
 MINUTES ?= 3

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -103,3 +104,20 @@ def _run(command: Sequence[str], settings: Mapping[str, str], place: Path) -> No
     if _REFUSED.search(said):
         raise NotToBeHadError(f"the registry does not give out {command[-1]}")
     raise RuntimeError(f"{' '.join(command[:2])} {command[-1]} failed:\n{said[-2000:]}")
+
+
+def main() -> int:
+    """`python -m tests.sandbox.tools`: 0 when a real Athens is here or could be built, 3 when the registry does not give it out.
+
+    Whatever else goes wrong is an error: CI must not go on without.
+    """
+    try:
+        print(f"a real Athens: {athens_binary().name}")
+    except NotToBeHadError as error:
+        print(f"no real Athens in this run: {error}")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
