@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
-from app.adapters.database import HURRY_MS, hurry, writing
+from app.adapters.database import BUSY_SECONDS, HURRY_MS, hurry, writing
 from app.adapters.group_commit import GroupCommit
 from app.adapters.intake_store import SqlIntakeStore, delivery_row, record, run_row
 from app.adapters.prepared_insert import Rows, insert_all
@@ -29,6 +29,8 @@ Item = tuple[NewDelivery, Sequence[PlannedRun]]
 Recorded = tuple[str, bool, list[Receipt]]
 
 _LOCKED, _DEADLOCK = "55P03", "40P01"
+# A row's lock is waited for in a hurry. What took so long is a table that somebody locked: that is everybody's trouble.
+_TABLE_SECONDS = BUSY_SECONDS - 1
 _MOST_PLANS = 128  # of a batch: a body has up to 100, and room is left for others' single ones
 _MOST_PATIENT = 4  # requests that wait for a locked row: the other threads stay free
 
@@ -56,7 +58,7 @@ class GroupedIntakeStore(SqlIntakeStore):
             self._patient.release()
 
     def _record_all(self, items: Sequence[Item]) -> Sequence[Recorded | SyncError]:
-        new = _all_new(items)
+        new, began = _all_new(items), time.monotonic()
         try:
             if new and (recorded := self._record_new(items)):
                 return recorded
@@ -66,6 +68,8 @@ class GroupedIntakeStore(SqlIntakeStore):
         except SyncError as error:
             if not _is_between_items(error):
                 raise
+            if time.monotonic() - began > _TABLE_SECONDS:
+                raise SyncError(error.code, error.message, retry_after=error.retry_after) from None
             if len(items) == 1:
                 return [error]
         return self._record_each(items)

@@ -28,9 +28,9 @@ class Remembered(Generic[Kept]):
         seconds: float,
         *,
         slow: float = inf,
-        ticks: Callable[[], float] = time.monotonic,
+        ticks: Callable[[], float] | None = None,
     ) -> None:
-        self._make, self._seconds, self._slow, self._ticks = make, seconds, slow, ticks
+        self._make, self._seconds, self._slow, self._ticks = make, seconds, slow, ticks or time.monotonic
         self._lock = threading.Lock()
         self._kept: tuple[float, Kept] | None = None  # good until then, and the value
         self._failed: tuple[float, Exception] | None = None  # the same of an error

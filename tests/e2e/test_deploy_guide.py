@@ -48,6 +48,9 @@ def test_what_is_installed_says_what_is_missing(machine: Machine) -> None:
     assert said.endswith("3 problems\n")
     filled = " ".join(f"-e \"s/^{name}=''/{name}='$(openssl rand -hex 32)'/\"" for name in names)
     machine.run(f"sed {filled} -i /etc/modsync/modsync.env")
+    forgotten = machine.run("modsync config check", check=False)
+    assert forgotten.startswith("problem: data_dir: can be neither written nor made: Permission denied."), forgotten
+    machine.run("""sed -E 's|^# data_dir = "var" .*|data_dir = "/var/lib/modsync"|' -i /etc/modsync/modsync.toml""")
     assert "modsync.toml: good" in machine.run("modsync config check")
     others = machine.run(f"{NOBODY} /opt/modsync/bin/modsync config check", check=False)
     assert others.startswith("problem: modsync.toml: cannot be read: Permission denied."), others
