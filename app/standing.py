@@ -27,7 +27,7 @@ SHOWN = 10
 """Runs in each list of the first page."""
 _PEOPLE = 5
 _SECONDS = 30.0
-_SLOW = 0.5  # with very many runs in flight, which are read each time
+_SLOW = 1.0  # with very many runs in flight, which are read each time
 _DAY_SECONDS, _PAST_SECONDS = 86400, 3600.0
 _SOON = timedelta(days=7)
 
