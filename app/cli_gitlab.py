@@ -39,7 +39,8 @@ Examples:
 def check(as_json: bool) -> None:
     """Ask GitLab, once, what it says of modsync's token; a success also ends the pause after a refused login.
 
-    Status 1 when the token is refused, lacks a scope, has ended, or ends within three weeks.
+    Status 1 when the token is refused, lacks the scope api, has ended, or ends within three weeks; and when GitLab does
+    not answer.
     """
     container = open_container()
     state = _asked(container)

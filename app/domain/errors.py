@@ -1,6 +1,7 @@
 """One tree of errors: a stable code, whether it is retried, and what the operator should do.
 
-Every error that modsync records, answers or prints is a :class:`SyncError` whose code stands in :data:`CATALOG`.
+Every error that modsync records, answers or prints is a :class:`SyncError` whose code stands in :data:`CATALOG`, but for
+HTTP's own (app/web/errors.py).
 The catalogue is the one place where a code's retry rule and advice are decided; adapters only choose the code.
 """
 
