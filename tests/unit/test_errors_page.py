@@ -11,9 +11,10 @@ from app.domain.errors import CATALOG, ErrorKind, Retry
 PAGE = Path(__file__).parents[2] / "docs/errors.md"
 HEAD = """# Errors
 
-Every error that modsync records, answers or prints has one of these codes, but for what is HTTP's own: `cross_site` (403: a form of another
-site), `method_not_allowed` (405), `too_many_attempts` (429: too many wrong tokens; wait as long as Retry-After says), and for the rules of Go that
-`modsync checksum` names in brackets. This page is made from `app/domain/errors.py` by `python -m tests.unit.test_errors_page`; a test compares them.
+Every error that modsync records, answers or prints has one of these codes, but for what is HTTP's own: `cross_site` (403: a
+form of another site), `method_not_allowed` (405), `too_many_attempts` (429: too many wrong tokens; wait as long as
+Retry-After says), and for the rules of Go that `modsync checksum` names in brackets. This page is made from
+`app/domain/errors.py` by `python -m tests.unit.test_errors_page`; a test compares them.
 
 What happens by itself: **retried** with growing delays until `retry.give_up_seconds`; **waited for** until
 `retry.patience_seconds` (in stage verify the proxy's `wait_seconds`); **ends** the run at once, as failed or as rejected.
