@@ -1,4 +1,7 @@
-"""Bring a database to the newest schema; Alembic does the work, its scripts are in migrations/."""
+"""Bring a database to the newest schema; Alembic does the work, its scripts are in migrations/.
+
+It is imported only for that: it would cost each process that starts, and there are many, a tenth of its start.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from sqlalchemy import Column, MetaData, String, Table, inspect, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import migrations
 from app.adapters.database import connect, reading
 from app.domain.errors import SyncError
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
+_SCRIPTS = Path(migrations.__file__).parent
+_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 
 
 def _config(url: str) -> Config:
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("script_location", str(_SCRIPTS))
     # Alembic reads its options with % as a placeholder's start; a password may hold one.
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config
@@ -38,14 +45,34 @@ def upgrade(url: str, revision: str = "head") -> None:
     A database that a newer modsync has upgraded is left as it is: it works with this one, too (docs/upgrades.md).
     Errors: store_unavailable, migration_failed.
     """
+    if revision == "head" and _told(url) == head():
+        return
+    try:
+        _alembic("upgrade", url, revision)
+    except SyncError as error:
+        found = _told(url)
+        if error.code != "migration_failed" or not is_newer(found):
+            raise
+        log.warning("database_newer", extra={"revision": found, "known": head()})
+
+
+def _told(url: str) -> str | None:
+    """The revision; None also where the database does not tell: Alembic says what is wrong then."""
+    try:
+        return current(url)
+    except SyncError:
+        return None
+
+
+def _alembic(what: Literal["upgrade", "downgrade"], url: str, revision: str) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
     try:
         with _own_errors():
-            command.upgrade(_config(url), revision)
+            getattr(command, what)(_config(url), revision)
     except CommandError as error:
-        found = current(url)
-        if not is_newer(found):
-            raise SyncError("migration_failed", f"the schema cannot become {revision}: {error}") from error
-        log.warning("database_newer", extra={"revision": found, "known": head()})
+        raise SyncError("migration_failed", f"the schema cannot become {revision}: {error}") from error
 
 
 def upgrade_when_reachable(url: str) -> None:
@@ -62,11 +89,7 @@ def upgrade_when_reachable(url: str) -> None:
 
 def downgrade(url: str, revision: str) -> None:
     """Go back to `revision` ("base": no tables). Errors: store_unavailable, migration_failed."""
-    try:
-        with _own_errors():
-            command.downgrade(_config(url), revision)
-    except CommandError as error:
-        raise SyncError("migration_failed", f"the schema cannot become {revision}: {error}") from error
+    _alembic("downgrade", url, revision)
 
 
 @contextmanager
@@ -94,31 +117,29 @@ def current(url: str) -> str | None:
     engine = connect(url, pool_size=1)
     try:
         with reading(engine) as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            if not inspect(connection).has_table(_VERSION.name):
+                return None
+            return connection.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
     finally:
         engine.dispose()
 
 
 def is_newer(revision: str | None) -> bool:
     """True for a revision that this code does not know: a newer modsync made it."""
-    if revision is None:
-        return False
-    try:
-        ScriptDirectory.from_config(_config("")).get_revision(revision)
-    except CommandError:
-        return True
-    return False
+    return revision is not None and revision not in _known()
 
 
 def head() -> str:
     """The newest revision that this code knows."""
-    newest = ScriptDirectory.from_config(_config("")).get_current_head()
-    if newest is None:
-        raise RuntimeError("migrations/ holds no revision")
-    return newest
+    return _known()[-1]
 
 
 def at_head(url: str) -> bool:
     """True when the database has the schema that this code needs, or a newer one."""
     found = current(url)
     return found == head() or is_newer(found)
+
+
+def _known() -> list[str]:
+    """All revisions, oldest first: each script is called by its own (0011_what_it_does.py)."""
+    return sorted(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*_*.py"))

@@ -54,6 +54,24 @@ def test_there_is_one_head() -> None:
     assert scripts.get_heads() == [migrate.head()]
 
 
+def test_the_scripts_names_are_their_revisions() -> None:
+    """modsync tells by them whether Alembic has anything to do, without importing it."""
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert [script.revision for script in scripts.walk_revisions()] == list(reversed(migrate._known()))
+    assert migrate.head() == scripts.get_current_head()
+
+
+def test_a_start_with_nothing_to_do_does_not_import_alembic(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url)
+    script = (
+        "import sys; from app.adapters import migrate; migrate.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, empty_database_url], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+
+
 def test_up_down_and_up_again(empty_database_url: str) -> None:
     assert migrate.current(empty_database_url) is None
     migrate.upgrade(empty_database_url)
