@@ -77,7 +77,7 @@ def _kills(things: Surroundings) -> dict[str, tuple[int, Fault]]:
         "kill backfill child": (2, lambda: _kill_one(things, things.manager.children("backfill"))),
         "kill backfill job": (5, lambda: _kill_one(things, things.manager.horses("backfill"))),
         "kill backfill command": (3, lambda: _kill_one(things, things.bringer.process())),
-        "kill sweeper": (2, lambda: _kill_role(things, "sweeper")),
+        "kill sweeper": (2, lambda: _kill_role(things, things.chance.choice(_sweepers(things)))),
         "kill redis": (2, lambda: _kill_role(things, "redis")),
     }
 
@@ -95,7 +95,7 @@ def _pauses(things: Surroundings) -> dict[str, tuple[int, Fault]]:
         "pause backfill": (1, role("backfill", 4)),
         "pause backfill child": (2, lambda: _pause(things, things.manager.children("backfill"), 6)),
         "pause backfill job": (3, lambda: _pause_job(things, "backfill")),
-        "pause sweeper": (2, role("sweeper", 8)),
+        "pause sweeper": (2, lambda: role(things.chance.choice(_sweepers(things)), 8)()),
         "pause redis": (2, role("redis", 5)),
     }
 
@@ -138,6 +138,10 @@ def _kill_role(things: Surroundings, role: str) -> bool:
     things.manager.kill(role)
     things.health.hurt(horses)
     return True
+
+
+def _sweepers(things: Surroundings) -> list[str]:
+    return [role for role in things.manager.service.processes if role.endswith("sweeper")]
 
 
 def _kill_one(things: Surroundings, found: list[psutil.Process]) -> bool:

@@ -14,7 +14,7 @@ import psutil
 
 from tests.chaos.health import Health
 from tests.sandbox.looked_at import gone
-from tests.sandbox.service import ROLES, Service
+from tests.sandbox.service import Service
 
 _LOOK_SECONDS = 0.1
 
@@ -79,9 +79,9 @@ class Manager:
 
     def all(self) -> Iterator[psutil.Process]:
         """All processes of the roles, as far as they can be found from above."""
-        for role in ROLES:
+        for process in list(self.service.processes.values()):
             with suppress(psutil.NoSuchProcess):
-                first = psutil.Process(self.service.processes[role].pid)
+                first = psutil.Process(process.pid)
                 yield from [first, *first.children(recursive=True)]
 
     def _go_on(self, process: psutil.Process, name: str) -> None:

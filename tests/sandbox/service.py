@@ -17,8 +17,8 @@ import requests
 from tests.sandbox.world import PROJECT
 
 ROLES = ("redis", "web", "worker", "backfill", "sweeper")
-# A role is the command of its name, but for this one.
-COMMANDS = {"backfill": ("worker", "--queue", "backfill")}
+# A role is the command of its name, but for these.
+COMMANDS = {"backfill": ("worker", "--queue", "backfill"), "second sweeper": ("sweeper",)}
 START_SECONDS = 60.0
 STOP_SECONDS = 12.0
 
