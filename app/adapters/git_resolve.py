@@ -14,15 +14,13 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from app.domain.errors import SyncError
+from app.domain.urls import embedded
 
 _PORTS = {"https": 443, "http": 80, "ssh": 22}
 # Metadata services outside the link-local networks: of AWS, Google, Oracle and Scaleway over IPv6; Alibaba, Oracle, Azure.
 _METADATA = frozenset(map(ipaddress.ip_address, (
     "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "100.100.100.200", "192.0.0.192", "168.63.129.16",
 )))  # fmt: skip
-# Whose last 32 bits are an IPv4 address: NAT64's own prefix, its local ones, and IPv4-translated addresses.
-_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -96,7 +94,7 @@ def checked_addresses(url: str, resolver: Resolver) -> tuple[str, ...]:
 def is_inside(text: str) -> bool:
     """True for loopback, link-local, unspecified, multicast and metadata addresses, however they are written."""
     address = ipaddress.ip_address(text)
-    return any(_is_inside(each) for each in (address, *_embedded(address)))
+    return any(_is_inside(each) for each in (address, *embedded(address)))
 
 
 def _is_inside(address: Address) -> bool:
@@ -104,16 +102,6 @@ def _is_inside(address: Address) -> bool:
         address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
         or address in _METADATA or (address.version == 4 and int(address) >> 24 == 0)
     )  # fmt: skip
-
-
-def _embedded(address: Address) -> list[Address]:
-    """The IPv4 addresses that an IPv6 one stands for (mapped, compatible, translated, 6to4, Teredo, NAT64)."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return []
-    found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if any(address in each for each in _TRANSLATED) or 1 < int(address) < 1 << 32:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [each for each in found if each is not None]
 
 
 def _bracketed(address: str) -> str:

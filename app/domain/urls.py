@@ -128,12 +128,12 @@ def is_local(host: str) -> bool:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return host == "" or _LOCAL_NAMES.fullmatch(host) is not None
-    inner = _embedded(address)
+    inner = embedded(address)
     return any(not each.is_global or each.is_multicast for each in (address, *inner))
 
 
-def _embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address stands for (mapped, translated, 6to4, Teredo, NAT64)."""
+def embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that an IPv6 address stands for (mapped, compatible, translated, 6to4, Teredo, NAT64)."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]

@@ -1,8 +1,7 @@
 """Reconcile by schedule: who is due, at which pace; and what a crash in the middle leaves."""
 
-from collections.abc import Callable, Sequence
 from contextlib import _GeneratorContextManager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +15,19 @@ from app.domain.errors import SyncError
 from app.domain.modules import ModulePath
 from app.domain.run import Status
 from app.services.reconcile import Order
-from app.services.reconcile_job import Comparing, ReconcileJob, Searching, SearchJob
-from app.services.reconcile_schedule import LOST, SEARCH, ReconcileSchedule, ScheduleOptions
-from app.services.reconcile_values import Report, Repository
+from app.services.reconcile_schedule import LOST, ReconcileSchedule, ScheduleOptions
+from app.services.reconcile_values import Repository
 from tests.integration.databases import wait_until
 from tests.integration.flow_world import MIRROR, MODULE
 from tests.integration.fuses import CrashError, Fuse
 from tests.integration.reconcile_world import ReconcileWorld
+from tests.integration.scheduled import Calls, Ends, Scheduled
 from tests.integration.stored import Stored
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> ReconcileWorld:
     return ReconcileWorld(tmp_path)
-
-
-class Calls:
-    """The jobs that the schedule enqueued; `queued` are in Redis still."""
-
-    def __init__(self) -> None:
-        self.made: list[tuple[str, str]] = []
-        self.queued: list[str] = []
-        self.away = False
-        self.searches = 0
-
-    def call(self, function: str, argument: str, job_id: str, lane: str) -> None:
-        if function == SEARCH:
-            self.searches += 1
-            self.queued.append(job_id)
-            return
-        assert (function, job_id.startswith("reconcile-")) == ("reconcile_repository", True)
-        if self.away:
-            raise SyncError("queue_unavailable", "Redis is away")
-        self.made.append((argument, lane))
-        self.queued.append(job_id)
-
-    def waiting(self, job_ids: Sequence[str]) -> frozenset[str]:
-        return frozenset(self.queued) & frozenset(job_ids)
 
 
 def test_the_schedule_gives_each_repository_a_job_when_it_is_due(world: ReconcileWorld) -> None:
@@ -80,43 +55,6 @@ def test_the_schedule_keeps_to_the_request_rate(world: ReconcileWorld) -> None:
     assert schedule.once() == 1
     world.clock.advance(10)
     assert schedule.once() == 5  # ten seconds are twenty requests, four for each repository
-
-
-class Scheduled:
-    """One repository whose first job was given; `after` is what the schedule gives so many seconds later."""
-
-    def __init__(self, world: ReconcileWorld) -> None:
-        world.settle(world.take().run_id)
-        world.learn()
-        self.world, self.calls = world, Calls()
-        self.schedule = ReconcileSchedule(world.repositories, self.calls, world.clock, ScheduleOptions(24, 5))
-
-    def after(self, seconds: float) -> int:
-        self.world.clock.advance(seconds)
-        return self.schedule.once()
-
-    def job(self, service: Comparing, beat: float = 60) -> ReconcileJob:
-        self.calls.queued.clear()  # a worker has it now
-        return ReconcileJob(self.world.repositories, service, self.world.clock, beat)
-
-    def search(self, service: Searching, beat: float = 60) -> SearchJob:
-        self.calls.queued.clear()
-        return SearchJob(self.world.repositories, service, self.world.clock, beat)
-
-
-class Ends:
-    """A comparison, or a search, that ends in this way, after `meanwhile`."""
-
-    def __init__(self, error: BaseException, meanwhile: Callable[[], object] = lambda: None) -> None:
-        self._error, self._meanwhile = error, meanwhile
-
-    def by_mirror(self, mirror: str, order: Order) -> Report:
-        self._meanwhile()
-        raise self._error
-
-    def note(self, now: datetime) -> int:
-        self._meanwhile()
-        raise self._error
 
 
 def test_a_job_that_was_lost_with_redis_is_given_again_within_a_minute(world: ReconcileWorld) -> None:
@@ -283,92 +221,6 @@ def test_silent_jobs_come_in_pages(stored: Stored) -> None:
     assert [mirror[-1] for mirror, _ in found] == ["0", "1", "2"]
     assert [mirror[-1] for mirror, _ in repositories.silent_jobs(later, 3, found[-1])] == ["3", "4"]
     assert repositories.silent_jobs(later, 3, repositories.silent_jobs(later, 9)[-1]) == []
-
-
-def test_mirrors_that_are_not_known_are_looked_for_once_a_day(world: ReconcileWorld) -> None:
-    given = Scheduled(world)
-    for seconds in (0, 60, 1800, 1800):  # it waits: a long backfill is before it
-        given.after(seconds)
-        assert given.calls.searches == 1
-    given.search(world.unknown()).run()
-    given.after(3600 * 23)
-    assert given.calls.searches == 1
-    given.after(3600)
-    assert given.calls.searches == 2
-
-
-def test_a_search_that_was_lost_with_redis_or_killed_is_given_again_within_a_minute(world: ReconcileWorld) -> None:
-    given = Scheduled(world)
-    given.after(0)
-    given.calls.queued.clear()
-    given.after(40)
-    assert given.calls.searches == 2
-    with pytest.raises(CrashError):
-        given.search(Ends(CrashError("killed"))).run()
-    given.after(30)
-    assert given.calls.searches == 2
-    given.after(10)
-    assert given.calls.searches == 3
-
-
-def test_a_search_that_is_at_work_is_left_alone(world: ReconcileWorld) -> None:
-    given = Scheduled(world)
-    given.after(0)
-
-    def works() -> None:
-        for _ in range(5):
-            world.clock.advance(30)
-            now = world.clock.now()
-            wait_until(lambda: (world.repositories.search_job() or (None,))[0] == now)  # noqa: B023
-            given.schedule.once()
-            assert given.calls.searches == 1
-
-    with pytest.raises(CrashError):
-        given.search(Ends(CrashError("killed"), works), beat=0.01).run()
-
-
-@pytest.mark.parametrize("hangs", [True, False])
-def test_an_interrupted_search_ends_well_and_is_handed_back(world: ReconcileWorld, hangs: bool) -> None:
-    given = Scheduled(world)
-    given.after(0)
-    if hangs:
-        job = given.search(Ends(CrashError("killed"), lambda: job.give_up()))
-        with pytest.raises(CrashError):
-            job.run()
-    else:
-        given.search(Ends(SyncError("interrupted", "the worker was asked to stop"))).run()
-    given.after(5)
-    assert given.calls.searches == 2
-
-
-@pytest.mark.parametrize("error", [SyncError("gitlab_unreachable", "no route"), ValueError("a defect")])
-def test_after_an_error_is_searched_again_later(world: ReconcileWorld, error: Exception) -> None:
-    given = Scheduled(world)
-    given.after(0)
-    with pytest.raises(type(error)):
-        given.search(Ends(error)).run()
-    given.after(60)
-    assert given.calls.searches == 1
-    given.after(1800)
-    assert given.calls.searches == 2
-
-
-def test_a_search_that_is_killed_each_time_waits_as_after_an_error(world: ReconcileWorld) -> None:
-    given = Scheduled(world)
-    given.after(0)
-    for count in range(1, 5):
-        with pytest.raises(CrashError):
-            given.search(Ends(CrashError("killed"))).run()
-        given.after(40)
-        assert given.calls.searches == count + 1
-    with pytest.raises(CrashError):
-        given.search(Ends(CrashError("killed"))).run()
-    for _ in range(40):
-        given.after(40)
-    assert given.calls.searches == 5
-    assert (world.repositories.search_job() or ("", ""))[1] == "internal"
-    given.after(300)
-    assert given.calls.searches == 6
 
 
 def test_without_a_schedule_a_lost_job_holds_up_no_later_question(world: ReconcileWorld) -> None:
