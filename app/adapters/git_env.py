@@ -141,7 +141,7 @@ def environment(
     `pin`: the only addresses that the URL's host may stand for.
     """
     pairs = [*_SETTINGS, *_network(options, url), *(_authorization(url, credential) if url and credential else [])]
-    if pin and pin.scheme != "ssh":
+    if pin and pin.scheme != "ssh" and ":" not in pin.host:  # curl cannot read IPv6 there, and looks no literal up
         pairs.append(("http.curloptResolve", pin.curl))
     return {
         "HOME": _NOWHERE,

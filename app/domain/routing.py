@@ -74,16 +74,17 @@ def first_match(rules: Sequence[Rule], source: str, module: ModulePath) -> tuple
 
 
 def modules_for_repository(
-    rules: Sequence[Rule], source: str, repo_url: str, subdir: str, major: int, *, sandbox: bool = False
+    rules: Sequence[Rule], source: str, repo_url: str, subdir: str, major: int
 ) -> ModulePath | None:
     """The module path of a repository's directory, for events that name only the repository; None: no rule knows it.
 
     Read backwards from a rule's clone template; a rule without one knows repositories whose host and path are the
-    module's. `major` 2 and above adds `/vN`. Scheme, port and login are not compared: the URL is not cloned from. RuleBroken:
-    the rules that know the repository make no legal module path of it.
+    module's. `major` 2 and above adds `/vN`. Scheme, port and login are not compared: the URL is not cloned from, and a
+    platform behind a TLS terminator may well call itself http. RuleBroken: the rules that know the repository make no legal
+    module path of it.
     """
     try:
-        url = CloneUrl.parse(repo_url, sandbox=sandbox)
+        url = CloneUrl.parse(repo_url, sandbox=True)
     except SyncError:
         return None
     beyond = (f"/{subdir}" if subdir else "") + (f"/v{major}" if major >= 2 else "")

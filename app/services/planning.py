@@ -12,6 +12,7 @@ from app.domain.events import Policy, ReleaseEvent, fit_path
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.routing import Rule, choose, first_match, modules_for_repository, repository_place
 from app.domain.run import Lane, Run, Target, semantic_key
+from app.domain.urls import is_local
 from app.domain.webhook import Secret
 from app.services.stores import PlannedRun
 
@@ -115,7 +116,7 @@ class Planner:
     def module_of(self, source: str, repo_url: str, subdir: str, major: int) -> ModulePath | None:
         """The module path that the rules give a repository's directory; None when none does."""
         try:
-            return modules_for_repository(self._rules, source, repo_url, subdir, major, sandbox=self._sandbox)
+            return modules_for_repository(self._rules, source, repo_url, subdir, major)
         except RuleBroken:
             return None
 
@@ -147,11 +148,11 @@ class Planner:
         major = 1 if version.is_incompatible else int(version.major[1:])
         name = _stand_in(repo_url, subdir or "", major)
         try:
-            found = modules_for_repository(self._rules, source, repo_url, subdir or "", major, sandbox=self._sandbox)
+            found = modules_for_repository(self._rules, source, repo_url, subdir or "", major)
         except RuleBroken as broken:
             return _Refused(name, ("no_rule", f"the rules make no module path of the repository: {broken.message}"))
         if found is None:
-            return _Refused(name, ("no_rule", f"no rule of source {source} knows the repository of {name}"))
+            return _Refused(name, ("no_rule", _unknown(source, name)))
         return _fitting(found, version, at_root=not subdir)
 
 
@@ -169,6 +170,15 @@ def _stand_in(repo_url: str, subdir: str, major: int) -> str:
     place = repository_place(repo_url) if "://" in repo_url else repo_url
     parts = (place, subdir, f"v{major}" if major >= 2 else "")
     return "/".join(filter(None, parts))[:_LONGEST_NAME]
+
+
+def _unknown(source: str, name: str) -> str:
+    told = f"no rule of source {source} knows the repository of {name}"
+    if is_local(name.partition("/")[0]):
+        told += (
+            ": the platform calls itself by an address that only it can use (Gitea's ROOT_URL, GitLab's external_url)"
+        )
+    return told
 
 
 def _fitting(module: ModulePath, version: Version, *, at_root: bool) -> ModulePath | _Refused:

@@ -202,6 +202,25 @@ def test_an_artifact_whose_name_is_too_long_is_answered(engine: Engine) -> None:
     assert (answer.ignored, answer.receipts) == ("not_a_release", ())
 
 
+@pytest.mark.parametrize(
+    "url", ["http://git.corp.example:3000/platform/log.git", "ssh://git@GIT.corp.example:22/platform/log"]
+)
+def test_how_the_platform_calls_the_repository_is_not_how_it_is_cloned(
+    engine: Engine, stored: Stored, url: str
+) -> None:
+    run = stored.run(only(Platform(engine, "github").published(url=url)))
+    assert (run.status, run.module, run.target.clone_url) == (Status.QUEUED, MODULE, URL)
+
+
+def test_what_only_the_platform_itself_can_reach_is_said(engine: Engine, stored: Stored) -> None:
+    run = stored.run(only(Platform(engine, "github").published(url="http://localhost:3000/platform/log.git")))
+    assert (run.status, run.error) == (Status.REJECTED, "no_rule")
+    assert run.error_message is not None
+    assert "localhost/platform/log: the platform calls itself by an address that only it can use" in run.error_message
+    run = stored.run(only(Platform(engine, "github").published(url="https://elsewhere.example/a/log.git", more=1)))
+    assert (run.error_message or "").endswith("knows the repository of elsewhere.example/a/log")
+
+
 @pytest.mark.parametrize("url", ["https://elsewhere.example/platform/log.git", "http://127.0.0.1/x/y", "git@host:a/b"])
 def test_a_repository_that_nobody_knows_is_no_error_of_the_platform(engine: Engine, stored: Stored, url: str) -> None:
     run = stored.run(only(Platform(engine, "github").published(url=url)))

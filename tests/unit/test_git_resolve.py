@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,6 +73,18 @@ def test_git_is_held_to_the_addresses(tmp_path: Path) -> None:
     values = {made[f"GIT_CONFIG_KEY_{n}"]: made[f"GIT_CONFIG_VALUE_{n}"] for n in range(int(made["GIT_CONFIG_COUNT"]))}
     assert values["http.curloptResolve"] == "git.corp.example:8443:203.0.113.7,[2001:db8::7]"
     assert "HostName" not in made["GIT_SSH_COMMAND"]
+
+
+def test_an_address_of_ipv6_needs_no_pin_and_curl_could_not_read_it(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET6) as free:
+        free.bind(("::1", 0))
+        port = free.getsockname()[1]
+    url = f"https://[::1]:{port}/x.git"
+    made = environment(GitOptions(tmp_path), url=url, pin=Pin("::1", port, ("::1",), "https"))
+    told = subprocess.run(
+        ["git", "ls-remote", url], env={**os.environ, **made}, capture_output=True, text=True, check=False
+    )
+    assert "connect to ::1" in told.stderr
 
 
 @pytest.mark.parametrize(

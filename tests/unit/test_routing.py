@@ -62,8 +62,7 @@ def test_the_sandbox_clones_from_this_machine() -> None:
     rule = Rule("h.example/{x}", "m/{x}", "http://127.0.0.1:3000/{x}.git")
     found = choose([rule], "s", ModulePath.parse("h.example/a"), None, None, ["http://127.0.0.1:3000/**"], sandbox=True)
     assert found.clone_url == "http://127.0.0.1:3000/a.git"
-    assert modules_for_repository([rule], "s", found.clone_url, "", 1, sandbox=True) == ModulePath.parse("h.example/a")
-    assert modules_for_repository([rule], "s", found.clone_url, "", 1) is None
+    assert modules_for_repository([rule], "s", found.clone_url, "", 1) == ModulePath.parse("h.example/a")
     with pytest.raises(SyncError, match="clone_url_refused"):
         choose([rule], "s", ModulePath.parse("h.example/a"), None, None, ["http://127.0.0.1:3000/**"])
 
@@ -194,6 +193,7 @@ def test_paths_that_gitlab_does_not_take(path: str) -> None:
         ("https://git.corp.example/infra/otel.git", "", 1, "go.corp.example/infra/otel"),
         ("https://GIT.corp.example:443/infra/otel/", "", 0, "go.corp.example/infra/otel"),
         ("ssh://git@git.corp.example:2222/infra/otel.git", "sdk", 2, "go.corp.example/infra/otel/sdk/v2"),
+        ("http://git.corp.example:3000/infra/otel.git", "", 1, "go.corp.example/infra/otel"),  # ROOT_URL, external_url
         ("https://git.corp.example/all/mono.git", "x", 1, "go.corp.example/mono/x"),
         ("https://code.corp.example/a/b.git", "", 3, "code.corp.example/a/b/v3"),
         ("https://git.corp.example/infra/otel", "sdk/v2", 1, None),  # would be read as a major suffix
