@@ -19,7 +19,7 @@ from app.services.reconcile_schedule import ReconcileSchedule, ScheduleOptions
 from app.services.stores import NewDelivery, PlannedRun
 from tests.integration.flow_world import MODULE, FlowWorld
 from tests.integration.reconcile_world import ReconcileWorld
-from tests.integration.test_reconcile_schedule import Calls
+from tests.integration.scheduled import Calls
 
 
 @pytest.fixture
