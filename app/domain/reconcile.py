@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,24 +106,36 @@ ModuleOf = Callable[[str, Version], ModulePath | None]
 """(directory, version) -> the module path, None when no rule gives one."""
 
 
-def named(tag: str, module_of: ModuleOf, observed: Observed, *, prereleases: bool) -> Named | None:
-    """The version that a tag names; None for one that is no version, or a prerelease that nobody wants."""
+def names_of(tag: str, module_of: ModuleOf) -> tuple[Named, ...]:
+    """What Go may call this tag, depending on its commit: `x/v2@v2.0.0`, or without a go.mod `x@v2.0.0+incompatible`.
+
+    Empty for one that is no version.
+    """
     try:
         subdir, version = split_tag(tag)
     except RuleBroken:
-        return None
-    if version.prerelease and not prereleases:
-        return None
-    major = int(version.major[1:])
-    old = module_of(subdir, Version.parse("v1.0.0")) if major >= 2 and not subdir else None
-    incompatible = version.with_incompatible()
-    if old and (incompatible in observed.listed or _calls_incompatible(old, version.major, observed.known)):
-        return Named(tag, subdir, old, incompatible)
-    return Named(tag, subdir, module_of(subdir, version), version)
+        return ()
+    name = Named(tag, subdir, module_of(subdir, version), version)
+    old = module_of(subdir, Version.parse("v1.0.0")) if int(version.major[1:]) >= 2 and not subdir else None
+    return (name, Named(tag, subdir, old, version.with_incompatible())) if old else (name,)
 
 
-def _calls_incompatible(module: ModulePath, major: str, known: Mapping[Release, Known]) -> bool:
-    return any(path == module and version.is_incompatible and version.major == major for path, version in known)
+def named(names: Sequence[Named], observed: Observed) -> Named:
+    """Which of a tag's names it is called by. Where nothing tells, the first: the worker, who has the commit, corrects that."""
+    return max(names, key=lambda name: _standing(name, observed))
+
+
+def _standing(name: Named, observed: Observed) -> int:
+    """How much speaks for this name. Others of its major say nothing: many a repository got its go.mod within one."""
+    known = _recorded(name, observed)
+    if name.version.is_incompatible and name.version in observed.listed:
+        return 3
+    if known is None:  # go lists every v2 tag as /v2's; as +incompatible only those of majors without go.mod
+        listed = observed.served.get(name.module, ()) if name.module else ()
+        return int(name.version.is_incompatible and name.version in listed)
+    if known.is_released:
+        return 2
+    return 0 if name.version.is_incompatible and known.error == "module_mismatch" else 1
 
 
 def compare(
@@ -134,9 +146,11 @@ def compare(
     `makes_tags`: the source need not have the tags of what was released, for modsync makes them.
     """
     tags = sorted({*observed.source, *observed.mirror})
-    names = [each for tag in tags if (each := named(tag, module_of, observed, prereleases=prereleases))]
-    items = [item for each in names if (item := _judged(each, observed, makes_tags))]
-    found = {(each.module, each.version) for each in names}
+    all_names = [names for tag in tags if (names := names_of(tag, module_of))]
+    spelled = [names for names in all_names if prereleases or not names[0].version.prerelease]
+    chosen = [named(names, observed) for names in spelled]
+    items = [item for each in chosen if (item := _judged(each, observed, makes_tags))]
+    found = {(each.module, each.version) for names in spelled for each in names}
     items += [*_vanished(observed, found, makes_tags), *_extra_in_proxy(observed, found)]
     return sorted(items, key=_order)
 

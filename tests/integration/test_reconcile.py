@@ -139,19 +139,6 @@ def test_submodules_and_majors_have_their_paths(world: ReconcileWorld) -> None:
     }  # fmt: skip
 
 
-def test_incompatible_is_kept_where_releases_say_so(world: ReconcileWorld) -> None:
-    old = world.source.commit({"go.mod": b""})
-    del world.source.commits[old][0]["go.mod"]
-    world.source.tag("v2.0.0", old)
-    world.source.tag("v2.0.1", old)
-    run = world.take("v2.0.0+incompatible", old).run_id
-    world.advance(run)
-    report = world.reconcile(dry_run=True)
-    assert [item.version.text for item in report.items if item.tag.startswith("v2")] == [
-        "v2.0.0+incompatible", "v2.0.1+incompatible",
-    ]  # fmt: skip
-
-
 def test_a_backfill_brings_all_versions_oldest_first_in_few_pushes(world: ReconcileWorld) -> None:
     newest = world.release("v1.1.0").commit
     old = {f"v0.{number}.0": world.tag(f"v0.{number}.0") for number in range(120)}

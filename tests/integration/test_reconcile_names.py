@@ -1,0 +1,135 @@
+"""What reconcile calls a root tag v2 and above: `/v2`, or without a go.mod +incompatible. Only the worker has the commit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.domain.gomod import synthesized_go_mod
+from app.domain.modules import ModulePath, Version, of_major
+from app.domain.reconcile import Finding, Known, Observed, Release, compare
+from app.domain.refs import TagAt
+from app.domain.run import Run, Status
+from app.services.ports import ProxyInfo
+from tests.integration.flow_world import MODULE
+from tests.integration.reconcile_world import ReconcileWorld
+
+V2 = f"{MODULE}/v2"
+OLD = (MODULE, "v2.0.0+incompatible")
+NEW = (V2, "v2.0.1")
+GUESSED = (MODULE, "v2.0.1+incompatible")
+A, B = "a" * 40, "b" * 40
+
+
+class Adopting(ReconcileWorld):
+    """A repository that got its go.mod within a major: v2.0.0 has none, v2.0.1 says /v2."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.settle(self.take().run_id)
+        self.old = self.without_go_mod("v2.0.0")
+        self.new = self.source.commit({"go.mod": f"module {V2}\n".encode()})
+        self.source.tag("v2.0.1", self.new)
+
+    def without_go_mod(self, version: str) -> str:
+        commit = self.source.commit({"go.mod": b"", f"{version}.go": b""})
+        del self.source.commits[commit][0]["go.mod"]
+        self.source.tag(version, commit)
+        return commit
+
+    def told(self, version: str, commit: str) -> Run:
+        """By a webhook that names the module without suffix; brought to its end."""
+        run = self.take(version, commit).run_id
+        self.settle(run)
+        return self.run(run)
+
+    def world_goes_on(self) -> None:
+        """The proxy has each release under the name that its pipeline was given."""
+        for made in self.gitlab.pipelines.values():
+            module, version = made.variables["MODSYNC_MODULE"], Version.parse(made.variables["MODSYNC_VERSION"])
+            if at := self.mirror.refs.get(f"refs/tags/{version.tag_part}"):
+                mod = self.source.commits[at][0].get("go.mod", synthesized_go_mod(module))
+                self.proxy.hold(module, ProxyInfo(version.text, None, at), mod, at.encode())
+        super().world_goes_on()
+
+    def cache(self, version: str) -> None:
+        """Not without its module."""
+
+    def releases(self, *runs: str) -> dict[tuple[str, str | None], Status]:
+        return {(run.module, run.version): run.status for run in map(self.run, runs)}
+
+
+@pytest.fixture
+def adopting(tmp_path: Path) -> Adopting:
+    return Adopting(tmp_path)
+
+
+def test_a_lost_release_with_go_mod_is_healed_beside_an_incompatible_one(adopting: Adopting) -> None:
+    assert adopting.told("v2.0.0+incompatible", adopting.old).status is Status.DONE
+    report = adopting.reconcile()
+    assert adopting.releases(*report.runs) == {NEW: Status.DONE}
+    assert adopting.mirror.refs["refs/tags/v2.0.1"] == adopting.new
+    assert adopting.reconcile().items == ()
+
+
+def test_a_first_backfill_finds_both_names_and_says_nothing_afterwards(adopting: Adopting) -> None:
+    report = adopting.reconcile()
+    assert adopting.releases(*report.runs) == {OLD: Status.DONE, NEW: Status.DONE}
+    assert adopting.reconcile().items == ()
+
+
+def test_another_one_without_go_mod_is_brought_too(adopting: Adopting) -> None:
+    adopting.reconcile()
+    adopting.without_go_mod("v2.0.2")
+    report = adopting.reconcile()
+    assert adopting.releases(*report.runs) == {(MODULE, "v2.0.2+incompatible"): Status.DONE}
+    assert adopting.reconcile().items == ()
+
+
+def test_what_was_guessed_wrongly_before_is_healed(adopting: Adopting) -> None:
+    wrong = adopting.told("v2.0.1+incompatible", adopting.new)
+    assert (wrong.status, wrong.error) == (Status.FAILED, "module_mismatch")
+    report = adopting.reconcile()
+    assert adopting.releases(*report.runs) == {OLD: Status.DONE, NEW: Status.DONE}
+    assert adopting.reconcile().items == ()
+
+
+# --- the comparison alone ---------------------------------------------------------------------------------------------
+
+DONE = Known(A, "r1", Status.DONE, None, pushed=True)
+
+
+def release(module: str, version: str) -> Release:
+    return ModulePath.parse(module), Version.parse(version)
+
+
+def observed(known: dict[tuple[str, str], Known], served: dict[str, list[str]], tag: str = "v2.0.1") -> Observed:
+    """One tag, at source and mirror alike."""
+    tags = {tag: TagAt(A, A)}
+    lists = {ModulePath.parse(module): frozenset(map(Version.parse, each)) for module, each in served.items()}
+    return Observed(tags, tags, lists, {release(*name): each for name, each in known.items()})
+
+
+def found(seen: Observed) -> list[tuple[Finding, str, str]]:
+    items = compare(seen, lambda _, version: of_major(MODULE, int(version.major[1:])))
+    return [(item.finding, str(item.module), item.version.text) for item in items]
+
+
+def test_of_two_names_the_released_one_is_meant() -> None:
+    failed = Known(A, "r2", Status.FAILED, "go_mod_missing")
+    lists = {MODULE: [GUESSED[1]], V2: [NEW[1]]}
+    assert found(observed({GUESSED: DONE, NEW: failed}, lists)) == []
+    assert found(observed({NEW: DONE, GUESSED: replace(failed, error="module_mismatch")}, lists)) == []
+
+
+def test_a_tag_that_is_there_is_not_gone_under_its_other_name() -> None:
+    again = Known(A, "r2", Status.QUEUED)  # the platform's event names no module: the worker will rename it
+    assert found(observed({GUESSED: DONE, NEW: again}, {MODULE: [GUESSED[1]], V2: []})) == [(Finding.WAITING, *NEW)]
+
+
+def test_a_proxy_that_has_it_as_incompatible_is_believed_where_nothing_is_known() -> None:
+    assert found(observed({}, {MODULE: [GUESSED[1]], V2: []})) == [(Finding.ADOPTED, *GUESSED)]
+
+
+def test_go_lists_every_tag_of_the_major_as_v2s_and_that_is_nothing_extra() -> None:
+    assert found(observed({GUESSED: DONE}, {MODULE: [GUESSED[1]], V2: [NEW[1]]})) == []
