@@ -143,13 +143,13 @@ def compare(
 ) -> list[Item]:
     """What is to be said, lowest versions first; versions with which all is well are left out.
 
-    `makes_tags`: the source need not have the tags of what was released, for modsync makes them.
+    `prereleases` False: nothing is said of a prerelease whose tag is there. `makes_tags`: the source need not have the
+    tags of what was released, for modsync makes them.
     """
     tags = sorted({*observed.source, *observed.mirror})
-    all_names = [names for tag in tags if (names := names_of(tag, module_of))]
-    spelled = [names for names in all_names if prereleases or not names[0].version.prerelease]
-    chosen = [named(names, observed) for names in spelled]
-    items = [item for each in chosen if (item := _judged(each, observed, makes_tags))]
+    spelled = [names for tag in tags if (names := names_of(tag, module_of))]
+    wanted = [named(names, observed) for names in spelled if prereleases or not names[0].version.prerelease]
+    items = [item for each in wanted if (item := _judged(each, observed, makes_tags))]
     found = {(each.module, each.version) for names in spelled for each in names}
     items += [*_vanished(observed, found, makes_tags), *_extra_in_proxy(observed, found)]
     return sorted(items, key=_order)

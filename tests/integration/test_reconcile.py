@@ -139,6 +139,24 @@ def test_submodules_and_majors_have_their_paths(world: ReconcileWorld) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("released", [True, False])
+def test_prereleases_that_nobody_wants_any_more_are_there_all_the_same(
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch, released: bool
+) -> None:
+    world.settle(world.take().run_id)
+    if released:
+        world.release("v1.1.0-rc.1")
+    else:  # by whoever kept the mirror before modsync
+        world.mirror.refs["refs/tags/v1.1.0-rc.1"] = world.tag("v1.1.0-rc.1")
+        world.cache("v1.1.0-rc.1")
+    world.tag("v1.1.0-rc.2")
+    monkeypatch.setattr(world.planner, "wants_prereleases", lambda _source: False)
+    assert world.reconcile().items == ()
+    for refs in (world.source.refs, world.mirror.refs):
+        del refs["refs/tags/v1.1.0-rc.1"]
+    assert world.found(world.reconcile()) == {"v1.1.0-rc.1": "gone" if released else "extra_in_proxy"}
+
+
 def test_a_backfill_brings_all_versions_oldest_first_in_few_pushes(world: ReconcileWorld) -> None:
     newest = world.release("v1.1.0").commit
     old = {f"v0.{number}.0": world.tag(f"v0.{number}.0") for number in range(120)}
