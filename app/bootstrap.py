@@ -21,6 +21,7 @@ from app.adapters.processes import end_orphans
 from app.adapters.rate_limit import Rate, SharedRateLimit
 from app.adapters.read_store import SqlReadStore
 from app.adapters.released_content import ReleasedContent
+from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.scratch import remove_stale
 from app.adapters.system import random_bits, random_secret
 from app.adapters.wake_store import SqlWakeStore
@@ -200,7 +201,7 @@ class Container(Doors):
         pipeline = PipelineStage(self.gitlab, self._pipeline_options())
         kinds: Mapping[str, str] = {proxy.name: proxy.kind for proxy in self.settings.proxies}
         content = ReleasedContent(self.git, self.registries, self.tmp_dir)
-        verify = VerifyStage(self.proxies, zip_sums, content, kinds)
+        verify = VerifyStage(self.proxies, zip_sums, content, kinds, SqlRepositoryStore(self.engine).brought)
         publish = PublishStage(self.static_proxies, content.pack, zip_sums)
         told = {proxy.name: _told(proxy) for proxy in self.settings.proxies}
         return Flow(

@@ -144,6 +144,13 @@ class SqlRepositoryStore:
         """See RepositoryStore."""
         return dict(self._known([module.text for module in modules]))
 
+    def brought(self, module: ModulePath) -> list[Version]:
+        """The versions of this module that are in its mirror by modsync's records, in no order. Error: store_unavailable."""
+        which = (releases.c.module == module.text) & releases.c.pushed_at.is_not(None)
+        with reading(self._engine) as connection:
+            found = connection.execute(select(releases.c.version).where(which)).scalars().all()
+        return [Version.parse(version) for version in found]
+
     def adopt(self, items: Sequence[Item], now: datetime) -> int:
         """See RepositoryStore."""
         if not items:

@@ -62,8 +62,9 @@ def follows_other_rules(found: Difference, tree: Mapping[str, str], blobs: Mappi
 def listed_fault(version: Version, go_mod: bytes, listed: Sequence[str], newest_go_mod: bytes | None) -> str | None:
     """Why `list` is not what it should be after a release of `version`; None when it is.
 
-    `go` itself leaves out pseudo-versions, +incompatible ones beside a go.mod, and what the newest go.mod retracts. Of a
-    major it lists all +incompatible versions or none, so that one alone says whether ours has to be there.
+    `go` itself leaves out pseudo-versions, +incompatible ones beside a go.mod, and what the newest go.mod retracts, be that
+    version itself retracted and left out. Of a major it lists all +incompatible versions or none, so that one alone says
+    whether ours has to be there.
     """
     exempt = version.is_pseudo or version.text in listed or (version.is_incompatible and not _beside(version, listed))
     if exempt or retracts(go_mod, version) or (newest_go_mod and retracts(newest_go_mod, version)):

@@ -15,6 +15,7 @@ from app.adapters.flow_store import SqlFlowStore
 from app.adapters.intake_store import SqlIntakeStore
 from app.adapters.ops_store import SqlReplayStore, SqlSweepStore
 from app.adapters.pipeline_slots import SqlSlotStore
+from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.static_proxy import StaticProxy
 from app.domain.modules import ModulePath, Version
 from app.domain.modzip import hash_go_mod
@@ -180,7 +181,7 @@ class FlowWorld:
         flow_options = FlowOptions(f"worker-{self._workers}", LEASE, policy, backfill_pipelines=most)
         files: Any = Fused(self.files, fuse, "files")
         proxies = {"default": Fused(self.proxy, fuse, "proxy"), "static": files}
-        verify = VerifyStage(proxies, _zip_sums, lambda *_: None, {})
+        verify = VerifyStage(proxies, _zip_sums, lambda *_: None, {}, SqlRepositoryStore(self.engine).brought)
         publish = PublishStage({"static": files}, _pack, _zip_sums)
         pipeline = PipelineStage(gitlab, PipelineOptions(poll_first=1))
         return Flow(store, queue, self.clock, flow_options, turn, branches, pipeline, verify, {}, self.stop, publish)

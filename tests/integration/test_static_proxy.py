@@ -42,7 +42,7 @@ class Static(VerifyWorld):
         self.static = StaticProxy(self.directory)
         content = ReleasedContent(self.world.door(), NO_REGISTRIES, root / "scratch")
         self.publish = PublishStage({"default": self.static}, content.pack, zip_sums)
-        self.verified = VerifyStage({"default": self.static}, zip_sums, content, {"default": "static"})
+        self.verified = VerifyStage({"default": self.static}, zip_sums, content, {"default": "static"}, lambda _: ())
 
     def files(self) -> dict[str, int]:
         """Every file's inode: a rewritten one has another."""

@@ -32,7 +32,7 @@ FILES: dict[str, str | bytes | Entry] = {
 
 
 class VerifyWorld:
-    """`request` is what was released from `commit`; serve() puts content into the proxy."""
+    """`request` is what was released from `commit`; serve() puts content into the proxy. `brought`: what modsync released."""
 
     def __init__(self, root: Path, files: Mapping[str, str] | None = None) -> None:
         self.world = World(root)
@@ -43,8 +43,11 @@ class VerifyWorld:
         self.sums: ModuleSums = write_module_zip(self.archive, self.commit, MODULE, VERSION, "sub", packed)
         self.zip = packed.getvalue()
         self.proxy = FakeGoProxy()
+        self.brought = [VERSION]
         look_up = ReleasedContent(self.world.door(), NO_REGISTRIES, root / "scratch")
-        self.stage = VerifyStage({"default": self.proxy}, zip_sums, look_up, {"default": "athens"})
+        self.stage = VerifyStage(
+            {"default": self.proxy}, zip_sums, look_up, {"default": "athens"}, lambda _: self.brought
+        )
 
     def request(self, *earlier: Earlier) -> VerifyRequest:
         return VerifyRequest(

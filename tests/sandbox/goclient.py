@@ -41,6 +41,11 @@ class GoClient:
             answer.setdefault("Error", done.stderr.decode(errors="replace"))
         return answer
 
+    def versions(self, module: str) -> list[str]:
+        """`go list -m -versions MODULE`: what `go` lists of it; nothing where it knows none."""
+        done = self._go(self._root, "list", "-m", "-versions", module)
+        return done.stdout.decode().split()[1:]
+
     def build(self, program_files: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
         """Write the files (name to text) into an empty module, complete its go.sum and build `binary`."""
         program = self._root / "program"

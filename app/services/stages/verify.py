@@ -80,14 +80,19 @@ ReadZip = Callable[[BinaryIO, ModulePath, Version], ModuleSums]
 LookUp = Callable[[VerifyRequest, Checkpoint], Released | None]
 """The released content, asked for when something differs; None when it cannot be had now."""
 
+Brought = Callable[[ModulePath], Sequence[Version]]
+"""A module's versions that modsync brought, whatever a proxy lists. Error: store_unavailable."""
+
 
 class VerifyStage:
     """The verify stage over the private proxies by name; `kinds` says what they are, for the steps to purge them."""
 
     def __init__(
-        self, proxies: Mapping[str, GoProxy], read_zip: ReadZip, look_up: LookUp, kinds: Mapping[str, str]
-    ) -> None:
+        self, proxies: Mapping[str, GoProxy], read_zip: ReadZip, look_up: LookUp, kinds: Mapping[str, str],
+        brought: Brought,
+    ) -> None:  # fmt: skip
         self._proxies, self._read_zip, self._look_up, self._kinds = proxies, read_zip, look_up, kinds
+        self._brought = brought
 
     def run(self, request: VerifyRequest, checkpoint: Checkpoint) -> Finished:
         """Ask for `.info`, `.mod`, `.zip`, `list`, `@latest` and compare. SyncError names the difference.
@@ -111,13 +116,30 @@ class VerifyStage:
         with _asked(proxy, request.module) as (listed, latest):
             mod = _check_mod(proxy, request)
             h1 = self._check_zip(proxy, request, mod, checkpoint)
-            _check_listed(proxy, request, mod, listed.result())
+            self._check_listed(proxy, request, mod, listed.result())
             note = _check_latest(proxy, request, mod, listed.result(), latest.result())
         told = {"latest": note} if note else {}
         return told | {
             "h1": h1, "h1_released": request.h1, "go_mod_sha256": request.go_mod_sha256, "commit": commit,
             "compared": request.h1 is not None,
         }  # fmt: skip
+
+    def _check_listed(self, proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Sequence[str]) -> None:
+        """After the content: a cached `list` is only late, and says nothing about it."""
+        fault = listed_fault(request.version, mod, listed, None)
+        for newest_mod in self._newest_mods(proxy, request, listed) if fault else ():
+            fault = fault and listed_fault(request.version, mod, listed, newest_mod)
+        if fault:
+            raise _other(request, "not_listed", fault, "list")
+
+    def _newest_mods(self, proxy: GoProxy, request: VerifyRequest, listed: Sequence[str]) -> Iterator[bytes | None]:
+        """Where retractions stand. `go` takes them from the newest version of all, also from one that no list has."""
+        module, last = request.module, newest(listed)
+        if last:
+            yield proxy.mod(module, last)
+        of_all = newest([*listed, *(each.text for each in self._brought(module))])
+        if of_all and of_all not in (last, request.version):
+            yield _mod_of(proxy, module, of_all)
 
     def _check_zip(self, proxy: GoProxy, request: VerifyRequest, mod: bytes, checkpoint: Checkpoint) -> str:
         with proxy.zip(request.module, request.version) as file:
@@ -227,14 +249,14 @@ def _asked(proxy: GoProxy, module: ModulePath) -> Iterator[tuple[Future[Sequence
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _check_listed(proxy: GoProxy, request: VerifyRequest, mod: bytes, listed: Sequence[str]) -> None:
-    """After the content: a cached `list` is only late, and says nothing about it."""
-    module, version = request.module, request.version
-    fault = listed_fault(version, mod, listed, None)
-    if fault and (last := newest(listed)):
-        fault = listed_fault(version, mod, listed, proxy.mod(module, last))
-    if fault:
-        raise _other(request, "not_listed", fault, "list")
+def _mod_of(proxy: GoProxy, module: ModulePath, version: Version) -> bytes | None:
+    """None for one that the proxy does not have: its own run may be on its way there."""
+    try:
+        return proxy.mod(module, version)
+    except SyncError as error:
+        if error.code != "not_cached_yet":
+            raise
+        return None
 
 
 def _check_latest(
