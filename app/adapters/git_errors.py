@@ -118,7 +118,13 @@ _LOCAL: tuple[Rule, ...] = (
     ),
 )
 
+# Of a host that is left alone for a while.
+LIMITED: dict[Side, str] = {"source": "source_unreachable", "mirror": "rate_limited"}
+# Rack::Attack's whole answer to a banned address, with 403.
+_BANNED: dict[Side, Rule] = {side: _rule(code, r"(?m)^remote: Forbidden *$") for side, code in LIMITED.items()}
+
 _SOURCE: tuple[Rule, ...] = (
+    _BANNED["source"],
     _rule("source_denied", r"returned error: 403", *_DENIED),
     _rule("source_missing", *_MISSING, *_REDIRECT),
     _rule("clone_url_refused", *_NOT_ALLOWED),
@@ -128,7 +134,6 @@ _SOURCE: tuple[Rule, ...] = (
     _rule("source_unreachable", *_UNREACHABLE),
 )
 
-_BANNED = _rule("rate_limited", r"(?m)^remote: Forbidden *$")  # Rack::Attack's whole answer, with 403
 _MIRROR: tuple[Rule, ...] = (
     _rule("tag_blocked", r"'refs/[^']*' exists; cannot create", r"there are still refs under"),
     _rule(
@@ -152,7 +157,7 @@ _MIRROR: tuple[Rule, ...] = (
         r"exceed(?:ed)? the allocated storage",
     ),
     _rule("read_only", READ_ONLY),
-    _BANNED,
+    _BANNED["mirror"],
     _rule("lfs_missing", r"LFS objects are missing", r"LFS pointers? .*(?:missing|not)"),
     _rule("forbidden", r"not allowed to (?:push|upload) (?:code|your)", r"returned error: 403"),
     _rule("rate_limited", r"returned error: 429", r"Too Many Requests", r"rate limit"),
@@ -187,9 +192,6 @@ _LOGIN_REFUSED: tuple[Rule, ...] = (_rule("token_expired", *_DENIED),)
 
 _LIMITED: tuple[Rule, ...] = (_rule("rate_limited", r"returned error: 429"),)
 
-# Of a host that is left alone for a while.
-LIMITED: dict[Side, str] = {"source": "source_unreachable", "mirror": "rate_limited"}
-
 _RULES: dict[Side, tuple[Rule, ...]] = {"source": _SOURCE, "mirror": _MIRROR}
 
 
@@ -202,7 +204,7 @@ def classify(side: Side, code: int, text: str, *, where: str = "", secrets: Coll
     local = "\n".join(line for line in text.splitlines() if not line.startswith(_THEIRS))
     found = _first((_KINDS[side], *_LOCAL), local) or _first(_RULES[side], text) or "git_failed"
     said = redact(": ".join(filter(None, (where, summary(text) or f"git ended with {code}"))), secrets)
-    if found == "rate_limited" and _first((_BANNED,), text):
+    if found == LIMITED[side] and _first((_BANNED[side],), text):
         return SyncError(found, f"{said} ({BANNED})", retry_after=BAN_SECONDS)
     return SyncError(found, said)
 

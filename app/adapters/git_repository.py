@@ -91,7 +91,7 @@ class Repository:
         """The error that a failed command with `url` stands for; `more` is text to look at beside stderr."""
         secrets, text = self._secrets(url), f"{result.err}\n{more}"
         error = classify(side, result.code, text, where=redact(url, secrets), secrets=secrets)
-        if error.code == "rate_limited" or is_rate_limited(text):
+        if error.retry_after or error.code == "rate_limited" or is_rate_limited(text):
             return self.options.limited(url, error)
         return self.options.refused(url, error) if is_login_refused(text) else error
 

@@ -183,6 +183,21 @@ def test_git_is_banned_with_the_api(tmp_path: Path, redis: Redis, world: World) 
         assert 590 < (again.retry_after or 0) <= 600
 
 
+def test_a_ban_that_a_source_meets_is_waited_for_and_told_to_all(tmp_path: Path, redis: Redis, world: World) -> None:
+    with banned(tmp_path / "gitlab", Clock()) as gitlab:
+        url = f"{gitlab.url}/{PATH}.git"
+        first = fetched(door(world, redis), url)
+        assert (first.code, first.retry_after, first.retryable) == ("source_unreachable", 600, True)
+        asked = len(gitlab.requests)
+        for again in (
+            fetched(door(world, redis), url),
+            refusal(lambda: door(world, redis).remote_refs(url, [], nothing, side="source")),
+            refusal(lambda: door(world, redis).remote_refs(url, [], nothing)),
+        ):
+            assert 590 < (again.retry_after or 0) <= 600
+        assert len(gitlab.requests) == asked
+
+
 def test_the_longest_hold_counts_and_none_is_longer_than_it_may(redis: Redis) -> None:
     ours, theirs = SharedHolds(redis), SharedHolds(redis)
     ours.hold("git:one", 100)

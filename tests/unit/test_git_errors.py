@@ -189,13 +189,14 @@ def test_the_message_names_the_repository_and_is_redacted() -> None:
     assert "s3cret-value" not in error.message
 
 
-def test_a_banned_address_is_no_lack_of_rights_and_comes_back_later() -> None:
-    """Of GitLab alone: what a source's host means by it nobody knows."""
+@pytest.mark.parametrize(("side", "code"), [("mirror", "rate_limited"), ("source", "source_unreachable")])
+def test_a_banned_address_is_no_lack_of_rights_and_comes_back_later(side: Side, code: str) -> None:
     text = f"remote: Forbidden\n{ACCESS}The requested URL returned error: 403"
-    error = classify("mirror", 128, text)
-    assert (error.code, error.retry_after, "banned" in error.message) == ("rate_limited", 600.0, True)
-    assert classify("source", 128, text).code == "source_denied"
-    assert classify("mirror", 128, text.replace("Forbidden", "Forbidden, says Ann")).code == "forbidden"
+    error = classify(side, 128, text)
+    assert (error.code, error.retry_after, "banned" in error.message) == (code, 600.0, True)
+    ours = classify(side, 128, text.replace("Forbidden", "Forbidden, says Ann"))
+    assert (ours.code, ours.retry_after) == ({"mirror": "forbidden", "source": "source_denied"}[side], None)
+    assert classify(side, 128, f"{ACCESS}The requested URL returned error: 429").retry_after is None
 
 
 def test_without_words_the_exit_code_is_told() -> None:
