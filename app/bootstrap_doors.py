@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 # Their libraries (python-gitlab, GitPython, rq, requests) cost most of a second: a command that only reads needs none.
 _HEAVY = ("git", "git_archive", "git_resolve", "gitlab", "go_proxy", "job_queue", "shared_sums")
 
+# What looked like a ban is one of a single path.
+_REFUSED_HERE = {"rate_limited": "forbidden", "source_unreachable": "source_denied"}
+
 
 class Doors:
     """What a process needs of the outside, built at first use; nothing connects before it is used."""
@@ -152,7 +155,13 @@ class Doors:
         return self.gitlab_login.refused(SyncError("token_expired", error.message))
 
     def _limited(self, url: str, error: SyncError) -> SyncError:
-        """The host wants fewer of git's requests, whoever sends them."""
+        """The host wants fewer of git's requests, whoever sends them, or seems to have banned this address (with a time)."""
+        if error.retry_after is not None:
+            if _host(url) != _host(self.settings.gitlab.url):
+                return error  # nobody to ask whether it is a ban: this run alone waits, the host is not held
+            if not self.gitlab.is_banned():
+                return SyncError(_REFUSED_HERE[error.code], error.message)
+            self.limits.met("api", urlsplit(self.settings.gitlab.url).netloc, error)
         return self.limits.met("git", urlsplit(url).netloc, error)
 
     @cached_property

@@ -72,7 +72,8 @@ class GitOptions:
     `cache_wait_seconds`: how long a cache's lock is waited for before `cache_busy`; short, for who waits holds a worker.
 
     `refused` hears of each login that a URL's host did not take, and says which error that is; `limited` the same of
-    "too many requests", and of what looks like a ban of this address (with `retry_after`). `held` is asked before each request, and raises the code it is given while a host is left alone.
+    "too many requests", and of what looks like a ban of this address (with `retry_after`). `held` is asked before each
+    request, and raises the code it is given while a host is left alone.
 
     `resolver`: looks sources' names up and pins them; None: git does it (sandbox).
     """

@@ -81,6 +81,10 @@ class GitLabApi:
         self._door = Door(options.url, options.token.get_secret_value(), transport, guard, more, tally)
         self._projects = Projects(self._door, options.wanted(), seen)
 
+    def is_banned(self) -> bool:
+        """Whether GitLab refuses all that this address asks, or does not answer; asked at once, past the guard."""
+        return self._door.is_banned()
+
     def ensure_project(self, path: str) -> MirrorProject:
         """See ports.GitLab. The clone URL is built from our own base URL, for the push carries credentials."""
         return self._mirror(self._projects.ensure(path))

@@ -146,14 +146,15 @@ class Door:
         return answer
 
     def _refused(self, failure: Failure) -> Failure:
-        if failure.status == 403 and not self._is_banned():
+        if failure.status == 403 and not self.is_banned():
             return Failure(403, SyncError("forbidden", failure.error.message))
         return Failure(failure.status, self._guard.refused(failure.error))
 
-    def _is_banned(self) -> bool:
-        """A ban refuses everything; what stands in front of GitLab may say the same of one path or method."""
+    def is_banned(self) -> bool:
+        """Asks whether GitLab refuses all that this address asks. No usable answer is no proof that it does not."""
+        # A ban refuses everything; what stands in front of GitLab may say the same of one path or method.
         answer = self._sent(_VERSION, lambda client: client.http_get("/version"))
-        return isinstance(answer, Failure) and answer.is_everybodys()
+        return isinstance(answer, Failure) and (answer.is_everybodys() or (answer.status or 500) >= 500)
 
     def _sent(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
         client = self._client()
