@@ -18,12 +18,11 @@ from app.adapters.embedded_redis import socket_url
 from app.adapters.gitlab_login import GitLabLogin
 from app.adapters.static_proxy import StaticProxy
 from app.adapters.system import SystemClock
-from app.bootstrap_sources import SourceFiles, gigabytes, registry_options, text_of
+from app.bootstrap_sources import SourceFiles, clone_credential, clone_login, gigabytes, registry_options, text_of
 from app.config_models import Proxy, Settings
 from app.domain.errors import SyncError
 from app.domain.run import Lane
 from app.domain.signature import TrustedKeys
-from app.domain.urls import whose
 from app.services.checksum import zip_sums
 from app.services.gitlab_login import TokenWatch
 from app.services.host_limits import HostLimits
@@ -131,7 +130,7 @@ class Doors:
             min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
             resolver=self.resolver, refused=self._refused,
-            limited=self._limited, held=lambda url, code: self.limits.check("git", urlsplit(url).netloc, code),
+            limited=self._limited, held=self._held,
         )  # fmt: skip
         return GitDoor(options, self.credential)
 
@@ -140,24 +139,33 @@ class Doors:
         from app.adapters.git import Credential
 
         settings = self.settings
-        if _host(url) == _host(settings.gitlab.url):
+        if self._is_gitlab(url):
             self.gitlab_login.check()
             return Credential(settings.gitlab.username, settings.gitlab.token)
-        lists = {each.name: each.allow for each in settings.sources if each.clone_token}
-        name = whose(url, lists, sandbox=settings.sandbox.enabled)
-        found = next((each for each in settings.sources if each.name == name), None)
-        return Credential(found.clone_username, found.clone_token) if found and found.clone_token else None
+        return clone_credential(settings, url)
+
+    def _is_gitlab(self, url: str) -> bool:
+        return _host(url) == _host(self.settings.gitlab.url)
 
     def _refused(self, url: str, error: SyncError) -> SyncError:
-        """GitLab did not take our login, as the mirror's host or as a source's: leave it alone, or it bans this address."""
-        if _host(url) != _host(self.settings.gitlab.url):
-            return error
-        return self.gitlab_login.refused(SyncError("token_expired", error.message))
+        """The login was not taken: leave GitLab alone, as the mirror's host or as a source's, or it bans this address."""
+        if self._is_gitlab(url):
+            return self.gitlab_login.refused(SyncError("token_expired", error.message))
+        if login := clone_login(self.settings, url):
+            self.limits.refused(urlsplit(url).netloc, login, self.settings.gitlab.breaker_seconds)
+        return error
+
+    def _held(self, url: str, code: str) -> None:
+        """Before git asks this host. For GitLab's login credential() does it."""
+        host = urlsplit(url).netloc
+        self.limits.check("git", host, code)
+        if not self._is_gitlab(url) and (login := clone_login(self.settings, url)):
+            self.limits.check_login(host, login, code)
 
     def _limited(self, url: str, error: SyncError) -> SyncError:
         """The host wants fewer of git's requests, whoever sends them, or seems to have banned this address (with a time)."""
         if error.retry_after is not None:
-            if _host(url) != _host(self.settings.gitlab.url):
+            if not self._is_gitlab(url):
                 return error  # nobody to ask whether it is a ban: this run alone waits, the host is not held
             if not self.gitlab.is_banned():
                 return SyncError(_REFUSED_HERE[error.code], error.message)

@@ -1,4 +1,4 @@
-"""What the doors make of sources: a registry's options, and what `go` makes of a source's files."""
+"""What the doors make of sources: logins, a registry's options, and what `go` makes of a source's files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from app.config_models import Settings
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
+from app.domain.urls import whose
 from app.services.checksum import ModuleSums, SourceUnreadable, module_sums
 from app.services.ports import SourceCopy
 from app.services.stages.mirror import Release
@@ -24,6 +26,22 @@ if TYPE_CHECKING:
     from app.adapters.http_pinned import Addresses
 
 log = logging.getLogger(__name__)
+
+
+def clone_credential(settings: Settings, url: str) -> Credential | None:
+    """The clone token of the source whose allow-list names this URL, with its user name; None: there is none."""
+    from app.adapters.git import Credential
+
+    lists = {each.name: each.allow for each in settings.sources if each.clone_token}
+    name = whose(url, lists, sandbox=settings.sandbox.enabled)
+    found = next((each for each in settings.sources if each.name == name), None)
+    return Credential(found.clone_username, found.clone_token) if found and found.clone_token else None
+
+
+def clone_login(settings: Settings, url: str) -> str | None:
+    """What stands for the login that this URL is asked with over HTTP, without giving it away; None: with none."""
+    found = clone_credential(settings, url) if url.startswith("http") else None
+    return found.fingerprint(urlsplit(url).netloc) if found else None
 
 
 def registry_options(

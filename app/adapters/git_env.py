@@ -6,6 +6,7 @@ Settings travel as GIT_CONFIG_COUNT/KEY/VALUE, so neither argv nor a config file
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import re
 import shlex
@@ -51,6 +52,10 @@ class Credential:
         """The value of the Authorization header."""
         pair = f"{self.username}:{self.password.get_secret_value()}"
         return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def fingerprint(self, host: str) -> str:
+        """32 hex digits that stand for this login at `host`, and do not give it away."""
+        return hashlib.sha256(f"{host}\0{self.header()}".encode()).hexdigest()[:32]
 
 
 Credentials = Callable[[str], Credential | None]

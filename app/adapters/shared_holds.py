@@ -43,7 +43,8 @@ class SharedHolds:
         """See Holds."""
         self._keep(name, seconds)
         key, milliseconds = _key(name), ceil(seconds * 1000)
-        log.warning("host_held", extra={"host": name, "seconds": round(seconds)})
+        # without what stands for a login
+        log.warning("host_held", extra={"host": name.partition("#")[0], "seconds": round(seconds)})
         try:
             if not self._redis.set(key, 1, px=milliseconds, nx=True):
                 self._redis.pexpire(key, milliseconds, gt=True)

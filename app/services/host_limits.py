@@ -1,4 +1,6 @@
-"""A host that answered "too many requests" is left alone by everybody for a while, not only by the run that heard it."""
+"""A host that answered "too many requests", or did not take a clone token, is left alone by everybody for a while, not only
+by the run that heard it.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +42,18 @@ class HostLimits:
         seconds = min(error.retry_after or UNKNOWN_SECONDS, LONGEST_SECONDS)
         self._holds.hold(f"{what}:{host}", seconds)
         return SyncError(error.code, error.message, retry_after=error.retry_after or seconds, facts=error.facts)
+
+    def check_login(self, host: str, login: str, code: str) -> None:
+        """Before git asks with a source's login, which `login` stands for without giving it away. Error: as check()."""
+        left = self._holds.wait(_login(host, login))
+        if left > 0:
+            said = f"{host} refused the source's clone token, with which it is left alone for {left:.0f} s more"
+            raise SyncError(code, said, retry_after=left)
+
+    def refused(self, host: str, login: str, seconds: float) -> None:
+        """The host did not take this login: many more of it, and a GitLab bans this address."""
+        self._holds.hold(_login(host, login), seconds)
+
+
+def _login(host: str, login: str) -> str:
+    return f"git:{host}#{login}"

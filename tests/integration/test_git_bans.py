@@ -1,4 +1,8 @@
-"""What git alone cannot tell: whether a bare Forbidden is a ban of this address, or of one path by what stands before GitLab."""
+"""A clone token that a source's host refuses is not sent until this address is banned there.
+
+Git alone cannot tell whether a bare Forbidden is a ban of this address, or of one path by what stands before GitLab:
+the API is asked.
+"""
 
 from __future__ import annotations
 
@@ -102,3 +106,34 @@ def test_of_another_host_only_the_run_that_heard_it_waits(tmp_path: Path, settin
         assert refused
         assert (refused.code, refused.retry_after) == ("source_unreachable", 600)
         assert looked(settings, another, GOOD, "source") is None
+
+
+def test_a_refused_clone_token_bans_nobody_and_another_one_is_tried_at_once(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As reconcile asks: many repositories of one source; GitLab bans an address after thirty bad logins."""
+    with GitLab(tmp_path / "another") as another:
+        another.create_project(GOOD)
+        stale = with_source(settings, another, "a-token-that-ended")
+        first = looked(stale, another, GOOD, "source")
+        assert first
+        assert (first.code, first.retry_after) == ("source_denied", None)
+        for number in range(20):  # by a process of its own each
+            again = looked(stale, another, f"good/repo{number}", "source")
+            assert again
+            assert again.code == "source_unreachable"
+            assert 290 < (again.retry_after or 0) <= settings.gitlab.breaker_seconds
+            assert "refused the source's clone token" in again.message
+        assert 0 < len([each for each in another.requests if each.status == 401]) < 5
+        assert looked(with_source(settings, another, another.create_token()), another, GOOD, "source") is None
+        held = [vars(each)["host"] for each in caplog.records if each.message == "host_held"]
+        assert held == [f"git:{another.url.removeprefix('http://')}"]
+
+
+def test_who_asks_without_a_token_holds_nobody_off(tmp_path: Path, settings: Settings) -> None:
+    """A host may say 401 of what is not there."""
+    with GitLab(tmp_path / "another") as another:
+        for _ in range(2):
+            refused = looked(settings, another, BAD, "source")
+            assert refused
+            assert refused.code == "source_denied"
