@@ -27,8 +27,18 @@ _NOISE = re.compile(
 )
 
 # GitLab's own words (lib/gitlab/git_access.rb, middleware/read_only, Gitaly), for a path or a ref may be called read-only:
-# those have no blanks, which is why texts with one are safe here.
+# those have no blanks, which is why texts with one are safe here, but for what hooks say.
 READ_ONLY = r"read-only (?:GitLab|instance|mode|state)|(?:is|currently|temporarily) read-only|maintenance mode"
+# Hooks name files, which have blanks, and patterns (EE, lib/ee/gitlab/checks): of a push that they declined only
+# how GitLab itself begins counts.
+_NO_HOOK = r"(?s:\A(?!.*hook declined).*?)"
+_SAID = r"(?m:^remote: (?:GitLab: )?(?:\d+[: ])?)"
+_READ_ONLY_SAID = (
+    r"(?:You can't push code to a|You cannot perform write operations on a) read-only "
+    r"|The repository is temporarily read-only|repository is in read-only mode"
+    r"|Git push is not allowed because this (?:GitLab )?instance is currently in "
+)
+_LIMIT = r"Too Many Requests|[Rr]ate limit"
 BANNED = "GitLab may have banned this address for an hour after failed logins, or something in front of it refuses this"
 BAN_SECONDS = 600.0  # after so long a banned address tries again, for nobody says how much of the hour is left
 _SHA = r"[0-9a-f]{40}"
@@ -156,11 +166,11 @@ _MIRROR: tuple[Rule, ...] = (
         r"storage (?:quota|limit)",
         r"exceed(?:ed)? the allocated storage",
     ),
-    _rule("read_only", READ_ONLY),
+    _rule("read_only", rf"{_NO_HOOK}(?:{READ_ONLY})", rf"{_SAID}(?:{_READ_ONLY_SAID})"),
     _BANNED["mirror"],
     _rule("lfs_missing", r"LFS objects are missing", r"LFS pointers? .*(?:missing|not)"),
     _rule("forbidden", r"not allowed to (?:push|upload) (?:code|your)", r"returned error: 403"),
-    _rule("rate_limited", r"returned error: 429", r"Too Many Requests", r"rate limit"),
+    _rule("rate_limited", r"returned error: 429", rf"{_NO_HOOK}(?:{_LIMIT})", rf"{_SAID}(?:{_LIMIT})"),
     _rule("token_expired", *_DENIED),
     _rule("project_missing", *_MISSING, *_REDIRECT),
     _rule("gitlab_refused", *_NOT_ALLOWED),

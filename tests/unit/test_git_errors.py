@@ -154,6 +154,40 @@ MIRROR = [
 ]
 
 
+DECLINED = "\n! a:refs/heads/ci-sync [remote rejected] (pre-receive hook declined)"
+OF_PUSH_RULES = [
+    """File name docs/maintenance mode.md was prohibited by the pattern "x".""",
+    """File name maintenance mode.md was prohibited by the pattern "x".""",
+    """File name this is read-only.txt was prohibited by the pattern "read-only mode".""",
+    """File name a rate limit.go was prohibited by the pattern "x".""",
+    """Commit message does not follow the pattern '\\d+ rate limit'""",
+    """Commit message contains the forbidden pattern 'Too Many Requests'""",
+]
+ITS_OWN = [
+    ("You can't push code to a read-only GitLab instance.", "read_only"),
+    ("The repository is temporarily read-only. Please try again later.", "read_only"),
+    (
+        "Git push is not allowed because this GitLab instance is currently in (read-only) maintenance mode.",
+        "read_only",
+    ),
+    ("9:repository is in read-only mode.", "read_only"),
+    ("429 Too Many Requests", "rate_limited"),
+    ("Rate limit exceeded", "rate_limited"),
+]
+
+
+@pytest.mark.parametrize("said", OF_PUSH_RULES)
+def test_a_file_or_a_pattern_that_is_called_like_a_passing_cause_is_none(said: str) -> None:
+    """Texts: GitLab EE, lib/ee/gitlab/checks."""
+    assert classify("mirror", 1, f"remote: \nremote: GitLab: {said}\nremote: {DECLINED}").code == "push_refused"
+
+
+@pytest.mark.parametrize(("said", "code"), ITS_OWN)
+def test_gitlabs_own_passing_causes_decline_a_push_for_a_while(said: str, code: str) -> None:
+    for begin in ("remote: GitLab: ", "remote: "):
+        assert classify("mirror", 1, f"remote: \n{begin}{said}\nremote: {DECLINED}").code == code
+
+
 @pytest.mark.parametrize(("text", "source", "mirror"), BOTH)
 def test_both_sides(text: str, source: str, mirror: str) -> None:
     assert (classify("source", 128, text).code, classify("mirror", 128, text).code) == (source, mirror)
