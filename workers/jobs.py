@@ -17,6 +17,11 @@ def use(container: Container) -> None:
     _container = container
 
 
+def prepare() -> None:
+    """In a job's process, before its job comes: the claim of a run that is not, for all that a claim needs is then at hand."""
+    _ready().flow.advance("")
+
+
 def advance_run(run_id: str) -> None:
     """Drive the run as far as it goes now. Raises RunFailedError when it ended failed, so that RQ shows it."""
     container = _ready()

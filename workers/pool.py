@@ -158,6 +158,8 @@ def work(container: Container, queue: str) -> None:
         except RedisError as error:
             log.warning("redis_away", extra={"error": type(error).__name__})
         finally:
+            if worker is not None:
+                worker.end_spare()
             redis.close()
         # RQ restored no handler of ours: until the next worker is up, a signal must end this loop.
         for number in (signal.SIGTERM, signal.SIGINT):

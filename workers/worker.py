@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker, worker_registration
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from app.adapters.job_queue import JOB_SECONDS
 from app.domain.ids import ids_in
 from app.services import log_ids
-from workers import jobs
+from workers import jobs, spare
 from workers.life import Life
 from workers.parent import end_with_parent
+from workers.spare import Spare, Told
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ class SyncWorker(Worker):
         """`asked`: whether a signal came already, before the worker could take it."""
         self._tidy, self._asked = tidy, asked
         self._life = Life()
+        self._spare: Spare | None = None
         self._beaten_at = float("-inf")
         super().__init__(
             [Queue(queue, connection=redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)],
@@ -102,13 +107,52 @@ class SyncWorker(Worker):
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """As RQ does; each line meanwhile, RQ's own and those of the job's process too, has the job's ids."""
-        with log_ids.about(**{"job": job.id, **ids_in(job.id)}):
+        with _lines_of(job):
             super().execute_job(job, queue)
 
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """As RQ does; the next job's process is there before its job."""
+        self._have_spare()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """As RQ does, with a sign of life."""
+        """The process that waits takes the job; as RQ does where none is there. With a sign of life."""
+        spare, self._spare = self._spare, None
         self._life.begin()
-        super().fork_work_horse(job, queue)
+        if spare and spare.hand({"job": job.id, "execution": next(iter(self.executions))}):
+            self._horse_pid = spare.pid
+        else:
+            self._life.begin()
+            super().fork_work_horse(job, queue)
+
+    def end_spare(self) -> None:
+        """At the worker's end."""
+        spare, self._spare = self._spare, None
+        if spare:
+            spare.end()
+
+    def _have_spare(self) -> None:
+        if self._spare is None:
+            try:
+                self._spare = spare.fork(self._prepare, self._take)
+            except OSError as error:  # no process is to be had: perhaps when the job comes
+                log.warning("no_spare_process", extra={"error": error.strerror})
+
+    def _prepare(self) -> None:
+        """In the job's process, before there is one."""
+        random.seed()
+        jobs.prepare()
+        self.connection.ping()
+
+    def _take(self, told: Told) -> None:
+        """In the job's process: what RQ's fork would have had in memory."""
+        job = self.job_class.fetch(told["job"], connection=self.connection, serializer=self.serializer)
+        execution = Execution(told["execution"], job.id, self.connection, self.name)
+        execution._job = job
+        self.executions = {execution.id: execution}
+        os.environ["RQ_WORKER_ID"], os.environ["RQ_JOB_ID"] = self.name, job.id
+        with _lines_of(job):
+            self.main_work_horse(job, self.queues[0])
 
     def maintain_heartbeats(self, job: Job, execution: Any) -> None:
         """As RQ does; with Redis away the job goes on, and is still waited for. One that stands still is ended."""
@@ -155,6 +199,10 @@ class SyncWorker(Worker):
         signal.signal(signal.SIGTERM, _ask_to_stop)
         end_with_parent(int(self.pid or 0))
         self._life.beat()
+
+
+def _lines_of(job: Job) -> AbstractContextManager[None]:
+    return log_ids.about(**{"job": job.id, **ids_in(job.id)})
 
 
 class _RedisAway(logging.Filter):

@@ -1,4 +1,4 @@
-"""Ours, as a worker does it: a process forked from a warm one claims a run, mirrors it and records that."""
+"""Ours, as a worker does it: a process that was forked from a warm one, and waited, claims a run, mirrors it and records that."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from app.domain.run import Target, semantic_key
 from app.services.stages import Outcome, Wait
 from app.services.stages.pipeline import PipelineRequest
 from app.services.stores import NewDelivery, PlannedRun
-from workers import pool
+from workers import jobs, pool
 
 _CONFIG = """\
 data_dir = "data"
@@ -126,8 +126,9 @@ class Ours:
 
 
 def _measured(container: Container, run_id: str) -> float:
-    flow = container.flow
-    clocked = _Clocked()
+    jobs.use(container)
+    jobs.prepare()
+    flow, clocked = container.flow, _Clocked()
     flow._pipeline = clocked  # type: ignore[assignment]
     begun = time.perf_counter()
     flow.advance(run_id)

@@ -1,0 +1,37 @@
+"""A job that says which process it has, for test_spare.py; and a worker for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any, cast
+
+from app.services import log_ids
+from workers import jobs, pool
+
+PREPARED, DONE, IDS = "prepared", "done", "ids"
+
+
+def note(directory: str) -> None:
+    """Its process, and the ids that its lines have."""
+    record = logging.makeLogRecord({})
+    _write(directory, IDS, str(log_ids.ids_of(record).get("job")))
+    _write(directory, DONE, str(os.getpid()))
+
+
+def _write(directory: str, name: str, line: str) -> None:
+    with open(f"{directory}/{name}", "a") as file:  # noqa: PTH123 - as short as can be
+        file.write(f"{line}\n")
+
+
+def main(url: str, directory: str) -> None:
+    """`modsync worker` with one process, which needs no configuration."""
+    jobs.prepare = lambda: _write(directory, PREPARED, str(os.getpid()))
+    container = SimpleNamespace(redis_url=url, tidy_host=lambda: None)
+    pool.work(cast(Any, container), "live")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
