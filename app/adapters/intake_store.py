@@ -23,7 +23,7 @@ from app.adapters.rows import (
 )
 from app.adapters.tables import deliveries, delivery_runs, releases, runs
 from app.domain.errors import SyncError
-from app.domain.run import Claim, Lane, Stage, Status, begins_anew
+from app.domain.run import Claim, Lane, Stage, Status, begins_anew, earlier
 from app.services.stores import NewDelivery, PlannedRun, Receipt
 
 # A refused run is looked at again when its delivery comes again: rules and the other run's fate may have changed.
@@ -203,7 +203,7 @@ def _again(connection: Connection, plan: PlannedRun, row: RowMapping, now: datet
         _promote(connection, plan, row)
     if not begins_anew(status, error) or _refusal(connection, plan, row, now) is not None:
         return Receipt(row["id"], status, duplicate=True, error=error)
-    stage = Stage(row["stage"])
+    stage = earlier(Stage(row["stage"]), plan.needs or Stage.VERIFY)
     if stage is Stage.MIRROR:
         # The rules may have changed since: the newest decision is the one that counts.
         connection.execute(update(runs).where(runs.c.id == row["id"]).values(goes_to(row, plan.target, plan.event)))

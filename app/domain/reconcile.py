@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.domain.errors import CATALOG, Retry
 from app.domain.modules import ModulePath, RuleBroken, Version, split_tag
 from app.domain.refs import TagAt
-from app.domain.run import ACTIVE, Status
+from app.domain.run import ACTIVE, Stage, Status
 
 
 class Finding(StrEnum):
@@ -65,7 +65,7 @@ class Known:
 class Item:
     """A version and what was found. `module` None: no rule gives the tag one; `commit` "" where there is none.
 
-    `known`: what modsync recorded of it.
+    `known`: what modsync recorded of it. `needs`: the stage that brings what is missing.
     """
 
     finding: Finding
@@ -76,6 +76,7 @@ class Item:
     commit: str = ""
     detail: str = ""
     known: Known | None = None
+    needs: Stage = Stage.MIRROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,13 @@ def compare(
     items = [item for each in wanted if (item := _judged(each, observed, makes_tags))]
     found = {(each.module, each.version) for names in spelled for each in names}
     items += [*_vanished(observed, found, makes_tags), *_extra_in_proxy(observed, found)]
-    return sorted(items, key=_order)
+    return sorted((replace(item, needs=_needs(item, observed)) for item in items), key=_order)
+
+
+def _needs(item: Item, observed: Observed) -> Stage:
+    if item.tag not in observed.mirror:
+        return Stage.MIRROR
+    return Stage.PIPELINE if _is_unlisted(item.module, item.version, observed) else Stage.VERIFY
 
 
 def _order(item: Item) -> tuple[Version, str]:
@@ -203,8 +210,7 @@ def _against_mirror(name: Named, commit: str, observed: Observed, known: Known |
 
 
 def _against_proxy(name: Named, commit: str, observed: Observed, known: Known | None) -> Item | None:
-    versions = observed.served.get(name.module) if name.module else None
-    if versions is not None and name.version not in versions:
+    if _is_unlisted(name.module, name.version, observed):
         return _item(Finding.MISSING_IN_PROXY, name, commit, "", known)
     if known and known.status is not None and known.status is not Status.DONE:
         return _item(Finding.MISSING_IN_PROXY, name, commit, f"run {known.run} ended with {known.error}", known)
@@ -215,6 +221,12 @@ def _against_proxy(name: Named, commit: str, observed: Observed, known: Known | 
             Finding.MISSING_IN_PROXY, name, commit, "its content has to be compared with the registry's", known
         )
     return _item(Finding.ADOPTED, name, commit, "", known)
+
+
+def _is_unlisted(module: ModulePath | None, version: Version, observed: Observed) -> bool:
+    """True where the proxy was asked, and does not have it in its list."""
+    versions = observed.served.get(module) if module else None
+    return versions is not None and version not in versions
 
 
 def _vanished(observed: Observed, names: set[tuple[ModulePath | None, Version]], makes_tags: bool) -> Iterator[Item]:

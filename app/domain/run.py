@@ -71,6 +71,12 @@ A host that dies twice over a full batch must not make each of them go by itself
 """
 
 
+def earlier(one: Stage, other: Stage) -> Stage:
+    """Whichever of two stages comes first."""
+    order = list(Stage)
+    return min(one, other, key=order.index)
+
+
 def next_stage(stage: Stage) -> Stage | None:
     """The stage after `stage`; None after the last."""
     return _NEXT[stage]

@@ -11,7 +11,7 @@ from app.domain.errors import SyncError
 from app.domain.events import Policy, ReleaseEvent, fit_path
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.routing import Rule, choose, first_match, modules_for_repository, repository_place
-from app.domain.run import Lane, Run, Target, semantic_key
+from app.domain.run import Lane, Run, Stage, Target, semantic_key
 from app.domain.urls import is_local
 from app.domain.webhook import Secret
 from app.services.stores import PlannedRun
@@ -59,8 +59,10 @@ class Planner:
         # The rules of a process do not change, and releases are mostly of modules that had some before.
         self._chosen = lru_cache(4096)(self._choose)
 
-    def plan(self, source: str, event: ReleaseEvent, actor: str = "", *, lane: str = Lane.LIVE) -> PlannedRun:
-        """The run that an event asks for.
+    def plan(
+        self, source: str, event: ReleaseEvent, actor: str = "", *, lane: str = Lane.LIVE, needs: Stage | None = None
+    ) -> PlannedRun:  # fmt: skip
+        """The run that an event asks for; `lane` and `needs` are PlannedRun's.
 
         Errors: clone_url_refused and invalid_payload for an event that names its module and commit: its sender can
         correct it. A platform cannot, and might switch its webhook off: there the run carries the refusal.
@@ -74,7 +76,7 @@ class Planner:
         return PlannedRun(
             id=self._new_id("r"), source=source, module=name, version=version, ref=event.ref, commit=commit,
             semantic=semantic_key(name, version, event.ref, commit), event=_stored(event), target=target,
-            refusal=refusal, actor=actor, lane=lane,
+            refusal=refusal, actor=actor, lane=lane, needs=needs,
         )  # fmt: skip
 
     def today(self, run: Run) -> Placed:

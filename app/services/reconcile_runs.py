@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from app.domain.errors import SyncError
 from app.domain.events import ReleaseEvent
-from app.domain.reconcile import Finding, Item
-from app.domain.run import Lane, Stage, Status
+from app.domain.reconcile import Item
+from app.domain.run import Lane, Status
 from app.services.delivery_views import MADE_HERE
 from app.services.planning import Planner
 from app.services.ports import Clock, JobQueue
@@ -40,10 +40,9 @@ class RunMaker:
         return begun
 
     def _again(self, repository: Repository, item: Item, actor: str, why: str) -> str | None:
-        stage = Stage.PIPELINE if item.finding is Finding.MISSING_IN_PROXY else Stage.MIRROR
         reason = _because(f"reconcile: {item.finding}", why)
         run = item.known.run if item.known else ""
-        order = ReplayOrder(actor, reason, stage, force=True, lane=Lane.BACKFILL, repo_url=repository.clone_url)
+        order = ReplayOrder(actor, reason, item.needs, force=True, lane=Lane.BACKFILL, repo_url=repository.clone_url)
         try:
             return self._replay.replay(run, order).run_id
         except SyncError as error:
@@ -66,7 +65,7 @@ class RunMaker:
             repo_url=repository.clone_url, subdir=item.subdir,
         )  # fmt: skip
         try:
-            return self._planner.plan(repository.source, event, actor, lane=Lane.BACKFILL)
+            return self._planner.plan(repository.source, event, actor, lane=Lane.BACKFILL, needs=item.needs)
         except SyncError as error:
             log.warning("not_planned", extra={"release": f"{item.module}@{item.version}", "code": error.code})
             return None
@@ -93,7 +92,7 @@ def _because(what: str, why: str) -> str:
 
 
 def _begins_anew(item: Item) -> bool:
-    """A run that is done begins anew by a replay; one that failed when its release is recorded again."""
+    """A run that is done begins anew by a replay; one that failed when its release is recorded again (`needs`)."""
     return item.known is not None and item.known.run != "" and item.known.status is Status.DONE
 
 

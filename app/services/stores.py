@@ -47,7 +47,8 @@ class PlannedRun:
     """A run that a delivery asks for. `refusal` is the (code, message) of rules that do not allow it.
 
     `commit` "": the event named none, and the worker takes what the version's tag peels to at the source.
-    `actor`: who asks for it when that is not the source itself.
+    `actor`: who asks for it when that is not the source itself. `needs`: the stage that a run which failed begins anew at,
+    where it had come further; None: where it failed.
     """
 
     id: str
@@ -62,6 +63,7 @@ class PlannedRun:
     refusal: tuple[str, str] | None = None
     actor: str = ""
     lane: str = Lane.LIVE
+    needs: Stage | None = None
 
 
 @dataclass(frozen=True, slots=True)
