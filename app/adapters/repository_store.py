@@ -138,7 +138,16 @@ class SqlRepositoryStore:
         query = select(runs.c.module, runs.c.target).where(runs.c.mirror == mirror, runs.c.pushed_at.is_not(None))
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(runs.c.created_at.desc()).limit(_PLACES)).all()
-        return Places({row.target["subdir"]: ModulePath.parse(row.module).prefix for row in reversed(rows)})
+        found = [(row.target["subdir"], ModulePath.parse(row.module)) for row in reversed(rows)]
+        prefixes = {subdir: module.prefix for subdir, module in found}
+        return Places(prefixes, frozenset(module for _, module in found))
+
+    def failed(self, mirror: str) -> frozenset[ModulePath]:
+        """See RepositoryStore: those of the newest runs."""
+        wanted = (runs.c.mirror == mirror) & (runs.c.status == Status.FAILED) & runs.c.pushed_at.is_(None)
+        query = select(runs.c.module).where(wanted).order_by(runs.c.created_at.desc()).limit(_PLACES)
+        with reading(self._engine) as connection:
+            return frozenset(map(ModulePath.parse, set(connection.execute(query).scalars())))
 
     def known(self, modules: Sequence[ModulePath]) -> Mapping[Release, Known]:
         """See RepositoryStore."""

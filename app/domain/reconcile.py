@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app.domain.errors import CATALOG, Retry
-from app.domain.modules import ModulePath, RuleBroken, Version, split_tag
+from app.domain.modules import ModulePath, RuleBroken, Version, split_tag, tag_name
 from app.domain.refs import TagAt
 from app.domain.run import ACTIVE, Stage, Status
 
@@ -32,6 +32,7 @@ class Finding(StrEnum):
 MENDED = frozenset({Finding.MISSING_IN_MIRROR, Finding.MISSING_IN_PROXY})
 REPORTED = frozenset(Finding) - MENDED - {Finding.ADOPTED, Finding.WAITING}
 
+_NOWHERE = "neither the source nor the mirror has its tag"
 
 Release = tuple[ModulePath, Version]
 
@@ -93,7 +94,8 @@ class Named:
 class Observed:
     """One repository. `served` holds the versions of each module that the proxy lists; a module not in it was not asked for.
 
-    A commit "" of `source` is not known without a download: a registry's. `listed`: its versions.
+    A commit "" of `source` is not known without a download: a registry's. `listed`: its versions. `subdirs`: where the
+    modules lie; one that is not in it lies at the root.
     """
 
     source: Mapping[str, TagAt]
@@ -101,6 +103,7 @@ class Observed:
     served: Mapping[ModulePath, frozenset[Version]]
     known: Mapping[Release, Known]
     listed: frozenset[Version] = frozenset()
+    subdirs: Mapping[ModulePath, str] = field(default_factory=dict)
 
 
 ModuleOf = Callable[[str, Version], ModulePath | None]
@@ -140,19 +143,19 @@ def _standing(name: Named, observed: Observed) -> int:
 
 
 def compare(
-    observed: Observed, module_of: ModuleOf, *, prereleases: bool = True, makes_tags: bool = False
+    observed: Observed, module_of: ModuleOf, *, prereleases: bool = True, made: Set[ModulePath] = frozenset()
 ) -> list[Item]:
     """What is to be said, lowest versions first; versions with which all is well are left out.
 
-    `prereleases` False: nothing is said of a prerelease whose tag is there. `makes_tags`: the source need not have the
-    tags of what was released, for modsync makes them.
+    `prereleases` False: nothing is said of a prerelease whose tag is there. `made`: the modules whose tags modsync makes,
+    so that the source need not have them.
     """
     tags = sorted({*observed.source, *observed.mirror})
     spelled = [names for tag in tags if (names := names_of(tag, module_of))]
     wanted = [named(names, observed) for names in spelled if prereleases or not names[0].version.prerelease]
-    items = [item for each in wanted if (item := _judged(each, observed, makes_tags))]
+    items = [item for each in wanted if (item := _judged(each, observed, made))]
     found = {(each.module, each.version) for names in spelled for each in names}
-    items += [*_vanished(observed, found, makes_tags), *_extra_in_proxy(observed, found)]
+    items += [*_vanished(observed, found, made), *_extra_in_proxy(observed, found)]
     return sorted((replace(item, needs=_needs(item, observed)) for item in items), key=_order)
 
 
@@ -166,10 +169,10 @@ def _order(item: Item) -> tuple[Version, str]:
     return item.version, item.tag
 
 
-def _judged(name: Named, observed: Observed, makes_tags: bool) -> Item | None:
+def _judged(name: Named, observed: Observed, made: Set[ModulePath]) -> Item | None:
     at, known = observed.source.get(name.tag), _recorded(name, observed)
     if at is None:
-        return _without_source(name, observed, known, makes_tags)
+        return _without_source(name, observed, known, name.module in made)
     if at.commit is None:
         return _item(Finding.NOT_A_COMMIT, name, "", f"the source's tag names {at.object}", known)
     if name.module is None:
@@ -188,11 +191,21 @@ def _recorded(name: Named, observed: Observed) -> Known | None:
 def _without_source(name: Named, observed: Observed, known: Known | None, makes_tags: bool) -> Item | None:
     there = observed.mirror[name.tag]
     commit = there.commit or ""
+    if makes_tags and commit and _is_made_here(name, commit, observed, known):
+        return _against_mirror(name, commit, observed, known)
     if known is None or not known.is_released:
         return _item(Finding.EXTRA_IN_MIRROR, name, commit, "the source has no such tag", known)
     if known.commit != there.commit:
         return _item(Finding.DIFFERS, name, commit, f"released at {known.commit}, the mirror is at {commit}", known)
-    return None if makes_tags else _item(Finding.GONE, name, commit, "the source does not have the tag any more", known)
+    return _item(Finding.GONE, name, commit, "the source does not have the tag any more", known)
+
+
+def _is_made_here(name: Named, commit: str, observed: Observed, known: Known | None) -> bool:
+    """Whether the mirror's tag is a release that modsync tags itself; without a record the proxy has to list it."""
+    if known is None:
+        return name.module is not None and name.version in observed.served.get(name.module, ())
+    # A push whose run ended before its answer came is in the mirror, too.
+    return known.commit == commit and (known.is_released or known.status is Status.FAILED)
 
 
 def _against_mirror(name: Named, commit: str, observed: Observed, known: Known | None) -> Item | None:
@@ -229,13 +242,29 @@ def _is_unlisted(module: ModulePath | None, version: Version, observed: Observed
     return versions is not None and version not in versions
 
 
-def _vanished(observed: Observed, names: set[tuple[ModulePath | None, Version]], makes_tags: bool) -> Iterator[Item]:
-    """Released versions whose tags are neither at the source nor in the mirror; one that modsync made it makes again."""
-    finding = Finding.MISSING_IN_MIRROR if makes_tags else Finding.GONE
+def _vanished(
+    observed: Observed, names: set[tuple[ModulePath | None, Version]], made: Set[ModulePath]
+) -> Iterator[Item]:
+    """Released versions whose tags are neither at the source nor in the mirror; one that modsync made it makes again.
+
+    So it does where an outage ended the run before its push: nobody else will ever tag that.
+    """
     for (module, version), known in sorted(observed.known.items(), key=lambda item: item[0]):
-        if known.pushed and (module, version) not in names:
-            said = "neither the source nor the mirror has its tag"
-            yield Item(finding, "", module, version, commit=known.commit, detail=said, known=known)
+        if (module, version) in names:
+            continue
+        if module in made and (known.pushed or known.status is Status.FAILED):
+            yield from _untagged((module, version), observed, known)
+        elif known.pushed:
+            yield Item(Finding.GONE, "", module, version, commit=known.commit, detail=_NOWHERE, known=known)
+
+
+def _untagged(release: Release, observed: Observed, known: Known) -> Iterator[Item]:
+    """A release whose tag modsync makes, by the tag that it has or would have."""
+    module, version = release
+    subdir = observed.subdirs.get(module, "")
+    name = Named(tag_name(subdir, version), subdir, module, version)
+    if item := _against_mirror(name, known.commit, observed, known):
+        yield replace(item, detail=_NOWHERE) if item.finding is Finding.MISSING_IN_MIRROR else item
 
 
 def _extra_in_proxy(observed: Observed, names: set[tuple[ModulePath | None, Version]]) -> Iterator[Item]:
@@ -243,8 +272,7 @@ def _extra_in_proxy(observed: Observed, names: set[tuple[ModulePath | None, Vers
         for version in sorted(versions):
             known = observed.known.get((module, version))
             if known is None and (module, version) not in names and not version.is_pseudo:
-                said = "neither the source nor the mirror has its tag"
-                yield Item(Finding.EXTRA_IN_PROXY, "", module, version, detail=said)
+                yield Item(Finding.EXTRA_IN_PROXY, "", module, version, detail=_NOWHERE)
 
 
 def _item(finding: Finding, name: Named, commit: str, detail: str, known: Known | None) -> Item:

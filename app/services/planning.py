@@ -122,6 +122,11 @@ class Planner:
         except RuleBroken:
             return None
 
+    @property
+    def makes_tags(self) -> bool:
+        """True where a rule has modsync make the tags that a source lacks."""
+        return any(rule.tags == "make" for rule in self._rules)
+
     def sources_of(self, module: ModulePath) -> list[str]:
         """The sources whose releases of this module a rule would bring, in the configuration's order."""
         return [source for source in self._sources if first_match(self._rules, source, module)]

@@ -6,7 +6,7 @@ Nothing is cloned: `git ls-remote` at both sides, the proxy's lists, and the dat
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import SyncError
@@ -119,13 +119,14 @@ class Reconcile:
         def module_of(subdir: str, version: Version) -> ModulePath | None:
             return self._module(repository, places, subdir, version)
 
-        modules = _modules({**source, **mirror}, module_of)
-        known = self._store.known(sorted(modules))
-        served = self._observer.served(self._proxies(repository, modules))
+        modules = _modules({**source, **mirror}, module_of) | self._tagged_here(repository, places)
+        known, targets = self._store.known(sorted(modules)), dict(self._targets(repository, modules))
+        served = self._observer.served((module, target.proxy) for module, target in targets.items())
+        listed, subdirs = self._listed(repository, source), _subdirs(places, targets)
         items = compare(
-            Observed(source, mirror, served, known, self._listed(repository, source)), module_of,
+            Observed(source, mirror, served, known, listed, subdirs), module_of,
             prereleases=self._planner.wants_prereleases(repository.source),
-            makes_tags=self._makes_tags(repository, modules),
+            made={module for module, target in targets.items() if target.tags == "make"},
         )  # fmt: skip
         return [item for item in items if _asked(item, order)], len(source)
 
@@ -142,14 +143,15 @@ class Reconcile:
             return frozenset()
         return frozenset(Version.parse(at.object) for at in source.values())
 
-    def _makes_tags(self, repository: Repository, modules: set[ModulePath]) -> bool:
-        return any(target.tags == "make" for _, target in self._targets(repository, modules))
+    def _tagged_here(self, repository: Repository, places: Places) -> set[ModulePath]:
+        """The recorded modules whose tags modsync makes: there may be none anywhere that tells of them."""
+        if not self._planner.makes_tags:
+            return set()
+        recorded = places.modules | self._store.failed(repository.mirror)
+        targets = self._targets(repository, recorded)
+        return {module for module, target in targets if (target.tags, target.mirror) == ("make", repository.mirror)}
 
-    def _proxies(self, repository: Repository, modules: set[ModulePath]) -> list[tuple[ModulePath, str]]:
-        """(module, its proxy's name)."""
-        return [(module, target.proxy) for module, target in self._targets(repository, modules)]
-
-    def _targets(self, repository: Repository, modules: set[ModulePath]) -> Iterator[tuple[ModulePath, Target]]:
+    def _targets(self, repository: Repository, modules: Iterable[ModulePath]) -> Iterator[tuple[ModulePath, Target]]:
         for module in sorted(modules):
             try:
                 yield module, self._planner.target(repository.source, module, repository.clone_url, None)
@@ -170,6 +172,12 @@ def _modules(tags: Mapping[str, TagAt], module_of: ModuleOf) -> set[ModulePath]:
         majors = (version,) if subdir else (version, _FIRST)
         found |= {module for each in majors if (module := module_of(subdir, each))}
     return found
+
+
+def _subdirs(places: Places, targets: Mapping[ModulePath, Target]) -> dict[ModulePath, str]:
+    """Where the modules lie: as their releases say, or else the rules."""
+    lie = {prefix: subdir for subdir, prefix in places.prefixes.items()}
+    return {module: lie.get(module.prefix, target.subdir) for module, target in targets.items()}
 
 
 def _asked(item: Item, order: Order) -> bool:

@@ -35,7 +35,7 @@ class RunMaker:
         """Begin a run for each; returns the runs that were begun. Error: store_unavailable."""
         again = [item for item in items if _begins_anew(item)]
         begun = [run for item in again if (run := self._again(repository, item, actor, why))]
-        for batch in _batches([item for item in items if item not in again and item.tag]):
+        for batch in _batches([item for item in items if item not in again]):
             begun += self._record(repository, batch, actor, why)
         return begun
 

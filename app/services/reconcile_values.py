@@ -75,9 +75,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a repository's modules are known to lie: directory -> module path without its major suffix."""
+    """Where a repository's modules are known to lie: directory -> module path without its major suffix.
+
+    `modules`: those that were released, with it.
+    """
 
     prefixes: Mapping[str, str] = field(default_factory=dict)
+    modules: frozenset[ModulePath] = frozenset()
 
 
 class RepositoryStore(Protocol):
@@ -155,6 +159,10 @@ class RepositoryStore(Protocol):
 
     def places(self, mirror: str) -> Places:
         """Where the mirror's modules lie, as its runs say."""
+        ...
+
+    def failed(self, mirror: str) -> frozenset[ModulePath]:
+        """The modules of runs to this mirror that failed before their push."""
         ...
 
     def known(self, modules: Sequence[ModulePath]) -> Mapping[Release, Known]:

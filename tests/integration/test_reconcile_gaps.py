@@ -5,9 +5,17 @@ from pathlib import Path
 import pytest
 
 from app.adapters.ops_store import SqlReplayStore
+from app.adapters.retention_store import SqlRetentionStore
+from app.domain.modules import ModulePath, Version
+from app.domain.reconcile import Finding, Known, Observed, compare
+from app.domain.routing import Rule
 from app.domain.run import Stage, Status
-from tests.integration.flow_world import MODULE
-from tests.integration.reconcile_world import ReconcileWorld
+from app.services.reconcile import Order
+from app.services.retention import RunPruning
+from tests.integration.flow_world import MIRROR, MODULE
+from tests.integration.reconcile_world import RULES, ReconcileWorld
+
+MAKING = (Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=RULES[0].clone, tags="make"),)
 
 
 @pytest.fixture
@@ -65,3 +73,102 @@ def test_a_run_that_never_came_so_far_begins_where_it_ended(world: ReconcileWorl
         (),
     )  # as somebody wanted it
     assert done_after(world, retry=True) == ({"v1.0.0": "failed"}, 0, 1)
+
+
+def tagging(directory: Path) -> ReconcileWorld:
+    """A world whose source has no tag: modsync makes them."""
+    made = ReconcileWorld(directory, rules=MAKING)
+    del made.source.refs["refs/tags/v1.0.0"]
+    return made
+
+
+def made_here(world: ReconcileWorld, version: str = "v1.0.0") -> str:
+    """A version, tagged by modsync and brought through."""
+    run = world.take(version, tags="make").run_id
+    world.settle(run)
+    assert world.reconcile().items == ()
+    return run
+
+
+def without_the_mirror(world: ReconcileWorld) -> str:
+    """A run that GitLab's outage ended before its push."""
+    url = f"{world.gitlab.url}/{MIRROR}.git"
+    mirror = world.git.repositories.pop(url)
+    run = world.take(tags="make").run_id
+    world.settle(run, rounds=200)
+    world.git.repositories[url] = mirror
+    assert (world.run(run).status, world.run(run).pushed_at, mirror.refs) == (Status.FAILED, None, {})
+    return run
+
+
+def test_a_made_release_that_the_proxy_lost_goes_through_the_pipeline_again(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    made_here(world)
+    world.proxy.held.clear()
+    assert done_after(world) == ({"v1.0.0": "missing_in_proxy"}, 0, 1)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_made_release_that_an_outage_ended_before_its_push_is_begun_anew(tmp_path: Path, retry: bool) -> None:
+    world = tagging(tmp_path)
+    without_the_mirror(world)
+    assert done_after(world, retry=retry) == ({"v1.0.0": "missing_in_mirror"}, 1, 1)
+
+
+def test_a_made_release_whose_push_had_no_answer_is_begun_anew(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    without_the_mirror(world)
+    world.mirror.commits = dict(world.source.commits)
+    world.mirror.refs["refs/tags/v1.0.0"] = world.commit
+    assert done_after(world)[0] == {"v1.0.0": "missing_in_proxy"}
+
+
+def test_a_made_release_that_somebody_cancelled_stays_so(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    run = world.take(tags="make").run_id
+    SqlReplayStore(world.engine).cancel(run, "cli:me", world.clock.now())
+    assert (world.found(report := world.reconcile()), report.runs) == ({"v1.0.0": "failed"}, ())
+
+
+def test_made_releases_that_a_restored_database_lacks_are_adopted_where_the_proxy_lists_them(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    world.mirror.commits = dict(world.source.commits)
+    for version in ("v1.0.0", "v1.1.0"):
+        world.mirror.refs[f"refs/tags/{version}"] = world.commit
+    world.cache("v1.0.0")
+    report = world.reconcile()
+    assert (world.found(report), report.adopted) == ({"v1.0.0": "adopted", "v1.1.0": "extra_in_mirror"}, 1)
+    refused = world.take(commit="f" * 40, tags="make")
+    assert (refused.status, refused.error) == (Status.REJECTED, "version_moved")
+
+
+def test_a_made_tag_that_the_mirror_lost_comes_back_though_its_run_is_not_kept(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    old = made_here(world)
+    world.clock.advance(31 * 86400)
+    assert RunPruning(SqlRetentionStore(world.engine), world.clock, 30, 100).once() == 1
+    made_here(world, "v1.1.0")
+    del world.mirror.refs["refs/tags/v1.0.0"]
+
+    assert done_after(world) == ({"v1.0.0": "missing_in_mirror"}, 1, 1)
+    at = world.mirror.at("refs/tags/v1.0.0")
+    assert at is not None
+    assert at.commit == world.commit
+    assert old not in {run.id for run in world.runs()}
+
+
+def test_a_made_tag_in_a_directory_comes_back_under_its_name(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    module = f"{MODULE}/sdk"
+    commit = world.source.commit({"sdk/go.mod": f"module {module}\n".encode()})
+    known = {(ModulePath.parse(module), Version.parse("v1.0.0")): Known(commit, pushed=True)}
+    seen = Observed({}, {}, {}, known, subdirs={ModulePath.parse(module): "sdk"})
+    (item,) = compare(seen, lambda *_: None, made={ModulePath.parse(module)})
+    assert (item.finding, item.tag, item.subdir) == (Finding.MISSING_IN_MIRROR, "sdk/v1.0.0", "sdk")
+
+    repositories, service = world.repositories, world.service()
+    assert repositories.adopt([item], world.clock.now()) == 1
+    world.source.tag("sdk/v1.1.0", commit)
+    (run,) = [each for each in service.one(service.repository_of(ModulePath.parse(module)), Order()).runs
+              if world.run(each).version == "v1.0.0"]  # fmt: skip
+    assert (world.run(run).target.subdir, world.run(run).commit) == ("sdk", commit)
