@@ -19,7 +19,7 @@ class Finding(StrEnum):
     MISSING_IN_PROXY = "missing_in_proxy"
     ADOPTED = "adopted"  # mirror and proxy have it as the source does, and modsync did not know it
     WAITING = "waiting"  # its run is in flight
-    FAILED = "failed"  # its run ended with an error that a person has to mend
+    FAILED = "failed"  # its run ended with an error that a person has to mend, or no run could be begun
     MOVED = "moved"  # the source's tag is not where it was when the version was released
     DIFFERS = "differs"  # the mirror's tag is at another commit than the source's
     GONE = "gone"  # released, and the source does not have the tag any more

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version, of_major, split_tag
@@ -109,8 +109,11 @@ class Reconcile:
         if order.dry_run:
             return shown
         adopted = self._store.adopt(shown.of(Finding.ADOPTED), self._clock.now())
-        runs = self._maker.make(repository, _to_bring(items, order), order.actor, order.reason)
-        return Report(repository.mirror, repository.clone_url, tags, tuple(items), tuple(runs), adopted)
+        brought = self._maker.make(repository, _to_bring(items, order), order.actor, order.reason)
+        refused = {each.item: each.refused for each in brought if each.refused}
+        told = tuple(_not_begun(item, refused[item]) if item in refused else item for item in items)
+        runs = tuple(each.run for each in brought if each.run)
+        return Report(repository.mirror, repository.clone_url, tags, told, runs, adopted)
 
     def _compared(self, repository: Repository, order: Order) -> tuple[list[Item], int]:
         source, mirror = self._observer.tags(repository)
@@ -178,6 +181,10 @@ def _subdirs(places: Places, targets: Mapping[ModulePath, Target]) -> dict[Modul
     """Where the modules lie: as their releases say, or else the rules."""
     lie = {prefix: subdir for subdir, prefix in places.prefixes.items()}
     return {module: lie.get(module.prefix, target.subdir) for module, target in targets.items()}
+
+
+def _not_begun(item: Item, why: str) -> Item:
+    return replace(item, finding=Finding.FAILED, detail=f"no run was begun: {why}")
 
 
 def _asked(item: Item, order: Order) -> bool:

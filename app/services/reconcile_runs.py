@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from app.domain.errors import SyncError
 from app.domain.events import ReleaseEvent
@@ -21,6 +22,15 @@ log = logging.getLogger(__name__)
 BATCH = 50  # as many as share a push
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What became of an item: the run that was begun, or why none could be; both "" where one is under way already."""
+
+    item: Item
+    run: str = ""
+    refused: str = ""
+
+
 class RunMaker:
     """Records what reconcile brings: a delivery of its own for each batch, for every run belongs to one."""
 
@@ -31,35 +41,38 @@ class RunMaker:
         self._planner, self._store, self._replay = planner, store, replay
         self._queue, self._clock, self._new_id = queue, clock, new_id
 
-    def make(self, repository: Repository, items: Sequence[Item], actor: str, why: str = "") -> list[str]:
-        """Begin a run for each; returns the runs that were begun. Error: store_unavailable."""
+    def make(self, repository: Repository, items: Sequence[Item], actor: str, why: str = "") -> list[Brought]:
+        """Begin a run for each; returns what became of each. Error: store_unavailable."""
         again = [item for item in items if _begins_anew(item)]
-        begun = [run for item in again if (run := self._again(repository, item, actor, why))]
+        brought = [self._again(repository, item, actor, why) for item in again]
         for batch in _batches([item for item in items if item not in again]):
-            begun += self._record(repository, batch, actor, why)
-        return begun
+            brought += self._record(repository, batch, actor, why)
+        return brought
 
-    def _again(self, repository: Repository, item: Item, actor: str, why: str) -> str | None:
+    def _again(self, repository: Repository, item: Item, actor: str, why: str) -> Brought:
         reason = _because(f"reconcile: {item.finding}", why)
         run = item.known.run if item.known else ""
         order = ReplayOrder(actor, reason, item.needs, force=True, lane=Lane.BACKFILL, repo_url=repository.clone_url)
         try:
-            return self._replay.replay(run, order).run_id
+            return Brought(item, self._replay.replay(run, order).run_id)
         except SyncError as error:
             if error.code == "store_unavailable":
                 raise
             log.warning("not_begun_anew", extra={"run": run, "code": error.code, "error": error.message})
-            return None
+            return Brought(item, refused="" if error.code == "still_running" else str(error))
 
-    def _record(self, repository: Repository, items: Sequence[Item], actor: str, why: str) -> list[str]:
-        planned = [plan for item in items if (plan := self._planned(repository, item, actor))]
-        if not planned:
-            return []
-        _, _, receipts = self._store.record(self._delivery(repository, actor, len(planned), why), planned)
-        self._enqueue(receipts)
-        return [receipt.run_id for receipt in receipts if receipt.job]
+    def _record(self, repository: Repository, items: Sequence[Item], actor: str, why: str) -> list[Brought]:
+        tried = [(item, self._planned(repository, item, actor)) for item in items]
+        plans = [(item, plan) for item, plan in tried if isinstance(plan, PlannedRun)]
+        brought = [Brought(item, refused=str(error)) for item, error in tried if isinstance(error, SyncError)]
+        if plans:
+            delivery = self._delivery(repository, actor, len(plans), why)
+            _, _, receipts = self._store.record(delivery, [plan for _, plan in plans])
+            self._enqueue(receipts)
+            brought += [_brought(item, receipt) for (item, _), receipt in zip(plans, receipts, strict=True)]
+        return brought
 
-    def _planned(self, repository: Repository, item: Item, actor: str) -> PlannedRun | None:
+    def _planned(self, repository: Repository, item: Item, actor: str) -> PlannedRun | SyncError:
         event = ReleaseEvent(
             module=item.module, ref=item.tag, is_tag=True, commit=item.commit or None, version=item.version,
             repo_url=repository.clone_url, subdir=item.subdir,
@@ -68,7 +81,7 @@ class RunMaker:
             return self._planner.plan(repository.source, event, actor, lane=Lane.BACKFILL, needs=item.needs)
         except SyncError as error:
             log.warning("not_planned", extra={"release": f"{item.module}@{item.version}", "code": error.code})
-            return None
+            return error
 
     def _delivery(self, repository: Repository, actor: str, runs: int, why: str) -> NewDelivery:
         note = _because(f"{actor} brings {runs} missing versions of {repository.mirror}", why)
@@ -89,6 +102,13 @@ class RunMaker:
 
 def _because(what: str, why: str) -> str:
     return f"{what}; {why}" if why else what
+
+
+def _brought(item: Item, receipt: Receipt) -> Brought:
+    if receipt.job:
+        return Brought(item, receipt.run_id)
+    ended = receipt.status in (Status.FAILED, Status.REJECTED)
+    return Brought(item, refused=f"run {receipt.run_id} ended with {receipt.error}" if ended else "")
 
 
 def _begins_anew(item: Item) -> bool:

@@ -172,3 +172,14 @@ def test_a_made_tag_in_a_directory_comes_back_under_its_name(tmp_path: Path) -> 
     (run,) = [each for each in service.one(service.repository_of(ModulePath.parse(module)), Order()).runs
               if world.run(each).version == "v1.0.0"]  # fmt: skip
     assert (world.run(run).target.subdir, world.run(run).commit) == ("sdk", commit)
+
+
+def test_what_cannot_be_begun_is_for_a_person(world: ReconcileWorld, tmp_path: Path) -> None:
+    run = without_the_proxy(world)
+    other = (Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone="https://elsewhere.example/{repo}.git"),)
+    world.planner = ReconcileWorld(tmp_path / "other", rules=other).planner
+    service = world.service()
+    report = service.by_mirror(MIRROR, Order())
+    assert (world.found(report), report.runs, report.needs_a_person) == ({"v1.0.0": "failed"}, (), True)
+    assert "no run was begun" in report.items[0].detail
+    assert world.run(run).attempt == 1
