@@ -79,6 +79,12 @@ class Item:
     known: Known | None = None
     needs: Stage = Stage.MIRROR
 
+    @property
+    def is_only_unlisted(self) -> bool:
+        """True for a release that came through, and that the proxy's list alone does not have: it may be retracted."""
+        through = self.known is not None and self.known.pushed and self.known.status in (Status.DONE, None)
+        return through and self.finding is Finding.MISSING_IN_PROXY and self.needs is Stage.PIPELINE
+
 
 @dataclass(frozen=True, slots=True)
 class Named:

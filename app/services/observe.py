@@ -8,6 +8,7 @@ from contextlib import suppress
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.refs import TagAt
+from app.domain.served import listed_fault, newest
 from app.services.pace import Paced
 from app.services.ports import Checkpoint, Git, GoProxy
 from app.services.reconcile_values import Repository
@@ -51,6 +52,35 @@ class Observer:
                 self._ready()
                 found[module] = frozenset(_versions(proxy.list(module)))
         return found
+
+    def left_out(
+        self, module: ModulePath, name: str, versions: Iterable[Version], listed: Iterable[Version],
+        brought: Iterable[Version],
+    ) -> set[Version]:  # fmt: skip
+        """Which of these the proxy serves though it need not list them, as stage verify has it (retracted ones).
+
+        `brought`: all that the mirror has. Asked for are the go.mod of the newest that is listed, and of the newest of all,
+        then each version that may be left out by them. One that gets no answer counts as not served.
+        """
+        proxy, texts = self._proxies[name], [each.text for each in listed]
+        lasts = {newest(texts), newest([*texts, *(each.text for each in brought)])}
+        mods = [b"", *(self._mod(proxy, module, last) for last in sorted(filter(None, lasts)))]
+        may_be = {each for each in versions if any(not listed_fault(each, mod, texts, None) for mod in mods)}
+        return {each for each in may_be if self._serves(proxy, module, each)}
+
+    def _mod(self, proxy: GoProxy, module: ModulePath, version: Version) -> bytes:
+        self._ready()
+        try:
+            return proxy.mod(module, version)
+        except SyncError:
+            return b""
+
+    def _serves(self, proxy: GoProxy, module: ModulePath, version: Version) -> bool:
+        self._ready()
+        try:
+            return proxy.info(module, version).version == version.text
+        except SyncError:
+            return False
 
     def registry_module(self, repository: Repository) -> ModulePath | None:
         """The one module of a registry's address; None for a git repository."""

@@ -6,13 +6,14 @@ Nothing is cloned: `git ls-remote` at both sides, the proxy's lists, and the dat
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version, of_major, split_tag
 from app.domain.pause import Pause
-from app.domain.reconcile import Finding, Item, ModuleOf, Observed, compare
+from app.domain.reconcile import Finding, Item, ModuleOf, Observed, Release, compare
 from app.domain.refs import TagAt
 from app.domain.run import Target
 from app.services.observe import Observer
@@ -126,12 +127,27 @@ class Reconcile:
         known, targets = self._store.known(sorted(modules)), dict(self._targets(repository, modules))
         served = self._observer.served((module, target.proxy) for module, target in targets.items())
         listed, subdirs = self._listed(repository, source), _subdirs(places, targets)
+        seen = Observed(source, mirror, served, known, listed, subdirs)
         items = compare(
-            Observed(source, mirror, served, known, listed, subdirs), module_of,
-            prereleases=self._planner.wants_prereleases(repository.source),
+            seen, module_of, prereleases=self._planner.wants_prereleases(repository.source),
             made={module for module, target in targets.items() if target.tags == "make"},
         )  # fmt: skip
-        return [item for item in items if _asked(item, order)], len(source)
+        wanted = [item for item in items if _asked(item, order)]
+        return self._without_retracted(wanted, seen, targets), len(source)
+
+    def _without_retracted(self, items: list[Item], seen: Observed, targets: Mapping[ModulePath, Target]) -> list[Item]:
+        """Without the releases that the proxy serves and rightly does not list: another run would change nothing."""
+        unlisted: dict[ModulePath, set[Version]] = defaultdict(set)
+        for item in items:
+            if item.module and item.is_only_unlisted:
+                unlisted[item.module].add(item.version)
+        brought = [release for release, known in seen.known.items() if known.pushed]
+        well: set[Release] = set()
+        for module, versions in unlisted.items():
+            mine = [version for of, version in brought if of == module]
+            found = self._observer.left_out(module, targets[module].proxy, versions, seen.served[module], mine)
+            well |= {(module, version) for version in found}
+        return [item for item in items if (item.module, item.version) not in well]
 
     def _module(self, repository: Repository, places: Places, subdir: str, version: Version) -> ModulePath | None:
         if only := self._observer.registry_module(repository):

@@ -6,13 +6,14 @@ import pytest
 
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.retention_store import SqlRetentionStore
+from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Finding, Known, Observed, compare
 from app.domain.routing import Rule
 from app.domain.run import Stage, Status
 from app.services.reconcile import Order
 from app.services.retention import RunPruning
-from tests.integration.flow_world import MIRROR, MODULE
+from tests.integration.flow_world import GO_MOD, MIRROR, MODULE
 from tests.integration.reconcile_world import RULES, ReconcileWorld
 
 MAKING = (Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=RULES[0].clone, tags="make"),)
@@ -183,3 +184,51 @@ def test_what_cannot_be_begun_is_for_a_person(world: ReconcileWorld, tmp_path: P
     assert (world.found(report), report.runs, report.needs_a_person) == ({"v1.0.0": "failed"}, (), True)
     assert "no run was begun" in report.items[0].detail
     assert world.run(run).attempt == 1
+
+
+@pytest.fixture
+def retracted(world: ReconcileWorld) -> ReconcileWorld:
+    """The newest go.mod retracts v1.0.0, and the proxy's list follows `go list -m -versions`."""
+    world.settle(world.take().run_id)
+    world.release("v1.1.0")
+    world.proxy.held[MODULE, "v1.1.0"].mod = GO_MOD + b"retract v1.0.0\n"
+    world.proxy.unlisted = {"v1.0.0"}
+    return world
+
+
+def test_a_retracted_version_that_the_proxy_serves_and_does_not_list_is_well(retracted: ReconcileWorld) -> None:
+    asked = len(retracted.proxy.calls)
+    assert retracted.reconcile().items == ()
+    told = [(method, version) for method, _, version in retracted.proxy.calls[asked:] if method != "list"]
+    assert told == [("mod", "v1.1.0"), ("info", "v1.0.0")]
+
+
+def test_a_retracted_version_that_the_proxy_lost_is_brought_once(retracted: ReconcileWorld) -> None:
+    del retracted.proxy.held[MODULE, "v1.0.0"]
+    assert done_after(retracted) == ({"v1.0.0": "missing_in_proxy"}, 0, 1)
+    assert retracted.reconcile().items == ()
+
+
+def test_a_retracted_version_whose_run_is_not_kept_is_well(retracted: ReconcileWorld) -> None:
+    retracted.clock.advance(31 * 86400)
+    assert RunPruning(SqlRetentionStore(retracted.engine), retracted.clock, 30, 100).once() == 2
+    assert retracted.reconcile().items == ()
+
+
+def test_one_that_the_proxy_serves_and_should_list_is_missing(retracted: ReconcileWorld) -> None:
+    retracted.proxy.held[MODULE, "v1.1.0"].mod = GO_MOD
+    assert retracted.found(retracted.reconcile(dry_run=True)) == {"v1.0.0": "missing_in_proxy"}
+    assert retracted.proxy.calls[-1][0] == "mod"  # nobody asks whether it serves v1.0.0
+
+
+def test_what_the_newest_retracts_with_itself_is_well(retracted: ReconcileWorld) -> None:
+    retracted.proxy.held[MODULE, "v1.1.0"].mod = GO_MOD + b"retract [v1.0.0, v1.1.0]\n"
+    retracted.proxy.unlisted |= {"v1.1.0"}
+    assert retracted.reconcile().items == ()
+
+
+def test_one_of_which_the_proxy_says_nothing_is_missing_and_holds_nothing_up(retracted: ReconcileWorld) -> None:
+    retracted.tag("v1.2.0")
+    retracted.proxy.fail("info", SyncError("proxy_unreachable", "500"))
+    found = retracted.found(retracted.reconcile(dry_run=True))
+    assert found == {"v1.0.0": "missing_in_proxy", "v1.2.0": "missing_in_mirror"}
