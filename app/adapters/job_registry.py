@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from redis.exceptions import RedisError
 from rq import Queue
@@ -29,6 +30,10 @@ class RqJobRegistries:
         """See JobRegistry."""
         return {job: place for each in self._each for job, place in each.held().items()}
 
+    def begun(self, job_ids: Sequence[str]) -> Mapping[str, datetime]:
+        """See JobRegistry; a job's record is the same for every queue."""
+        return self._each[0].begun(job_ids)
+
     def forget(self, job_ids: Sequence[str]) -> None:
         """See JobRegistry."""
         for each in self._each:
@@ -52,6 +57,14 @@ class RqJobRegistry:
         except RedisError as error:
             raise self._unavailable(error) from error
         return {**dict.fromkeys(failed, "failed"), **dict.fromkeys(taken, "taken")}
+
+    def begun(self, job_ids: Sequence[str]) -> Mapping[str, datetime]:
+        """See JobRegistry."""
+        try:
+            found = Job.fetch_many(list(job_ids), connection=self._redis, serializer=JSONSerializer)
+        except RedisError as error:
+            raise self._unavailable(error) from error
+        return {job.id: job.started_at for job in found if job and job.started_at}
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """See JobRegistry."""

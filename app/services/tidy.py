@@ -28,6 +28,10 @@ class JobRegistry(Protocol):
         """The jobs that RQ takes for running or failed; a bounded number, others at the next call."""
         ...
 
+    def begun(self, job_ids: Sequence[str]) -> Mapping[str, datetime]:
+        """When workers began these jobs; without those that RQ does not know, or that were not begun."""
+        ...
+
     def forget(self, job_ids: Sequence[str]) -> None:
         """Remove these jobs from Redis, wherever they are."""
         ...
@@ -66,21 +70,28 @@ class Tidy:
         states = self._store.states(sorted({parsed.run for parsed, _ in held.values()}))
         now = self._clock.now()
         ghosts = {job for job, (parsed, place) in held.items() if is_ghost(parsed, place, states.get(parsed.run), now)}
-        calls = ((job, place, parse_call_id(job)) for job, place in everything.items())
-        ghosts |= {job for job, place, call in calls if call and is_spent(call, place, now)}
+        ghosts |= self._spent_calls(everything, now)
         spent, self._suspects = sorted(ghosts & self._suspects), frozenset(ghosts)
         if spent:
             self._registry.forget(spent)
             log.info("jobs_forgotten", extra={"jobs": len(spent)})
         return len(spent)
 
+    def _spent_calls(self, held: Mapping[str, Place], now: datetime) -> set[str]:
+        calls = ((job, place, parse_call_id(job)) for job, place in held.items())
+        old = {job: (call, place) for job, place, call in calls if call and is_spent(call, place, now)}
+        taken = sorted(job for job, (_, place) in old.items() if place == "taken")
+        begun = self._registry.begun(taken) if taken else {}
+        return {job for job, (call, place) in old.items() if is_spent(call, place, now, begun.get(job))}
 
-def is_spent(call: CallId, place: Place, now: datetime) -> bool:
+
+def is_spent(call: CallId, place: Place, now: datetime, begun: datetime | None = None) -> bool:
     """True for a call's job that is older than any can be at work, or failed long enough ago to have been seen.
 
-    What it was to do is given anew without it (ReconcileSchedule).
+    `begun`: when it was, which counts where it is known: it may have waited for long. What it was to do is given anew
+    without it (ReconcileSchedule).
     """
-    age = now - datetime.fromtimestamp(call.given, UTC)
+    age = now - (begun or datetime.fromtimestamp(call.given, UTC))
     return age > (_CALL_SEEN if place == "failed" else _CALL_WORKS)
 
 

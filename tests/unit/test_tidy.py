@@ -42,9 +42,13 @@ def test_ghosts(place: Place, run: RunState | None, ghost: bool) -> None:
 class Lists:
     jobs: dict[str, Place]
     forgotten: list[str] = field(default_factory=list)
+    at: dict[str, datetime] = field(default_factory=dict)
 
     def held(self) -> Mapping[str, Place]:
         return dict(self.jobs)
+
+    def begun(self, job_ids: Sequence[str]) -> Mapping[str, datetime]:
+        return {job: self.at[job] for job in job_ids if job in self.at}
 
     def forget(self, job_ids: Sequence[str]) -> None:
         self.forgotten += job_ids
@@ -90,6 +94,14 @@ def test_calls_that_are_no_run_s_go_by_their_age(place: Place, age: timedelta, s
     tidy = Tidy(States({}), lists, Clock())
     assert [tidy.once(), tidy.once()] == [0, int(spent)]
     assert "reconcile-by-hand" in lists.jobs
+
+
+@pytest.mark.parametrize(("worked", "spent"), [(timedelta(minutes=119), False), (timedelta(minutes=121), True)])
+def test_a_call_that_waited_for_long_has_its_two_hours_from_when_it_was_begun(worked: timedelta, spent: bool) -> None:
+    job = str(CallId.of("mirrors/team/thing", NOW - timedelta(hours=9)))
+    lists = Lists({job: "taken"}, at={job: NOW - worked})
+    tidy = Tidy(States({}), lists, Clock())
+    assert [tidy.once(), tidy.once()] == [0, int(spent)]
 
 
 def test_a_job_that_only_looked_like_a_ghost_is_kept() -> None:
