@@ -21,6 +21,7 @@ from app.adapters.job_queue import redis_for_worker
 from app.adapters.rehearsal import rehearse
 from app.bootstrap import Container
 from app.domain.errors import SyncError
+from app.domain.gomod import parse_go_mod, synthesized_go_mod
 from workers.parent import end_with_parent
 from workers.worker import SyncWorker
 
@@ -184,6 +185,7 @@ def _later(seconds: float, action: Callable[[], None]) -> None:
 
 def _warm(container: Container) -> None:
     """Import, build and learn before the fork what every job needs; no connection is kept."""
+    parse_go_mod(synthesized_go_mod("m"))  # its tables
     _ = container.flow
     # Built again in the job's own process, for a lease names who works.
     del container.flow
