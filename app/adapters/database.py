@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -31,6 +31,7 @@ _POSTGRES_OPTIONS = (
     "-c lock_timeout=5000 -c timezone=UTC -c idle_in_transaction_session_timeout=8000"
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
+_READ_ONLY = "25006"  # the SQLSTATE of a write where none is taken
 # How long a batch waits for another transaction's row: nobody else's record shall wait for it any longer.
 HURRY_MS = 500
 _LOOK_MS = 8  # SQLite sleeps 1, 2 and 5 ms between its first looks
@@ -50,19 +51,40 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         pool_timeout=BUSY_SECONDS,
         connect_args={
             "connect_timeout": int(BUSY_SECONDS),
-            "options": " ".join([_POSTGRES_OPTIONS, *_own_options(parsed)]),
+            "options": " ".join([_POSTGRES_OPTIONS, *_asked(parsed, "options")]),
             **_NOTICE_SILENCE,
+            **_the_one_that_writes(parsed),
         },
     )
+    event.listen(engine, "checkout", _as_the_server_has_it)
+    event.listen(engine, "handle_error", _leave_who_takes_no_write)
     event.listen(engine, "connect", _postgres_settings)
     event.listen(engine, "begin", _postgres_begin)
     return engine
 
 
-def _own_options(url: URL) -> list[str]:
-    """What `?options=` asks for, which counts after ours: a schema of its own, a role."""
-    given = url.query.get("options", ())
+def _asked(url: URL, name: str) -> list[str]:
+    """What the URL's query says. Of `options` that counts after ours: a schema of its own, a role."""
+    given = url.query.get(name, ())
     return [given] if isinstance(given, str) else list(given)
+
+
+def _the_one_that_writes(url: URL) -> dict[str, str]:
+    """Of several servers only the primary will do, unless the URL says which."""
+    hosts = ",".join(filter(None, [url.host, *_asked(url, "host")]))
+    return {"target_session_attrs": "read-write"} if "," in hosts and not _asked(url, "target_session_attrs") else {}
+
+
+def _as_the_server_has_it(connection: Any, _record: Any, _proxy: Any) -> None:
+    """After a transaction for reading SQLAlchemy would say READ WRITE: an error of its own at a standby, an order elsewhere."""
+    if connection.read_only is not None:
+        connection.read_only = None
+
+
+def _leave_who_takes_no_write(context: ExceptionContext) -> None:
+    """A standby, or a primary that became one: its address has moved, or will, and only a new connection sees that."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True  # all connections of the pool are made anew
 
 
 def unhurried(engine: Engine) -> Engine:

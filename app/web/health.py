@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, make_response
 
 from app.adapters import migrate
+from app.adapters.database import takes_writes
 from app.domain.errors import SyncError
 from app.web.context import container
 
@@ -39,11 +40,17 @@ def ready() -> Response:
 def _database() -> dict[str, dict[str, Any]]:
     try:
         found = migrate.current(container().settings.store.url)
+        writes = takes_writes(container().engine)
     except SyncError as error:
         log.warning("database_not_ready", extra={"detail": error.message})
         return {"database": {"state": "down"}, "migrations": {"state": "unknown"}}
+    if not writes:
+        log.warning("database_not_ready", extra={"detail": "it takes no write"})
     state = "ok" if found == _head() or migrate.is_newer(found) else "behind"
-    return {"database": {"state": "ok"}, "migrations": {"state": state, "found": found, "needed": _head()}}
+    return {
+        "database": {"state": "ok" if writes else "read_only"},
+        "migrations": {"state": state, "found": found, "needed": _head()},
+    }
 
 
 @cache

@@ -92,6 +92,39 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
 
 
 @contextmanager
+def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
+    """A hot standby that follows another server of running_postgres(): it is read, and takes no writes."""
+    user = _NOBODY if os.geteuid() == 0 else None
+    main, here = primary.url("").partition("host=")[2], Path(tempfile.mkdtemp(prefix="modsync-pg-", dir="/tmp"))
+    options: dict[str, Any] = {"user": user, "group": user, "cwd": here, "env": {"PATH": os.defpath, "LC_ALL": "C"}}
+    if user:
+        os.chown(here, user, user)
+        options["extra_groups"] = []
+    binaries = _binaries(here, user)
+    copy: list[str | Path] = [
+        binaries / "pg_basebackup",
+        "-h",
+        main,
+        "-U",
+        "postgres",
+        "-D",
+        here / "data",
+        "-R",
+        "-c",
+        "fast",
+        "-N",
+    ]
+    try:
+        subprocess.run(copy, check=True, capture_output=True, **options)
+        with _server(binaries, here, _FAST, options) as process:
+            server = PostgresServer(here)
+            _wait(server, process, here / "log")
+            yield server
+    finally:
+        shutil.rmtree(here)
+
+
+@contextmanager
 def _process(directory: Path, settings: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     user = _NOBODY if os.geteuid() == 0 else None
     if user:
@@ -112,10 +145,18 @@ def _process(directory: Path, settings: Sequence[str]) -> Iterator[subprocess.Po
     if user:
         options["extra_groups"] = []
     subprocess.run([*initdb, "--encoding=UTF8"], check=True, capture_output=True, **options)
+    with _server(binaries, directory, settings, options) as process:
+        yield process
+
+
+@contextmanager
+def _server(
+    binaries: Path, directory: Path, settings: Sequence[str], options: dict[str, Any]
+) -> Iterator[subprocess.Popen[bytes]]:
     command: list[str | Path] = [
         binaries / "postgres",
         "-D",
-        data,
+        directory / "data",
         "-c",
         "listen_addresses=",
         "-k",
