@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ _POSTGRES_OPTIONS = (
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
 _READ_ONLY = "25006"  # the SQLSTATE of a write where none is taken
+_REFUSES = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool"
 # How long a batch waits for another transaction's row: nobody else's record shall wait for it any longer.
 HURRY_MS = 500
 _LOOK_MS = 8  # SQLite sleeps 1, 2 and 5 ms between its first looks
@@ -189,6 +191,21 @@ def reading(engine: Engine) -> Iterator[Connection]:
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with _own_errors(), engine.connect().execution_options(**options) as connection:
         yield connection
+
+
+def takes_writes(engine: Engine) -> bool:
+    """False at a standby or a server set to read only, and for a file that may not be written. Error: `store_unavailable`.
+
+    A pool that is found there is left: its address may have moved, and without webhooks no write would notice.
+    """
+    if engine.dialect.name == "sqlite":
+        file = Path(engine.url.database or "")
+        return not file.is_file() or os.access(file, os.W_OK)
+    with reading(engine) as connection:
+        refuses: bool = connection.exec_driver_sql(_REFUSES).scalar_one()
+    if refuses:
+        engine.dispose()
+    return not refuses
 
 
 @contextmanager

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from app.adapters.database import connect, reading
+from app import create_app
+from app.adapters import migrate
+from app.adapters.database import connect, reading, takes_writes
 from app.adapters.duty_store import SqlDutyStore
+from app.bootstrap import Container
 from app.domain.errors import SyncError
 from tests.integration.databases import running_postgres, standby_of
+from tests.integration.web_world import write_settings
 
 READ_ONLY = "store_unavailable: the database refused: .*read-only transaction"
 
@@ -69,6 +74,14 @@ def test_a_pool_leaves_a_server_that_takes_no_writes(address: Address, engine: E
     assert [write(engine) for _ in range(4)] == [True] * 4
 
 
+def test_whoever_asks_whether_a_write_is_possible_leaves_it_too(address: Address, engine: Engine) -> None:
+    """A load balancer that sends no webhooks, for /readyz said no, would else never send one again."""
+    assert not takes_writes(engine)
+    address.move()
+    assert takes_writes(engine)
+    assert write(engine)
+
+
 def test_a_server_that_is_set_to_read_only_is_taken_at_its_word(address: Address) -> None:
     engine = connect(f"{address.url}&options=-cdefault_transaction_read_only%3Don")
     address.move()
@@ -76,6 +89,34 @@ def test_a_server_that_is_set_to_read_only_is_taken_at_its_word(address: Address
         connection.execute(text("SELECT 1"))
     with pytest.raises(SyncError, match=READ_ONLY):
         write(engine)
+    assert not takes_writes(engine)
+    engine.dispose()
+
+
+def test_readyz_says_that_no_webhook_can_be_recorded(
+    address: Address, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    container = Container(write_settings(tmp_path, DATABASE_URL=address.url))
+    client = create_app(container).test_client()
+    answer = client.get("/readyz")
+    told: Any = answer.json
+    assert (answer.status_code, answer.headers["Retry-After"], told["status"]) == (503, "5", "not_ready")
+    assert told["checks"]["database"] == {"state": "read_only"}
+    assert told["checks"]["migrations"]["state"] == "ok"
+    assert "database_not_ready" in caplog.text
+    address.move()
+    assert client.get("/readyz").status_code == 200
+    container.engine.dispose()
+
+
+def test_a_file_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 'modsync.db'}")
+    assert takes_writes(engine)
+    migrate.upgrade(str(engine.url))
+    assert takes_writes(engine)
+    # As on a disk that became read-only; the tests' user may be root, whom a file's mode does not stop.
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    assert not takes_writes(engine)
     engine.dispose()
 
 
