@@ -42,7 +42,7 @@ class SqlFlowStore(SqlMirrorStore):
         """See FlowStore."""
         values = {
             "of": claim.run.target.mirror, "lane": claim.run.lane, "at": now, "soon": soon or now, "but": claim.run.id,
-            "most": limit,
+            "most": limit, "given": now + _AGREE,
         }  # fmt: skip
         with writing(self._unhurried) as connection:
             ids = connection.execute(_SIBLINGS, values).scalars().all()
@@ -164,7 +164,10 @@ class SqlFlowStore(SqlMirrorStore):
 # Made once, before workers fork: to make a statement takes longer than to run it.
 _AT: ColumnElement[Any] = bindparam("at", type_=UtcDateTime())
 _SOON: ColumnElement[Any] = bindparam("soon", type_=UtcDateTime())
-_DUE = or_(runs.c.due_at <= _AT, (runs.c.due_at <= _SOON) & runs.c.error.is_(None))
+_AGREE = timedelta(seconds=2)  # by so much hosts' clocks may differ (docs/decisions/0002)
+# Whoever gave a job read on its own clock that the run was due. Without one a wait is kept to the end.
+_GIVEN = (runs.c.due_at <= bindparam("given", type_=UtcDateTime())) & runs.c.job_at.is_not(None)
+_DUE = or_(runs.c.due_at <= _AT, (runs.c.due_at <= _SOON) & runs.c.error.is_(None), _GIVEN)
 _FREE = runs.c.active & _DUE & or_(runs.c.lease_until.is_(None), runs.c.lease_until < _AT)
 _OF_MIRROR = (
     (runs.c.mirror == bindparam("of")) & (runs.c.stage == Stage.MIRROR) & runs.c.version.is_not(None)
@@ -211,7 +214,7 @@ def _claim(
     connection: Connection, run_id: str, owner: str, now: datetime, lease_seconds: float, soon: datetime | None = None
 ) -> Claim | None:
     until = now + timedelta(seconds=lease_seconds)
-    values = {"on": run_id, "at": now, "soon": soon or now, "owner": owner, "until": until}
+    values = {"on": run_id, "at": now, "soon": soon or now, "given": now + _AGREE, "owner": owner, "until": until}
     row = connection.execute(_CLAIM, values).mappings().one_or_none()
     if row is None:
         return None

@@ -174,7 +174,10 @@ class FlowStore(Protocol):
     """Claims, and the recording of outcomes. Every write checks the fence: `overtaken` when it is not ours."""
 
     def claim(self, run_id: str, owner: str, now: datetime, lease_seconds: float) -> Claim | None:
-        """Take a run that is due and not leased; None when there is nothing to do."""
+        """Take a run that is due and not leased; None when there is nothing to do.
+
+        A run that has a job is due also where that was read on another host's clock, which is ahead by two seconds at most.
+        """
         ...
 
     def claim_siblings(

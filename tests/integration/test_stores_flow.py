@@ -60,6 +60,26 @@ def test_a_run_that_waits_cannot_be_claimed_before_its_time(stored: Stored) -> N
     assert (claim.run.tries, claim.run.error) == (1, "tag_missing")
 
 
+def test_a_job_of_a_host_whose_clock_is_ahead_is_not_lost(stored: Stored) -> None:
+    """As from intake, and as from a sweeper that saw the end of a pause after an error."""
+    run_id = stored.release().run_id
+    first = stored.flow.claim(run_id, "worker-1", stored.now - timedelta(seconds=2), LEASE)
+    assert first is not None
+    due_at = stored.now + timedelta(seconds=30)
+    stored.record(first, Status.MIRROR, error="tag_missing", due_at=due_at, tries=1)
+    assert stored.flow.claim(run_id, "worker-2", due_at - timedelta(milliseconds=1), LEASE) is None  # an old job
+    stored.sweep.give_jobs(stored.sweep.due(due_at, due_at, 10), due_at)
+    assert stored.flow.claim(run_id, "worker-2", due_at - timedelta(seconds=2.001), LEASE) is None
+    assert stored.flow.claim(run_id, "worker-2", due_at - timedelta(seconds=2), LEASE) is not None
+
+
+def test_a_sibling_of_a_host_whose_clock_is_ahead_comes_along(stored: Stored) -> None:
+    claim = stored.claim(stored.release(version="v1.0.0").run_id)
+    ahead = stored.release(version="v1.1.0").run_id
+    siblings = stored.flow.claim_siblings(claim, stored.now - timedelta(seconds=1), LEASE, 10)
+    assert [each.run.id for each in siblings] == [ahead]
+
+
 def test_an_expired_lease_is_taken_over_and_the_old_holder_is_told(stored: Stored) -> None:
     run_id = stored.release().run_id
     first = stored.claim(run_id)
