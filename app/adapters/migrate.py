@@ -17,7 +17,7 @@ from sqlalchemy import Column, MetaData, String, Table, inspect, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import migrations
-from app.adapters.database import connect, reading
+from app.adapters.database import BUSY_SECONDS, connect, reading
 from app.domain.errors import SyncError
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
+# A lock's holder, pg_dump above all, may take its time, and each try holds up webhooks for a moment (migrations/env.py).
+_LOCKED_SECONDS = 5.0
+_LOCKED, _READ_ONLY = "55P03", "25006"  # SQLSTATEs
 _SCRIPTS = Path(migrations.__file__).parent
 _VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 
@@ -45,6 +48,17 @@ def upgrade(url: str, revision: str = "head") -> None:
     A database that a newer modsync has upgraded is left as it is: it works with this one, too (docs/upgrades.md).
     Errors: store_unavailable, migration_failed.
     """
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return _upgrade(url, revision)
+        except SyncError as error:
+            if not _is_locked(error) or time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_SECONDS)
+
+
+def _upgrade(url: str, revision: str = "head") -> None:
     if revision == "head" and _told(url) == head():
         return
     try:
@@ -79,17 +93,25 @@ def upgrade_when_reachable(url: str) -> None:
     """As upgrade(), but a database that is away is waited for: a start must not depend on who was started first."""
     while True:
         try:
-            return upgrade(url)
+            return _upgrade(url)
         except SyncError as error:
             if error.code != "store_unavailable":
                 raise
             log.warning("database_away", extra={"error": error.message})
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOCKED_SECONDS if _is_locked(error) else _LOOK_SECONDS)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Go back to `revision` ("base": no tables). Errors: store_unavailable, migration_failed."""
     _alembic("downgrade", url, revision)
+
+
+def _is_locked(error: SyncError) -> bool:
+    return _sqlstate(error.__cause__) == _LOCKED
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
 
 
 @contextmanager
@@ -100,7 +122,8 @@ def _own_errors() -> Iterator[None]:
     except DBAPIError as error:
         # SQLite calls a wrong statement operational, too.
         wrong = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-        if isinstance(error, OperationalError) and not wrong:
+        away = isinstance(error, OperationalError) or _sqlstate(error) == _READ_ONLY  # a standby, soon the primary
+        if away and not wrong:
             raise SyncError("store_unavailable", f"the database refused: {_said(error)}", retry_after=2) from error
         raise SyncError("migration_failed", f"the database refused a migration: {_said(error)}") from error
     except sqlite3.OperationalError as error:  # of database.connect's BEGIN: another process writes for long

@@ -109,6 +109,11 @@ def test_readyz_says_that_no_webhook_can_be_recorded(
     container.engine.dispose()
 
 
+def test_a_start_that_would_migrate_waits_for_the_primary(address: Address) -> None:
+    with pytest.raises(SyncError, match=READ_ONLY):
+        migrate.upgrade(address.url.replace("/migrated", "/postgres"))
+
+
 def test_a_file_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = connect(f"sqlite:///{tmp_path / 'modsync.db'}")
     assert takes_writes(engine)

@@ -6,23 +6,25 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Engine, inspect
 
 import migrations
 from app.adapters import migrate
-from app.adapters.database import connect, writing
+from app.adapters.database import connect, hurry, writing
 from app.adapters.tables import metadata
 from app.domain.errors import SyncError
 from tests.integration.cli_world import TIMEOUT, Cli
-from tests.integration.databases import wait_until
+from tests.integration.databases import PostgresServer, wait_until
 
 
 def differences(connection: Connection) -> list[object]:
@@ -149,6 +151,44 @@ def test_a_start_waits_for_whoever_writes_for_long(tmp_path: Path) -> None:
             sweeper.terminate()
             assert sweeper.wait(TIMEOUT) == 0
     assert migrate.at_head(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize(("start", "pause"), [(migrate.upgrade_when_reachable, 5.0), (migrate.upgrade, 1.0)])
+def test_webhooks_go_on_while_a_start_waits_for_a_dump(
+    start: Callable[[str], None], pause: float, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        time.sleep(0.05)
+
+    clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep)
+    monkeypatch.setattr(migrate, "time", clock)
+    url = postgres.fresh()
+    migrate.upgrade(url, "0010")
+    engine = connect(url)
+    with engine.begin() as dump:
+        dump.exec_driver_sql("LOCK TABLE deliveries, runs, releases, mirrors IN ACCESS SHARE MODE")
+        starting = threading.Thread(target=start, args=(url,), daemon=True)
+        starting.start()
+        for _ in range(3):
+            wait_until(lambda: _waited_for(engine))
+            with writing(engine) as connection:
+                hurry(connection)
+                connection.exec_driver_sql("DELETE FROM deliveries")
+    starting.join(20)
+    assert migrate.at_head(url)
+    assert set(slept) == {pause}
+    engine.dispose()
+    postgres.drop(url)
+
+
+def _waited_for(engine: Engine) -> bool:
+    """Whether a migration stands before all who write."""
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'deliveries'::regclass"
+    with engine.connect() as connection:
+        return bool(connection.exec_driver_sql(query).scalar_one())
 
 
 def test_a_start_does_not_wait_for_a_broken_file(tmp_path: Path) -> None:
