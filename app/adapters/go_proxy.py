@@ -162,13 +162,13 @@ class GoProxyClient:
             self._download(file, target)
             yield target
 
-    def list(self, module: ModulePath) -> Sequence[str]:
+    def list(self, module: ModulePath) -> Sequence[str] | None:
         """See ports.GoProxy."""
         file = _File(module, None, "list", self._options.max_mod)
         body = self._body_if_any(file)
         if is_html(body or b""):
             raise self._error("proxy_not_goproxy", file, "an HTML page instead (a login page?)")
-        return parse_list(body or b"")
+        return None if body is None else parse_list(body)
 
     def latest(self, module: ModulePath) -> ProxyInfo | None:
         """See ports.GoProxy."""

@@ -52,10 +52,10 @@ class StaticProxy:
         with file.open("rb") as opened:
             yield opened
 
-    def list(self, module: ModulePath) -> Sequence[str]:
+    def list(self, module: ModulePath) -> Sequence[str] | None:
         """See ports.GoProxy."""
         file = self._folder(module) / "@v" / "list"
-        return parse_list(file.read_bytes()) if file.is_file() else []
+        return parse_list(file.read_bytes()) if file.is_file() else None
 
     def latest(self, module: ModulePath) -> ProxyInfo | None:
         """See ports.GoProxy."""

@@ -87,7 +87,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
         _N,
         "The source is shallow or has SHA-256 object names: complete it (git fetch --unshallow), or keep it in SHA-1.",
     ),
-    ErrorKind("not_in_registry", _P, "The registry does not have the version: publish it there, then replay the run."),
+    ErrorKind(
+        "not_in_registry",
+        _P,
+        "The registry does not have the version, or the module: publish it there or correct the rule's clone URL, then replay.",
+    ),
     ErrorKind(
         "registry_wrong", _N, "The registry's answer is not GOPROXY's, or not whole: check the rule's clone URL."
     ),

@@ -50,7 +50,7 @@ class Observer:
             proxy = self._proxies.get(name)
             if proxy is not None:
                 self._ready()
-                found[module] = frozenset(_versions(proxy.list(module)))
+                found[module] = frozenset(_versions(proxy.list(module) or ()))
         return found
 
     def left_out(

@@ -227,8 +227,8 @@ class GoProxy(Protocol):
         """GET <module>/@v/<version>.zip into a temporary file, positioned at its start."""
         ...
 
-    def list(self, module: ModulePath) -> Sequence[str]:
-        """GET <module>/@v/list: the versions that it names, in its order; [] where it has none (404 and 410, too)."""
+    def list(self, module: ModulePath) -> Sequence[str] | None:
+        """GET <module>/@v/list: the versions that it names, in its order; None for 404 and 410: it has no such module."""
         ...
 
     def latest(self, module: ModulePath) -> ProxyInfo | None:

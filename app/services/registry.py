@@ -56,9 +56,17 @@ class Registries:
         return ModulePath.unescape(clone_url.removeprefix(f"{self._base(clone_url) or ''}/"))
 
     def versions(self, clone_url: str) -> Sequence[str]:
-        """The versions that the registry lists. Errors: registry_wrong, source_unreachable, source_denied."""
+        """The versions that the registry lists.
+
+        Errors: not_in_registry (it does not know the module), registry_wrong, source_unreachable, source_denied.
+        """
+        base, module = self._base(clone_url) or "", self.module(clone_url)
         with _as_source():
-            return self._registries[self._base(clone_url) or ""].list(self.module(clone_url))
+            listed = self._registries[base].list(module)
+        if listed is None:
+            said = f"{base} has no list of {module}: is the module's name right, and the rule's clone?"
+            raise SyncError("not_in_registry", said)
+        return listed
 
     def bring(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt:
         """Fetch the version of a tag, make its commit and its tag in the cache.

@@ -57,9 +57,10 @@ class FakeGoProxy:
         with io.BytesIO(self._held("zip", module.text, version.text).zip) as file:
             yield file
 
-    def list(self, module: ModulePath) -> Sequence[str]:
+    def list(self, module: ModulePath) -> Sequence[str] | None:
         self._enter("list", module.text, "v0.0.0")
-        return [version for name, version in self.held if name == module.text and version not in self.unlisted]
+        held = [version for name, version in self.held if name == module.text]
+        return [version for version in held if version not in self.unlisted] if held else None
 
     def latest(self, module: ModulePath) -> ProxyInfo | None:
         self._enter("latest", module.text, "v0.0.0")

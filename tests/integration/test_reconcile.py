@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.adapters.intake_store import SqlIntakeStore
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
@@ -17,6 +18,8 @@ from tests.contract.fake_go_proxy import FakeGoProxy
 from tests.integration.flow_world import MIRROR, MODULE, SOURCE
 from tests.integration.fuses import CrashError
 from tests.integration.reconcile_world import ReconcileWorld
+from tests.integration.test_go_proxy_adapter import Answers
+from tests.sandbox.serve import LoopbackServer
 
 
 @pytest.fixture
@@ -224,6 +227,24 @@ class DyingStore(SqlIntakeStore):
         if self.batches == 2:
             raise CrashError("between two batches")
         return super().record(delivery, planned)
+
+
+@pytest.mark.parametrize(("status", "error"), [("404 Not Found", "not_in_registry"), ("410 Gone", "not_in_registry"),
+                                               ("200 OK", None)])  # fmt: skip
+def test_a_registry_that_does_not_know_the_module_is_an_error(tmp_path: Path, status: str, error: str | None) -> None:
+    """A mistyped module, or a wrong base path; a module without versions has an empty list."""
+    base = "https://git.example/go"
+    rules = [Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=base, content="goproxy")]
+    world = ReconcileWorld(tmp_path, rules=rules)
+    module = ModulePath.parse("go.example/team/never-heard-of")
+    with LoopbackServer(Answers(status, b"")) as server:
+        world.registries[base] = GoProxyClient(ProxyOptions("registry", server.url))
+        service = world.service()
+        report = service.one(service.repository_of(module), Order(module=module))
+    assert (report.error and report.error[0], report.tags) == (error, 0)
+    kept = world.repositories.find("mirrors/team/never-heard-of")
+    assert kept is not None
+    assert kept.error == error  # the schedule asks again, after a while
 
 
 def test_a_registry_s_list_is_its_tags(tmp_path: Path) -> None:

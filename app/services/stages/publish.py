@@ -50,7 +50,7 @@ class PublishStage:
         proxy = self._proxies[request.proxy]
         h1, commit = self._there(proxy, request)
         # Without the list, whoever wrote the rest was killed before its last step.
-        listed = request.version.text in proxy.list(request.module)
+        listed = request.version.text in (proxy.list(request.module) or ())
         new = (h1, commit) != (request.h1, request.commit) or not listed
         if new:
             self._check_free(request, h1, commit)

@@ -116,8 +116,9 @@ class VerifyStage:
         with _asked(proxy, request.module) as (listed, latest):
             mod = _check_mod(proxy, request)
             h1 = self._check_zip(proxy, request, mod, checkpoint)
-            self._check_listed(proxy, request, mod, listed.result())
-            note = _check_latest(proxy, request, mod, listed.result(), latest.result())
+            names = listed.result() or ()
+            self._check_listed(proxy, request, mod, names)
+            note = _check_latest(proxy, request, mod, names, latest.result())
         told = {"latest": note} if note else {}
         return told | {
             "h1": h1, "h1_released": request.h1, "go_mod_sha256": request.go_mod_sha256, "commit": commit,
@@ -240,7 +241,9 @@ def _both(request: VerifyRequest, commit: str | None, h1: str | None) -> str:
 
 
 @contextmanager
-def _asked(proxy: GoProxy, module: ModulePath) -> Iterator[tuple[Future[Sequence[str]], Future[ProxyInfo | None]]]:
+def _asked(
+    proxy: GoProxy, module: ModulePath
+) -> Iterator[tuple[Future[Sequence[str] | None], Future[ProxyInfo | None]]]:
     """The proxy's `list` and `@latest`, asked for meanwhile: many a proxy asks git for each, which takes the longest."""
     pool = ThreadPoolExecutor(2, "proxy")
     try:
