@@ -47,7 +47,7 @@ def clone_login(settings: Settings, url: str) -> str | None:
 def registry_options(
     settings: Settings, base: str, login: Credential | None, resolver: Resolver | None
 ) -> ProxyOptions:
-    """How to ask a registry: it is a source, so its name is checked and pinned as a git host's."""
+    """How to ask a registry: it is a source, so its name is checked and pinned as a git host's; it has a proxy's time."""
     from app.adapters.go_proxy import ProxyOptions
 
     outgoing = settings.outgoing
@@ -55,7 +55,7 @@ def registry_options(
     return ProxyOptions(
         name="registry", url=base, username=login.username if login else "",
         password=SecretStr(login.password.get_secret_value()) if login else None,
-        timeout_seconds=settings.git.timeout_seconds, ca_file=text_of(outgoing.ca_file), http_proxy=by,
+        ca_file=text_of(outgoing.ca_file), http_proxy=by,
         min_free=gigabytes(settings.limits.min_free_gigabytes),
         addresses=None if by else _checked(base, resolver),
     )  # fmt: skip

@@ -42,7 +42,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.proxies import KINDS
 from app.services.measuring import Tally
-from app.services.ports import ProxyInfo
+from app.services.ports import Checkpoint, ProxyInfo
 
 _TUNNEL_DENIED = re.compile(r"Tunnel connection failed: 40[137]")
 MIB = 1024 * 1024
@@ -155,11 +155,11 @@ class GoProxyClient:
         return body
 
     @contextmanager
-    def zip(self, module: ModulePath, version: Version) -> Iterator[BinaryIO]:
+    def zip(self, module: ModulePath, version: Version, checkpoint: Checkpoint = lambda: None) -> Iterator[BinaryIO]:
         """See ports.GoProxy. The file is gone when the context ends, however it ends."""
         file = self._file(module, version, "zip")
         with tempfile.TemporaryFile(dir=self._directory, prefix="modsync-zip-") as target:
-            self._download(file, target)
+            self._download(file, target, checkpoint)
             yield target
 
     def list(self, module: ModulePath) -> Sequence[str] | None:
@@ -201,10 +201,11 @@ class GoProxyClient:
     def _body(self, file: _File) -> bytes:
         return b"".join(self._blocks(file))
 
-    def _download(self, file: _File, target: BinaryIO) -> None:
+    def _download(self, file: _File, target: BinaryIO, checkpoint: Checkpoint) -> None:
         """Write the file to `target` and go back to its start."""
         self._check_room()
         for block in self._blocks(file):
+            checkpoint()
             self._check_room()
             if not _written(target, block):
                 raise self._error("disk_full", file, "no space left for the download")

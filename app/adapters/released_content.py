@@ -42,23 +42,23 @@ class ReleasedContent:
     def pack(self, request: VerifyRequest, target: BinaryIO, checkpoint: Checkpoint) -> Packed:
         """See stages.publish.Pack. Errors: commit_missing, not_a_module, git_failed, and those of the source."""
         with self._git.source(request.clone_url, checkpoint) as cache:
-            if not self._has(cache, request):
+            if not self._has(cache, request, checkpoint):
                 raise SyncError("commit_missing", f"{request.name}: the source has no commit {request.commit} any more")
             history = GitHistory(Path(cache.path()), scratch=self._scratch)
             return _packed(history, request, target)
 
-    def _has(self, cache: SourceCopy, request: VerifyRequest) -> bool:
+    def _has(self, cache: SourceCopy, request: VerifyRequest, checkpoint: Checkpoint) -> bool:
         """True when the commit is in the cache, after a look at the source where it was not: another host mirrored it."""
         if not cache.has_commit(request.commit):
             if self._registries.knows(request.clone_url):
-                self._registries.bring(cache, request.clone_url, request.tag)
+                self._registries.bring(cache, request.clone_url, request.tag, checkpoint)
             else:
                 cache.fetch([request.tag], [request.commit])
         return cache.has_commit(request.commit)
 
     def _read(self, request: VerifyRequest, checkpoint: Checkpoint) -> Released | None:
         with self._git.source(request.clone_url, checkpoint) as cache:
-            if not self._has(cache, request):
+            if not self._has(cache, request, checkpoint):
                 return None
             archive = GitArchive(Path(cache.path()), scratch=self._scratch)
             sums = module_sums(archive, request.commit, request.module, request.version, request.directory)

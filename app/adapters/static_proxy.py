@@ -44,7 +44,7 @@ class StaticProxy:
         return _read(self._file(module, version, "mod"))
 
     @contextmanager
-    def zip(self, module: ModulePath, version: Version) -> Iterator[BinaryIO]:
+    def zip(self, module: ModulePath, version: Version, checkpoint: Checkpoint = lambda: None) -> Iterator[BinaryIO]:  # noqa: ARG002
         """See ports.GoProxy: the file itself."""
         file = self._file(module, version, "zip")
         if not file.is_file():

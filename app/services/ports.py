@@ -223,8 +223,10 @@ class GoProxy(Protocol):
         """GET <module>/@v/<version>.mod."""
         ...
 
-    def zip(self, module: ModulePath, version: Version) -> AbstractContextManager[BinaryIO]:
-        """GET <module>/@v/<version>.zip into a temporary file, positioned at its start."""
+    def zip(
+        self, module: ModulePath, version: Version, checkpoint: Checkpoint = lambda: None
+    ) -> AbstractContextManager[BinaryIO]:
+        """GET <module>/@v/<version>.zip into a temporary file, positioned at its start; `checkpoint` is asked meanwhile."""
         ...
 
     def list(self, module: ModulePath) -> Sequence[str] | None:

@@ -17,8 +17,9 @@ from app.domain.modzip import zip_prefix
 from app.domain.refs import TagAt
 from app.services.blobs import contents
 from app.services.checksum import ModuleSums
-from app.services.ports import GoProxy, ProxyInfo, SourceCopy
+from app.services.ports import Checkpoint, GoProxy, ProxyInfo, SourceCopy
 from app.services.registry_fault import not_reproducible
+from app.services.stages import PASSED_ON
 from app.services.stages.mirror_values import Release
 
 # What a proxy's errors mean where the proxy is the source.
@@ -68,7 +69,29 @@ class Registries:
             raise SyncError("not_in_registry", said)
         return listed
 
-    def bring(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt:
+    def bring_all(
+        self, cache: SourceCopy, clone_url: str, tags: Sequence[str], checkpoint: Checkpoint
+    ) -> Mapping[str, TagAt | SyncError]:
+        """As bring() for each tag; one that cannot be brought has its error.
+
+        An error that is no version's alone is also that of the tags that are left: nobody is made to wait for each of
+        them. Raised are `overtaken`, `interrupted` and `cache_busy`.
+        """
+        found: dict[str, TagAt | SyncError] = {}
+        for tag in tags:
+            checkpoint()
+            try:
+                found[tag] = self.bring(cache, clone_url, tag, checkpoint)
+            except SyncError as error:
+                if error.code in PASSED_ON:
+                    raise
+                found[tag] = error
+                if self._concerns_all(clone_url, error):
+                    checkpoint()  # asked to stop while we waited: then it is nobody's failure
+                    return {**dict.fromkeys(tags, error), **found}
+        return found
+
+    def bring(self, cache: SourceCopy, clone_url: str, tag: str, checkpoint: Checkpoint) -> TagAt:
         """Fetch the version of a tag, make its commit and its tag in the cache.
 
         Errors: not_in_registry, registry_wrong, not_a_module, not_reproducible (a commit of these files has another
@@ -80,21 +103,31 @@ class Registries:
         if version.is_pseudo:
             raise SyncError("not_reproducible", f"{module}@{version}: a pseudo-version names a commit of another place")
         with _as_source():
-            commit, served, mod = self._made(cache, self._registries[base], module, version)
+            commit, served, mod = self._made(cache, self._registries[base], module, version, checkpoint)
         self._check(cache, Release("", module, version, commit, ""), served, mod)
         return replace(cache.make_tag(tag, commit), h1=served.h1_zip)
 
     def _base(self, clone_url: str) -> str | None:
         return max((base for base in self._registries if clone_url.startswith(f"{base}/")), key=len, default=None)
 
+    def _concerns_all(self, clone_url: str, error: SyncError) -> bool:
+        """The registry is away or our disk is full; whether it denies one version (a scanner's block) or all, its list says."""
+        if error.code != "source_denied":
+            return error.code in ("source_unreachable", "disk_full")
+        try:
+            self.versions(clone_url)
+        except SyncError as listed:
+            return listed.code == "source_denied"
+        return False
+
     def _made(
-        self, cache: SourceCopy, registry: GoProxy, module: ModulePath, version: Version
+        self, cache: SourceCopy, registry: GoProxy, module: ModulePath, version: Version, checkpoint: Checkpoint
     ) -> tuple[str, ModuleSums, bytes]:
         """The commit, what the registry's zip holds, and its `.mod`: the go.mod as committed, before attributes (eol)."""
         info, mod = registry.info(module, version), registry.mod(module, version)
         if info.version != version.text:
             raise SyncError("registry_wrong", f"{module}@{version}: the registry's .info names {info.version!r}")
-        with registry.zip(module, version) as file:
+        with registry.zip(module, version, checkpoint) as file:
             sums = self._sums(file, module, version)
             files = _as_committed(contents(file, zip_prefix(module, version)), mod)
             message = f"{module}@{version}\n\nModsync-H1: {sums.h1_zip}"

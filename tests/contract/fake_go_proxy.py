@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
-from app.services.ports import ProxyInfo
+from app.services.ports import Checkpoint, ProxyInfo
 
 
 @dataclass
@@ -53,7 +53,8 @@ class FakeGoProxy:
         return self._held("mod", module.text, version.text).mod
 
     @contextmanager
-    def zip(self, module: ModulePath, version: Version) -> Iterator[BinaryIO]:
+    def zip(self, module: ModulePath, version: Version, checkpoint: Checkpoint = lambda: None) -> Iterator[BinaryIO]:
+        checkpoint()
         with io.BytesIO(self._held("zip", module.text, version.text).zip) as file:
             yield file
 

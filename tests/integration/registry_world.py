@@ -14,6 +14,7 @@ from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.refs import TagAt
 from app.services.checksum import ModuleSums, module_sums, zip_sums
+from app.services.ports import GoProxy as GoProxyPort
 from app.services.ports import ProxyInfo, SourceCopy
 from app.services.registry import Registries
 from app.services.stages.mirror import MirrorRequest, MirrorStage, Release
@@ -65,7 +66,7 @@ class Origin:
         url = f"{BASE}/{ModulePath.parse(module).escaped}"
         door = self.world.door(cache_dir=self.world.root / cache_of, protocols=("https", "http", "file"))
         with door.source(url, nothing) as cache:
-            return self.registries().bring(cache, url, tag)
+            return self.registries().bring(cache, url, tag, nothing)
 
     def served(self, module: str, version: str) -> str:
         """The registry's h1."""
@@ -80,10 +81,11 @@ GO_MOD = {"go.mod": f"module {LIB}\n".encode()}
 class Fake:
     """A registry in memory that may serve anything, and the mirror stage on top of it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, registry: GoProxyPort | None = None) -> None:
+        """`registry`: asked in place of `proxy`."""
         self.world = World(root)
         self.proxy = FakeGoProxy()
-        self.registries = Registries({BASE: self.proxy}, zip_sums, sums, attributes)
+        self.registries = Registries({BASE: registry or self.proxy}, zip_sums, sums, attributes)
         self.url = f"{BASE}/{LIB}"
         self.door = self.world.door(protocols=("https", "file"))
         self.gitlab = FakeGitLab(url=f"file://{root}/served")

@@ -284,7 +284,7 @@ def test_a_full_disk_is_its_own_error() -> None:
     with LoopbackServer(Answers(body=b"PK")) as server:
         client = GoProxyClient(ProxyOptions("corp", server.url))
         with pytest.raises(SyncError) as caught:
-            client._download(client._file(MODULE, VERSION, "zip"), Full())  # type: ignore[arg-type]
+            client._download(client._file(MODULE, VERSION, "zip"), Full(), lambda: None)  # type: ignore[arg-type]
     assert caught.value.code == "disk_full"
 
 

@@ -67,7 +67,7 @@ class MirrorStage:
         """
         if self._registries.knows(clone_url):
             with self._git.source(clone_url, checkpoint) as cache:
-                return {tag: self._brought(cache, clone_url, tag) for tag in tags}
+                return self._registries.bring_all(cache, clone_url, tags, checkpoint)
         found = self._git.remote_refs(clone_url, [f"refs/tags/{tag}" for tag in tags], checkpoint, side="source")
         return {ref.removeprefix("refs/tags/"): at for ref, at in found.items()}
 
@@ -81,7 +81,7 @@ class MirrorStage:
             known = Known(request.project, self._gitlab.find_project)
             if request.project:
                 cache.reach(request.project.clone_url, PUSH_OPTIONS, known.is_same)
-            prepared = self._prepare_all(cache, request)
+            prepared = self._prepare_all(cache, request, checkpoint)
             ready = {key: value for key, value in prepared.items() if isinstance(value, Mirrored)}
             if not ready:
                 return MirrorResult(prepared, request.project, request.branch_at)
@@ -102,8 +102,10 @@ class MirrorStage:
                 outcomes, branch_at = push.run(ready, None)
             return MirrorResult({**prepared, **outcomes}, push.project, branch_at)
 
-    def _prepare_all(self, cache: SourceCopy, request: MirrorRequest) -> dict[str, Mirrored | SyncError]:
-        tags = self._tags(cache, request)
+    def _prepare_all(
+        self, cache: SourceCopy, request: MirrorRequest, checkpoint: Checkpoint
+    ) -> dict[str, Mirrored | SyncError]:
+        tags = self._tags(cache, request, checkpoint)
         prepared: dict[str, Mirrored | SyncError] = {}
         for release in request.releases:
             try:
@@ -158,30 +160,24 @@ class MirrorStage:
             raise SyncError(code, said, facts={"signature": asdict(found)})
         return found
 
-    def _tags(self, cache: SourceCopy, request: MirrorRequest) -> Mapping[str, TagAt | SyncError]:
+    def _tags(
+        self, cache: SourceCopy, request: MirrorRequest, checkpoint: Checkpoint
+    ) -> Mapping[str, TagAt | SyncError]:
         """What the releases' tags name, all of it in the cache."""
         releases, url = request.releases, request.clone_url
         if not self._registries.knows(url):
             return cache.fetch([each.tag for each in releases], [each.commit for each in releases if each.make_tag])
-        lacking = (each for each in releases if not cache.has_commit(each.commit))
-        return {each.tag: self._brought_again(cache, url, each) for each in lacking}
+        lacking = [each for each in releases if not cache.has_commit(each.commit)]
+        brought = self._registries.bring_all(cache, url, [each.tag for each in lacking], checkpoint)
+        return {each.tag: self._same(cache, url, each, brought[each.tag]) for each in lacking}
 
-    def _brought_again(self, cache: SourceCopy, clone_url: str, release: Release) -> TagAt | SyncError:
+    def _same(self, cache: SourceCopy, clone_url: str, release: Release, at: TagAt | SyncError) -> TagAt | SyncError:
         """A release whose commit was made before, elsewhere or in a cache that is gone: it must become the same."""
-        at = self._brought(cache, clone_url, release.tag)
         if isinstance(at, SyncError) or at.commit == release.commit:
             return at
         both = (release.commit, str(at.commit))
         old, new = (Content(each, self._h1_at(cache, release, each, clone_url)) for each in both)
         return version_moved(release.name, "the registry's content was {old}, is {new} now", old, new)
-
-    def _brought(self, cache: SourceCopy, clone_url: str, tag: str) -> TagAt | SyncError:
-        try:
-            return self._registries.bring(cache, clone_url, tag)
-        except SyncError as error:
-            if error.code in PASSED_ON:
-                raise
-            return error
 
 
 def _version(name: str) -> Version | None:
