@@ -18,7 +18,15 @@ from app.adapters.embedded_redis import socket_url
 from app.adapters.gitlab_login import GitLabLogin
 from app.adapters.static_proxy import StaticProxy
 from app.adapters.system import SystemClock
-from app.bootstrap_sources import SourceFiles, clone_credential, clone_login, gigabytes, registry_options, text_of
+from app.bootstrap_sources import (
+    SourceFiles,
+    clone_credential,
+    clone_login,
+    gigabytes,
+    registry_bases,
+    registry_options,
+    text_of,
+)
 from app.config_models import Proxy, Settings
 from app.domain.errors import SyncError
 from app.domain.run import Lane
@@ -251,14 +259,14 @@ class Doors:
     @cached_property
     def registries(self) -> Registries:
         """The module registries that rules name as sources."""
-        bases = {rule.clone.rstrip("/") for rule in self.settings.rules if rule.content == "goproxy"}
+        bases = registry_bases(self.settings)
         files = self.source_files
         return Registries({base: self._registry(base) for base in bases}, zip_sums, files.sums, files.attributes)
 
     def _registry(self, base: str) -> GoProxyClient:
         from app.adapters.go_proxy import GoProxyClient
 
-        options = registry_options(self.settings, base, self.credential(base), self.resolver)
+        options = registry_options(self.settings, base, self.credential(f"{base}/x"), self.resolver)
         return GoProxyClient(options, self.tmp_dir, self.tally)
 
     def _proxy(self, proxy: Proxy) -> GoProxyClient:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from app.config_models import Settings
 from app.domain.errors import SyncError
 from app.domain.modules import RuleBroken
-from app.domain.urls import whose
+from app.domain.urls import CloneUrl, whose
 from app.services.checksum import ModuleSums, SourceUnreadable, module_sums
 from app.services.ports import SourceCopy
 from app.services.stages.mirror import Release
@@ -42,6 +42,13 @@ def clone_login(settings: Settings, url: str) -> str | None:
     """What stands for the login that this URL is asked with over HTTP, without giving it away; None: with none."""
     found = clone_credential(settings, url) if url.startswith("http") else None
     return found.fingerprint(urlsplit(url).netloc) if found else None
+
+
+def registry_bases(settings: Settings) -> set[str]:
+    """The registries that rules name, in the one form that the clone URLs of their modules have."""
+    bases = [rule.clone.rstrip("/") for rule in settings.rules if rule.content == "goproxy"]
+    # What is forbidden in production was refused at loading; a host's root alone is no clone URL.
+    return {str(CloneUrl.parse(f"{base}/x", sandbox=True)).removesuffix("/x") for base in bases}
 
 
 def registry_options(

@@ -21,6 +21,7 @@ from app.adapters.go_proxy import GoProxyClient, ProxyOptions
 from app.bootstrap import Container
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
+from app.domain.routing import Rule, choose
 from tests.integration.test_go_proxy_adapter import Answers
 from tests.integration.web_world import write_settings
 from tests.sandbox.serve import LoopbackServer
@@ -159,3 +160,28 @@ def test_behind_an_http_proxy_that_one_looks_the_name_up(tmp_path: Path) -> None
         with pytest.raises(SyncError, match="source_denied"):
             registries.versions(f"{base}/go.corp.example/x")
     assert [each["HTTP_HOST"] for each in company.asked] == [NAME]
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["https://registry.corp.example/api/go", "https://Registry.Corp.Example:443/api/go/", "HTTPS://registry.corp.example",
+     "https://registry.corp.example:8443/"],
+)  # fmt: skip
+def test_however_a_rule_writes_its_address_its_modules_come_from_it(tmp_path: Path, base: str) -> None:
+    """They were cloned as git repositories where it has the default port or a capital letter."""
+    container = production(tmp_path, base)
+    settings = container.settings
+    source = settings.sources[0].model_copy(
+        update={"allow": (f"{base.rstrip('/')}/**",), "clone_token": SecretStr("t")}
+    )
+    container.settings = settings.model_copy(update={"sources": (source,)})
+    rule = Rule("go.corp.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=base, content="goproxy")
+    module = ModulePath.parse("go.corp.example/team/lib")
+    found = choose([rule], source.name, module, None, None, source.allow).clone_url
+    assert container.registries.knows(found)
+    assert container.registries.module(found) == module
+    (registry,) = container.registries._registries.values()
+    assert isinstance(registry, GoProxyClient)
+    assert found.startswith(f"{registry._options.url}/")
+    assert registry._options.authorization() is not None
+    assert not container.registries.knows(f"{registry._options.url}2/go.corp.example/team/lib")
