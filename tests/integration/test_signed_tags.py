@@ -100,6 +100,39 @@ def test_a_key_that_is_not_configured_is_no_good(world: World, keys: Keys, with_
     assert world.refs("mirrors/lib") == {}
 
 
+@pytest.mark.parametrize(("dated", "code"), [("2026-01-01T00:00:00Z", "signature_bad"), ("2020-01-01T00:00:00Z", None)])
+def test_valid_before_is_compared_with_the_date_that_the_signer_writes(
+    world: World, keys: Keys, dated: str, code: str | None
+) -> None:
+    """So it revokes nothing; the documents say so (git's gpg.ssh.revocationFile would)."""
+    commit = commit_of(world)
+    keys.sign(world.repositories.path(SOURCE), "v1.0.0", commit, "release", GIT_COMMITTER_DATE=dated)
+    line = keys.signers.read_text().replace(" namespaces", ' valid-before="20240101",namespaces')
+    signers = world.root / "signers"
+    signers.write_text(line)
+    outcome = mirrored(world, TrustedKeys(ssh_signers=str(signers)), commit)
+    assert (outcome.code if isinstance(outcome, SyncError) else None) == code
+    signers.write_text(line.replace("release@", "# release@"))
+    assert refused(mirrored(world, TrustedKeys(ssh_signers=str(signers)), commit, "v1.0.0"))[0] == "signature_bad"
+
+
+@pytest.mark.parametrize(("how", "said"), [("expired", "EXPKEYSIG"), ("revoked", "REVKEYSIG")])
+def test_a_gpg_key_that_ended_is_no_good_for_older_tags_either(
+    world: World, tmp_path: Path, how: str, said: str
+) -> None:
+    (tmp_path / "own").mkdir()
+    own = Keys(tmp_path / "own")
+    try:
+        own.old_gpg_key()
+        commit = commit_of(world)
+        own.sign(world.repositories.path(SOURCE), "v1.0.0", commit, "gpg")
+        trust = own.end_gpg_key(how)
+        code, message = refused(mirrored(world, trust, commit))
+        assert (code, said in message) == ("signature_bad", True), message
+    finally:
+        own.close()
+
+
 @pytest.mark.parametrize("with_", ["release", "gpg"])
 def test_a_signed_tag_of_another_version_put_at_this_one(world: World, keys: Keys, with_: str) -> None:
     """It verifies wherever it is."""
