@@ -58,6 +58,8 @@ class GitLabOptions:
             "auto_devops_enabled": False,
             # releases share the branch: the next one's pipeline must not cancel this one's
             "auto_cancel_pending_pipelines": "disabled",
+            # with it GitLab refuses pointers whose objects it lacks; pointers are what go takes of a repository
+            "lfs_enabled": False,
         }
         if self.ci_config_path:
             settings["ci_config_path"] = self.ci_config_path

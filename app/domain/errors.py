@@ -123,7 +123,11 @@ CATALOG: dict[str, ErrorKind] = _kinds(
     ErrorKind("too_large", _N, "The push is above GitLab's size limit: raise the limit or shrink the repository."),
     ErrorKind("quota", _N, "The mirror project is above its storage quota: raise it, then replay the run."),
     ErrorKind("read_only", _B, "GitLab is read-only (maintenance?): the run goes on by itself when it ends."),
-    ErrorKind("lfs_missing", _N, "The repository uses Git LFS whose objects are not in the mirror: push them there."),
+    ErrorKind(
+        "lfs_missing",
+        _N,
+        "Git LFS is on in the mirror's project, which wants the objects: turn it off (modsync mirrors check --fix), then replay.",
+    ),
     ErrorKind("push_refused", _N, "GitLab's hooks refused the push: read its message, correct the cause, then replay."),
     ErrorKind(
         "mirror_moved",

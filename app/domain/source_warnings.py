@@ -32,7 +32,10 @@ def source_warnings(gitmodules: bytes | None, gitattributes: Mapping[str, bytes]
         )
     patterns = [each for place, data in gitattributes.items() for each in _patterns(place, data)]
     if patterns:
-        said = "files in Git LFS are mirrored as pointers; a proxy with git-lfs serves other bytes than one without"
+        said = (
+            "files in Git LFS are mirrored as pointers, as go takes them without git-lfs; a proxy with git-lfs has to"
+            " leave them so (GIT_LFS_SKIP_SMUDGE=1)"
+        )
         found.append(SourceWarning("lfs", f"{said}: {_shown(patterns)}"))
     return tuple(found)
 

@@ -97,9 +97,8 @@ def service(world: SecretWorld) -> Iterator[Service]:
         yield service
 
 
-def send(world: World, repository: str, files: dict[str, str] | None = None, **fields: Any) -> Delivered:
-    module = make_plain(world.platform, world.mirrored(repository))
-    release = module.release("v1.1.0", files or {}) if files else module.releases["v1.0.0"]
+def send(world: World, repository: str, **fields: Any) -> Delivered:
+    release = make_plain(world.platform, world.mirrored(repository)).releases["v1.0.0"]
     return world.platform.webhook(f"{world.url}/webhooks/platform", world.secret, release, **fields)
 
 
@@ -115,9 +114,19 @@ def echo(world: World) -> str:
     return f"{person}; {world.gitlab_token}; Authorization: {basic(world.gitlab_token, 'oauth2')}"
 
 
+def refused_by_gitlab(world: SecretWorld, service: Service) -> str:
+    """By its hook: somebody turned Git LFS on in the mirror, and did not push the objects."""
+    module = make_plain(world.platform, world.mirrored("bad/lfs"))
+    first = world.platform.webhook(f"{world.url}/webhooks/platform", world.secret, module.releases["v1.0.0"])
+    assert code(service, first) == "done"
+    world.gitlab.project(f"{MIRRORS}/bad/lfs").settings["lfs_enabled"] = True
+    release = module.release("v1.1.0", LFS)
+    return code(service, world.platform.webhook(f"{world.url}/webhooks/platform", world.secret, release))
+
+
 def fail_in_every_way(world: SecretWorld, service: Service) -> list[str]:
     """The codes of the runs, in order."""
-    ends = [code(service, send(world, "bad/lfs", LFS))]
+    ends = [refused_by_gitlab(world, service)]
     world.proxy.stop()
     ends.append(code(service, send(world, "bad/proxy")))
     world.proxy.start()
@@ -165,7 +174,7 @@ def test_no_secret_is_anywhere_after_runs_full_of_failures(world: SecretWorld, s
     in_files(world, service)
     in_rows(world)
     in_redis(world)
-    assert not world.gitlab.refs(f"{MIRRORS}/bad/lfs")
+    assert "refs/tags/v1.1.0" not in world.gitlab.refs(f"{MIRRORS}/bad/lfs")
 
 
 def nothing_in(world: SecretWorld, places: Iterable[Place]) -> list[Place]:

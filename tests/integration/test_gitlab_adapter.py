@@ -23,6 +23,7 @@ def test_a_new_project_is_empty_and_ready_before_anything_is_pushed(gitlab: GitL
     assert project.visibility == "private"
     assert project.settings["ci_config_path"] == "precache.yml@platform/ci"
     assert project.settings["auto_devops_enabled"] is False
+    assert project.settings["lfs_enabled"] is False
     assert project.settings["ci_pipeline_variables_minimum_override_role"] == "maintainer"
     branch = project.protected_branches["ci-sync"]
     assert (branch.allow_force_push, branch.push, branch.merge) == (True, Level.MAINTAINER, Level.MAINTAINER)

@@ -60,6 +60,7 @@ def _open_tags(project: Project) -> None:
 
 DRIFTS: dict[str, Change] = {
     "auto_devops_enabled": lambda project: project.settings.update(auto_devops_enabled=True),
+    "lfs_enabled": lambda project: project.settings.update(lfs_enabled=True),
     "ci_config_path": lambda project: project.settings.update(ci_config_path=".gitlab-ci.yml"),
     "ci_pipeline_variables_minimum_override_role": lambda project: project.settings.update(
         ci_pipeline_variables_minimum_override_role="no_one_allowed"
