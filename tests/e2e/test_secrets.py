@@ -136,13 +136,20 @@ def fail_in_every_way(world: SecretWorld, service: Service) -> list[str]:
     ends.append(code(service, send(world, "bad/push")))
     world.gitlab.faults.clear()
     ends += fail_at_the_end(world, service)
+    world.gitlab.revoke(world.gitlab_token)
+    ends.append(waits(service, send(world, "bad/login")))  # until GitLab may be asked again
     world.platform.token = "another"
     ends.append(code(service, send(world, "bad/source")))
+    ends.append(waits(service, send(world, "bad/source-again")))  # until the source may be asked with this token again
     world.platform.token = world.clone_token
-    world.gitlab.revoke(world.gitlab_token)
-    waiting = send(world, "bad/login").json["runs"][0]["id"]  # it waits until GitLab may be asked again
-    service.until(lambda: bool(service.run(waiting)["error"]), "the refused login")
-    return [*ends, str(service.run(waiting)["error"]["code"])]
+    return ends
+
+
+def waits(service: Service, delivered: Delivered) -> str:
+    """The error that its run waits with."""
+    run = delivered.json["runs"][0]["id"]
+    service.until(lambda: bool(service.run(run)["error"]), f"run {run} to meet its error")
+    return str(service.run(run)["error"]["code"])
 
 
 def fail_at_the_end(world: SecretWorld, service: Service) -> list[str]:
@@ -167,7 +174,7 @@ def test_no_secret_is_anywhere_after_runs_full_of_failures(world: SecretWorld, s
     assert ends == [
         "lfs_missing", "pipeline_failed", "pipeline_refused", "gitlab_unavailable",
         "done", "proxy_denied", "proxy_unreachable", "proxy_not_goproxy", "proxy_not_goproxy", "proxy_not_goproxy",
-        "zip_not_a_module", "source_denied", "token_expired",
+        "zip_not_a_module", "token_expired", "source_denied", "source_unreachable",
     ]  # fmt: skip
     assert arguments.looks > 20
     assert arguments.found == set()
