@@ -124,6 +124,7 @@ class SyncWorker(Worker):
         else:
             self._life.begin()
             super().fork_work_horse(job, queue)
+        self._have_spare()
 
     def end_spare(self) -> None:
         """At the worker's end."""
@@ -139,7 +140,8 @@ class SyncWorker(Worker):
                 log.warning("no_spare_process", extra={"error": error.strerror})
 
     def _prepare(self) -> None:
-        """In the job's process, before there is one."""
+        """In the job's process, before there is one; it may be forked while another job is at work."""
+        log_ids.end()
         random.seed()
         jobs.prepare()
         self.connection.ping()

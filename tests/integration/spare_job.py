@@ -17,7 +17,8 @@ PREPARED, DONE, IDS = "prepared", "done", "ids"
 def note(directory: str) -> None:
     """Its process, and the ids that its lines have."""
     record = logging.makeLogRecord({})
-    _write(directory, IDS, str(log_ids.ids_of(record).get("job")))
+    ids = log_ids.ids_of(record)
+    _write(directory, IDS, f"{ids.get('job')} {ids.get('run')}")
     _write(directory, DONE, str(os.getpid()))
 
 

@@ -21,6 +21,8 @@ from tests.sandbox.looked_at import gone
 from tests.sandbox.world import PROJECT
 
 pytestmark = pytest.mark.slow
+RUN = "r" + "0" * 19
+JOB = f"{RUN}-1-1"
 
 
 class Working:
@@ -68,14 +70,12 @@ def working(tmp_path: Path) -> Iterator[Working]:
 
 def test_a_job_has_a_process_of_its_own_that_was_there_before_it(working: Working) -> None:
     first = working.spare()
-    assert working.done("a-job") == first.pid
+    assert working.done(JOB) == first.pid
     second = working.spare(2)
     assert working.done("another-job") == second.pid != first.pid
     until(lambda: gone(first) and gone(second), 10, "both to end with their jobs")
-    assert working.wrote(IDS) == ["a-job", "another-job"]
-    until(
-        lambda: sorted(working.queue.finished_job_registry.get_job_ids()) == ["a-job", "another-job"], 10, "RQ to know"
-    )
+    assert working.wrote(IDS) == [f"{JOB} {RUN}", "another-job None"]
+    until(lambda: sorted(working.queue.finished_job_registry.get_job_ids()) == ["another-job", JOB], 10, "RQ to know")
     assert working.queue.started_job_registry.get_job_ids() == []
 
 
