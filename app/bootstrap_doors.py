@@ -23,6 +23,7 @@ from app.bootstrap_sources import (
     clone_credential,
     clone_login,
     gigabytes,
+    host_and_path,
     registry_bases,
     registry_options,
     text_of,
@@ -160,15 +161,15 @@ class Doors:
         if self._is_gitlab(url):
             return self.gitlab_login.refused(SyncError("token_expired", error.message))
         if login := clone_login(self.settings, url):
-            self.limits.refused(urlsplit(url).netloc, login, self.settings.gitlab.breaker_seconds)
+            self.limits.refused(*host_and_path(url), login, self.settings.gitlab.breaker_seconds)
         return error
 
     def _held(self, url: str, code: str) -> None:
         """Before git asks this host. For GitLab's login credential() does it."""
-        host = urlsplit(url).netloc
+        host, path = host_and_path(url)
         self.limits.check("git", host, code)
         if not self._is_gitlab(url) and (login := clone_login(self.settings, url)):
-            self.limits.check_login(host, login, code)
+            self.limits.check_login(host, path, login, code)
 
     def _limited(self, url: str, error: SyncError) -> SyncError:
         """The host wants fewer of git's requests, whoever sends them, or seems to have banned this address (with a time)."""

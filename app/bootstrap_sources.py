@@ -44,6 +44,12 @@ def clone_login(settings: Settings, url: str) -> str | None:
     return found.fingerprint(urlsplit(url).netloc) if found else None
 
 
+def host_and_path(url: str) -> tuple[str, str]:
+    """A git URL's host with its port, and the repository's path as everybody writes it."""
+    parts = urlsplit(url)
+    return parts.netloc, parts.path.rstrip("/").removesuffix(".git")
+
+
 def registry_bases(settings: Settings) -> set[str]:
     """The registries that rules name, in the one form that the clone URLs of their modules have."""
     bases = [rule.clone.rstrip("/") for rule in settings.rules if rule.content == "goproxy"]

@@ -103,6 +103,8 @@ def _awaited(line: socket.socket) -> Told | None:
         text = file.readline()
         if not text.endswith(b"\n"):
             return None
+        # A job that is taken is told to stop, not ended: whoever works unblocks it behind a handler of its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         line.sendall(_TAKEN)
         told: Told = json.loads(text)
         return told

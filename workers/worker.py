@@ -41,6 +41,8 @@ _ANSWER_SECONDS = 3
 # How long a worker is known after its last sign of life; it gives one at least every _BLOCK_SECONDS.
 _KNOWN_SECONDS = 30
 _BEAT_SECONDS = 1
+# How old a waiting process' connection to Redis may be when its job comes.
+_FRESH_SECONDS = 10.0
 # How often a worker looks at the job's process.
 _LOOK_SECONDS = 2
 
@@ -61,6 +63,7 @@ class SyncWorker(Worker):
         self._tidy, self._asked = tidy, asked
         self._life = Life()
         self._spare: Spare | None = None
+        self._prepared_at = 0.0
         self._beaten_at = float("-inf")
         super().__init__(
             [Queue(queue, connection=redis, serializer=JSONSerializer, default_timeout=JOB_SECONDS)],
@@ -124,6 +127,8 @@ class SyncWorker(Worker):
         else:
             self._life.begin()
             super().fork_work_horse(job, queue)
+        if self.stopping:  # the signal found no process to pass it on to
+            self.handle_warm_shutdown_request()
         self._have_spare()
 
     def end_spare(self) -> None:
@@ -133,7 +138,7 @@ class SyncWorker(Worker):
             spare.end()
 
     def _have_spare(self) -> None:
-        if self._spare is None:
+        if self._spare is None and not self.stopping:
             try:
                 self._spare = spare.fork(self._prepare, self._take)
             except OSError as error:  # no process is to be had: perhaps when the job comes
@@ -143,11 +148,14 @@ class SyncWorker(Worker):
         """In the job's process, before there is one; it may be forked while another job is at work."""
         log_ids.end()
         random.seed()
+        self._prepared_at = time.monotonic()
         jobs.prepare()
         self.connection.ping()
 
     def _take(self, told: Told) -> None:
         """In the job's process: what RQ's fork would have had in memory."""
+        if time.monotonic() - self._prepared_at > _FRESH_SECONDS:  # somebody between may have forgotten it without a word
+            self.connection.connection_pool.disconnect()
         job = self.job_class.fetch(told["job"], connection=self.connection, serializer=self.serializer)
         execution = Execution(told["execution"], job.id, self.connection, self.name)
         execution._job = job
@@ -199,6 +207,7 @@ class SyncWorker(Worker):
         """The job's process: Ctrl+C is the parent's business, SIGTERM (or its death) asks the flow to hand back."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _ask_to_stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked since the job was taken (spare.py)
         end_with_parent(int(self.pid or 0))
         self._life.beat()
 

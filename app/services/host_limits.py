@@ -43,17 +43,26 @@ class HostLimits:
         self._holds.hold(f"{what}:{host}", seconds)
         return SyncError(error.code, error.message, retry_after=error.retry_after or seconds, facts=error.facts)
 
-    def check_login(self, host: str, login: str, code: str) -> None:
+    def check_login(self, host: str, path: str, login: str, code: str) -> None:
         """Before git asks with a source's login, which `login` stands for without giving it away. Error: as check()."""
-        left = self._holds.wait(_login(host, login))
-        if left > 0:
-            said = f"{host} refused the source's clone token, with which it is left alone for {left:.0f} s more"
-            raise SyncError(code, said, retry_after=left)
+        for place in ("", path):
+            left = self._holds.wait(_login(host, login, place))
+            if left > 0:
+                said = (
+                    f"{host}{place} refused the source's clone token, with which it is left alone for {left:.0f} s more"
+                )
+                raise SyncError(code, said, retry_after=left)
 
-    def refused(self, host: str, login: str, seconds: float) -> None:
-        """The host did not take this login: many more of it, and a GitLab bans this address."""
-        self._holds.hold(_login(host, login), seconds)
+    def refused(self, host: str, path: str, login: str, seconds: float) -> None:
+        """The host did not take this login: many more of it, and a GitLab bans this address.
+
+        A token may be good for other repositories: the whole host is left alone when a second one has refused it.
+        """
+        here, somewhere = _login(host, login, path), _login(host, login, "*")
+        elsewhere = self._holds.wait(somewhere) > 0 and self._holds.wait(here) <= 0
+        for name in (here, somewhere, *([_login(host, login)] if elsewhere else [])):
+            self._holds.hold(name, seconds)
 
 
-def _login(host: str, login: str) -> str:
-    return f"git:{host}#{login}"
+def _login(host: str, login: str, path: str = "") -> str:
+    return f"git:{host}#{login}{path}"

@@ -88,7 +88,7 @@ class Registries:
                 found[tag] = error
                 if self._concerns_all(clone_url, error):
                     checkpoint()  # asked to stop while we waited: then it is nobody's failure
-                    return {**dict.fromkeys(tags, error), **found}
+                    return {**dict.fromkeys(tags, _not_asked(error)), **found}
         return found
 
     def bring(self, cache: SourceCopy, clone_url: str, tag: str, checkpoint: Checkpoint) -> TagAt:
@@ -111,13 +111,13 @@ class Registries:
         return max((base for base in self._registries if clone_url.startswith(f"{base}/")), key=len, default=None)
 
     def _concerns_all(self, clone_url: str, error: SyncError) -> bool:
-        """The registry is away or our disk is full; whether it denies one version (a scanner's block) or all, its list says."""
-        if error.code != "source_denied":
-            return error.code in ("source_unreachable", "disk_full")
+        """Our disk is full, or the registry does not give its list either: one version may be broken, or blocked by a scanner."""
+        if error.code not in ("source_denied", "source_unreachable"):
+            return error.code == "disk_full"
         try:
             self.versions(clone_url)
         except SyncError as listed:
-            return listed.code == "source_denied"
+            return listed.code in ("source_denied", "source_unreachable")
         return False
 
     def _made(
@@ -162,6 +162,10 @@ def released_at(info: ProxyInfo) -> datetime:
     if moment is None:
         raise SyncError("registry_wrong", f"the registry's .info has a Time that is none: {info.time[:60]!r}")
     return max(moment, _EPOCH)
+
+
+def _not_asked(error: SyncError) -> SyncError:
+    return SyncError(error.code, f"not asked for, after another version: {error.message}", retry_after=error.retry_after)
 
 
 def _version(module: ModulePath, tag: str) -> Version:

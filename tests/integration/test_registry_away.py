@@ -91,18 +91,19 @@ def test_one_that_hangs_is_waited_for_once_whatever_waits(tmp_path: Path) -> Non
     with silent() as (url, taken):
         fake = Fake(tmp_path, GoProxyClient(ProxyOptions("registry", url, timeout_seconds=0.2)))
         found = fake.stage.tags_at(fake.url, TAGS, nothing)
-        assert (codes(found), len(taken)) == (["source_unreachable"] * 6, 1)
+        assert (codes(found), len(taken)) == (["source_unreachable"] * 6, 2)  # for a version, and for the list
 
 
 @pytest.mark.parametrize("code", ["source_unreachable", "disk_full"])
 def test_what_was_brought_before_it_went_away_goes_on(fake: Fake, moody: Moody, code: str) -> None:
     moody.refuses = {"v1.0.2": SyncError(code, "gone", retry_after=7)}
+    moody.fail("list", SyncError("proxy_unreachable", "gone, too"))
     found = fake.stage.tags_at(fake.url, TAGS, nothing)
     assert codes(found) == ["", "", code, code, code, code]
     assert moody.asked == TAGS[:3]
     last = found[TAGS[-1]]
     assert isinstance(last, SyncError)
-    assert last.retry_after == 7
+    assert (last.retry_after, last.message) == (7, "not asked for, after another version: gone")
     ready = {tag: str(at.commit) for tag, at in found.items() if isinstance(at, TagAt)}
     assert codes(fake.mirror(*ready.items())) == ["", ""]
 
@@ -114,14 +115,18 @@ def test_commits_whose_cache_is_gone_wait_once_too(fake: Fake, moody: Moody) -> 
         each.rename(fake.world.root / "gone")
     moody.calls.clear()
     moody.refuses = {"v1.0.2": SyncError("source_unreachable", "gone")}
+    moody.fail("list", SyncError("proxy_unreachable", "gone, too"))
     assert codes(fake.mirror(*commits.items())) == ["", "", *["source_unreachable"] * 4]
     assert moody.asked == TAGS[:3]
 
 
-def test_one_version_that_is_denied_does_not_end_the_others(fake: Fake, moody: Moody) -> None:
-    """Artifactory answers 403 for what its scanner blocks."""
-    moody.refuses = {"v1.0.2": SyncError("proxy_denied", "blocked")}
-    assert codes(fake.stage.tags_at(fake.url, TAGS, nothing)) == ["", "", "source_denied", "", "", ""]
+@pytest.mark.parametrize(
+    ("told", "code"), [("proxy_denied", "source_denied"), ("proxy_unreachable", "source_unreachable")]
+)
+def test_one_version_that_is_not_given_does_not_end_the_others(fake: Fake, moody: Moody, told: str, code: str) -> None:
+    """Artifactory answers 403 for what its scanner blocks, and 500 for what it lost."""
+    moody.refuses = {"v1.0.2": SyncError(told, "not this one")}
+    assert codes(fake.stage.tags_at(fake.url, TAGS, nothing)) == ["", "", code, "", "", ""]
 
 
 def test_a_login_that_is_denied_is_not_sent_for_each(fake: Fake, moody: Moody) -> None:
