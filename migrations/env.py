@@ -23,8 +23,7 @@ def _run() -> None:
         # Two processes that start at once must not both migrate: SQLite's BEGIN IMMEDIATE or this lock makes one wait.
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7173001)")
-            # Behind a lock that is waited for stand all who write: it is waited for shorter than a webhook waits for one.
-            connection.exec_driver_sql("SET LOCAL lock_timeout = 300")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(context.config.attributes.get('lock_ms', 300))}")
         context.configure(
             connection=connection,
             target_metadata=metadata,

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def takes_writes(engine: Engine) -> bool:
     """False at a standby or a server set to read only, and for a file that may not be written. Error: `store_unavailable`.
 
-    A pool that is found there is left: its address may have moved, and without webhooks no write would notice.
+    A pool that is found there leaves its connections: its address may have moved, and without webhooks no write would notice.
     """
     if engine.dialect.name == "sqlite":
         file = Path(engine.url.database or "")
@@ -204,7 +204,9 @@ def takes_writes(engine: Engine) -> bool:
     with reading(engine) as connection:
         refuses: bool = connection.exec_driver_sql(_REFUSES).scalar_one()
     if refuses:
-        engine.dispose()
+        # Its error has the pool leave them all, those in use at their return; dispose() would leave those open.
+        with suppress(SyncError), writing(engine) as connection:
+            connection.exec_driver_sql("UPDATE runs SET id = id WHERE false")
     return not refuses
 
 

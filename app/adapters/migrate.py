@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,18 +28,23 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 # A lock's holder, pg_dump above all, may take its time, and each try holds up webhooks for a moment (migrations/env.py).
 _LOCKED_SECONDS = 5.0
+# Behind a lock that is waited for stand all who write, so that is short; but PostgreSQL sends an autovacuum away only after
+# its deadlock_timeout, a second, so each fourth try is longer. Whoever goes back by hand has announced it.
+_SHORT_MS, _LONGER_MS, _BY_HAND_MS = 300, 1200, 5000
+_EACH = 4
 _LOCKED, _READ_ONLY = "55P03", "25006"  # SQLSTATEs
 _SCRIPTS = Path(migrations.__file__).parent
 _VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 
 
-def _config(url: str) -> Config:
+def _config(url: str, lock_ms: int) -> Config:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     # Alembic reads its options with % as a placeholder's start; a password may hold one.
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    config.attributes["lock_ms"] = lock_ms
     return config
 
 
@@ -49,20 +55,26 @@ def upgrade(url: str, revision: str = "head") -> None:
     Errors: store_unavailable, migration_failed.
     """
     end = time.monotonic() + BUSY_SECONDS
+    patience = _patience()
     while True:
         try:
-            return _upgrade(url, revision)
+            return _upgrade(url, next(patience), revision)
         except SyncError as error:
             if not _is_locked(error) or time.monotonic() > end:
                 raise
             time.sleep(_LOOK_SECONDS)
 
 
-def _upgrade(url: str, revision: str = "head") -> None:
+def _patience() -> Iterator[int]:
+    """For how many milliseconds each try waits for a lock."""
+    return (_LONGER_MS if number % _EACH == 0 else _SHORT_MS for number in count(1))
+
+
+def _upgrade(url: str, lock_ms: int, revision: str = "head") -> None:
     if revision == "head" and _told(url) == head():
         return
     try:
-        _alembic("upgrade", url, revision)
+        _alembic("upgrade", url, revision, lock_ms)
     except SyncError as error:
         found = _told(url)
         if error.code != "migration_failed" or not is_newer(found):
@@ -78,22 +90,23 @@ def _told(url: str) -> str | None:
         return None
 
 
-def _alembic(what: Literal["upgrade", "downgrade"], url: str, revision: str) -> None:
+def _alembic(what: Literal["upgrade", "downgrade"], url: str, revision: str, lock_ms: int) -> None:
     from alembic import command
     from alembic.util import CommandError
 
     try:
         with _own_errors():
-            getattr(command, what)(_config(url), revision)
+            getattr(command, what)(_config(url, lock_ms), revision)
     except CommandError as error:
         raise SyncError("migration_failed", f"the schema cannot become {revision}: {error}") from error
 
 
 def upgrade_when_reachable(url: str) -> None:
     """As upgrade(), but a database that is away is waited for: a start must not depend on who was started first."""
+    patience = _patience()
     while True:
         try:
-            return _upgrade(url)
+            return _upgrade(url, next(patience))
         except SyncError as error:
             if error.code != "store_unavailable":
                 raise
@@ -103,7 +116,7 @@ def upgrade_when_reachable(url: str) -> None:
 
 def downgrade(url: str, revision: str) -> None:
     """Go back to `revision` ("base": no tables). Errors: store_unavailable, migration_failed."""
-    _alembic("downgrade", url, revision)
+    _alembic("downgrade", url, revision, _BY_HAND_MS)
 
 
 def _is_locked(error: SyncError) -> bool:

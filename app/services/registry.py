@@ -165,7 +165,9 @@ def released_at(info: ProxyInfo) -> datetime:
 
 
 def _not_asked(error: SyncError) -> SyncError:
-    return SyncError(error.code, f"not asked for, after another version: {error.message}", retry_after=error.retry_after)
+    return SyncError(
+        error.code, f"not asked for, after another version: {error.message}", retry_after=error.retry_after
+    )
 
 
 def _version(module: ModulePath, tag: str) -> Version:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,21 @@ def test_whoever_asks_whether_a_write_is_possible_leaves_it_too(address: Address
     address.move()
     assert takes_writes(engine)
     assert write(engine)
+
+
+def test_asking_again_and_again_leaves_no_connection_behind(engine: Engine) -> None:
+    gc.disable()  # which would find some of them, some time
+    try:
+        for _ in range(5):
+            with ExitStack() as stack:
+                for _ in range(3):
+                    stack.enter_context(reading(engine)).execute(text("SELECT 1"))
+                assert not takes_writes(engine)
+        with reading(engine) as connection:
+            of_ours = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'client%'"
+            assert connection.execute(text(of_ours)).scalar_one() <= 5
+    finally:
+        gc.enable()
 
 
 def test_a_server_that_is_set_to_read_only_is_taken_at_its_word(address: Address) -> None:

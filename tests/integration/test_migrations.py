@@ -184,9 +184,31 @@ def test_webhooks_go_on_while_a_start_waits_for_a_dump(
     postgres.drop(url)
 
 
-def _waited_for(engine: Engine) -> bool:
+def test_now_and_then_a_try_waits_long_enough_for_an_autovacuum_to_be_sent_away(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL does that after deadlock_timeout, a second; here the lock is let go when it was waited for that long."""
+    monkeypatch.setattr(migrate, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: time.sleep(0.05)))
+    url = postgres.fresh()
+    migrate.upgrade(url, "0010")
+    engine = connect(url)
+    with engine.begin() as vacuum:
+        vacuum.exec_driver_sql("LOCK TABLE deliveries IN SHARE UPDATE EXCLUSIVE MODE")
+        starting = threading.Thread(target=migrate.upgrade_when_reachable, args=(url,), daemon=True)
+        starting.start()
+        wait_until(lambda: _waited_for(engine, 1.0))
+    starting.join(20)
+    assert migrate.at_head(url)
+    engine.dispose()
+    postgres.drop(url)
+
+
+def _waited_for(engine: Engine, seconds: float = 0.0) -> bool:
     """Whether a migration stands before all who write."""
-    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'deliveries'::regclass"
+    query = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'deliveries'::regclass"
+        f" AND clock_timestamp() - waitstart >= interval '{seconds} seconds'"
+    )
     with engine.connect() as connection:
         return bool(connection.exec_driver_sql(query).scalar_one())
 

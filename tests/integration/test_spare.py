@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from rq.serializers import JSONSerializer
 
 from tests.integration.embedded import embedded_redis
 from tests.integration.recovery_world import paused, until
-from tests.integration.spare_job import DONE, IDS, PREPARED
+from tests.integration.spare_job import DONE, IDS, PREPARED, SLOW, STOPPED
 from tests.sandbox.looked_at import gone
 from tests.sandbox.world import PROJECT
 
@@ -64,7 +65,8 @@ def working(tmp_path: Path) -> Iterator[Working]:
         try:
             yield made
         finally:
-            made.process.kill()
+            with suppress(psutil.NoSuchProcess):
+                made.process.kill()
             made.process.wait(10)
 
 
@@ -99,6 +101,19 @@ def test_the_waiting_process_ends_with_its_worker(working: Working, number: sign
     spare = working.spare()
     working.process.send_signal(number)
     until(lambda: gone(working.process) and gone(spare), 10, "both to end")
+
+
+def test_a_stop_while_the_job_is_handed_over_reaches_it(working: Working, tmp_path: Path) -> None:
+    working.spare()
+    (tmp_path / SLOW).touch()  # from now on the process in store is not ready
+    working.done("a-job")
+    working.queue.enqueue("tests.integration.spare_job.wait_to_be_stopped", str(tmp_path), job_id="last")
+    until(lambda: working.queue.started_job_registry.get_job_ids() == ["last"], 10, "the worker to take the job")
+    working.process.terminate()
+    (tmp_path / SLOW).unlink()
+    until(lambda: working.wrote(STOPPED), 6, "the job to end")
+    assert working.wrote(STOPPED) == ["True"]
+    assert working.process.wait(10) == 0
 
 
 def test_a_waiting_process_that_is_asked_to_end_ends(working: Working) -> None:
