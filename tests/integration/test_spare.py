@@ -52,11 +52,6 @@ class Working:
         until(lambda: len(self.wrote(DONE)) > before, 20, "the job")
         return int(self.wrote(DONE)[before])
 
-    def end(self) -> None:
-        """As a process manager does."""
-        self.process.terminate()
-        self.process.wait(10)
-
 
 @pytest.fixture
 def working(tmp_path: Path) -> Iterator[Working]:
