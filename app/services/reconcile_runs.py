@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import SyncError
 from app.domain.events import ReleaseEvent
 from app.domain.reconcile import Item
-from app.domain.run import Lane, Status
+from app.domain.run import Lane, Status, begins_anew, earlier
 from app.services.delivery_views import MADE_HERE
 from app.services.planning import Planner
 from app.services.ports import Clock, JobQueue
@@ -43,18 +43,18 @@ class RunMaker:
 
     def make(self, repository: Repository, items: Sequence[Item], actor: str, why: str = "") -> list[Brought]:
         """Begin a run for each; returns what became of each. Error: store_unavailable."""
-        again = [item for item in items if _begins_anew(item)]
-        brought = [self._again(repository, item, actor, why) for item in again]
-        for batch in _batches([item for item in items if item not in again]):
+        brought = [self._again(repository, item, actor, why) for item in items if _begins_anew(item)]
+        for batch in _batches([item for item in items if not _begins_anew(item)]):
             brought += self._record(repository, batch, actor, why)
         return brought
 
     def _again(self, repository: Repository, item: Item, actor: str, why: str) -> Brought:
         reason = _because(f"reconcile: {item.finding}", why)
         run = item.known.run if item.known else ""
-        order = ReplayOrder(actor, reason, item.needs, force=True, lane=Lane.BACKFILL, repo_url=repository.clone_url)
+        order = ReplayOrder(actor, reason, force=True, lane=Lane.BACKFILL, repo_url=repository.clone_url)
         try:
-            return Brought(item, self._replay.replay(run, order).run_id)
+            stage = earlier(self._replay.find(run).stage, item.needs)
+            return Brought(item, self._replay.replay(run, replace(order, from_stage=stage)).run_id)
         except SyncError as error:
             if error.code == "store_unavailable":
                 raise
@@ -112,8 +112,14 @@ def _brought(item: Item, receipt: Receipt) -> Brought:
 
 
 def _begins_anew(item: Item) -> bool:
-    """A run that is done begins anew by a replay; one that failed when its release is recorded again (`needs`)."""
-    return item.known is not None and item.known.run != "" and item.known.status is Status.DONE
+    """A run that is done begins anew by a replay; one that failed when its release is recorded again (`needs`).
+
+    Not so a registry's: what is recorded without a commit is another run than the one that got its commit from a worker.
+    """
+    known = item.known
+    if known is None or not known.run or known.status is None:
+        return False
+    return known.status is Status.DONE or (not item.commit and begins_anew(known.status, known.error))
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

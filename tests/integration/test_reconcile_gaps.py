@@ -1,5 +1,6 @@
 """Reconcile and backfill begin where the gap is, however far the run came that ended before."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Finding, Known, Observed, compare
 from app.domain.routing import Rule
-from app.domain.run import Stage, Status
+from app.domain.run import ACTIVE, Stage, Status
+from app.services.planning import Planner, SourceOptions
+from app.services.ports import ProxyInfo
 from app.services.reconcile import Order
 from app.services.retention import RunPruning
-from tests.integration.flow_world import GO_MOD, MIRROR, MODULE
+from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, REGISTRY, zip_of
 from tests.integration.reconcile_world import RULES, ReconcileWorld
 
 MAKING = (Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=RULES[0].clone, tags="make"),)
@@ -74,6 +77,51 @@ def test_a_run_that_never_came_so_far_begins_where_it_ended(world: ReconcileWorl
         (),
     )  # as somebody wanted it
     assert done_after(world, retry=True) == ({"v1.0.0": "failed"}, 0, 1)
+
+
+def from_a_registry(directory: Path) -> tuple[ReconcileWorld, str]:
+    """A registry's release whose run a proxy's outage ended, once a worker had made its commit."""
+    rules = (replace(RULES[0], clone=REGISTRY, content="goproxy"),)
+    world = ReconcileWorld(directory, rules=rules)
+    allowed = SourceOptions("platform", "article", (), allow=(f"{REGISTRY}/**",))
+    world.planner, world.registries[REGISTRY] = Planner({"platform": allowed}, rules, world.new_id), world.registry
+    world.registry.hold(
+        MODULE, ProxyInfo("v1.0.0", "2026-11-01T00:00:00Z", None), GO_MOD, zip_of({"go.mod": GO_MOD}, "v1.0.0")
+    )
+    return world, told_by_its_registry(world)
+
+
+def told_by_its_registry(world: ReconcileWorld) -> str:
+    """A webhook's run; pipelines succeed, and nothing is cached."""
+    url = f"{REGISTRY}/{ModulePath.parse(MODULE).escaped}"
+    run = world.take(commit="", content="goproxy", tags="make", clone_url=url).run_id
+    for _ in range(200):
+        if world.run(run).status not in ACTIVE:
+            break
+        world.sweep.once()
+        world.work()
+        world.show_refs()
+        for number, made in world.gitlab.pipelines.items():
+            if made.now.status == "created":
+                world.gitlab.finish(number, "success")
+        world.clock.advance(1)
+    return run
+
+
+@pytest.mark.parametrize("told_again", [False, True])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_registrys_release_begins_where_the_gap_is(tmp_path: Path, told_again: bool, lost: bool) -> None:
+    world, run = from_a_registry(tmp_path)
+    ended = world.run(run)
+    assert (ended.status, ended.stage, ended.error) == (Status.FAILED, Stage.VERIFY, "not_cached_yet")
+    if told_again:  # the run without a commit that its registry's webhook makes is no dead end
+        assert world.run(told_by_its_registry(world)).error == "duplicate_release"
+        world.settle(run, rounds=200)
+    if lost:
+        del world.mirror.refs["refs/tags/v1.0.0"]
+    found = "missing_in_mirror" if lost else "missing_in_proxy"
+    assert done_after(world) == ({"v1.0.0": found}, int(lost), 1)
+    assert world.run(run).status is Status.DONE
 
 
 def tagging(directory: Path) -> ReconcileWorld:
