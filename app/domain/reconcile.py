@@ -53,6 +53,12 @@ class Known:
         return self.pushed or self.status in ACTIVE
 
     @property
+    def waited_in_vain(self) -> bool:
+        """True when the run ended because something that it was patient with never appeared."""
+        kind = CATALOG.get(self.error or "")
+        return self.status is Status.FAILED and kind is not None and kind.retry is Retry.PATIENT
+
+    @property
     def waits_for_a_person(self) -> bool:
         """True when the run failed in a way that another try would not mend."""
         if self.status not in (Status.FAILED, Status.REJECTED):
@@ -253,12 +259,14 @@ def _vanished(
 ) -> Iterator[Item]:
     """Released versions whose tags are neither at the source nor in the mirror; one that modsync made it makes again.
 
-    So it does where an outage ended the run before its push: nobody else will ever tag that.
+    So it does where an outage ended the run before its push: nobody else will ever tag that. Not where the source has no
+    such commit: that run would wait in vain at every comparison.
     """
     for (module, version), known in sorted(observed.known.items(), key=lambda item: item[0]):
         if (module, version) in names:
             continue
-        if module in made and (known.pushed or known.status is Status.FAILED):
+        failed = known.status is Status.FAILED and not known.waited_in_vain
+        if module in made and (known.pushed or failed):
             yield from _untagged((module, version), observed, known)
         elif known.pushed:
             yield Item(Finding.GONE, "", module, version, commit=known.commit, detail=_NOWHERE, known=known)
