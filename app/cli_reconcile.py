@@ -63,7 +63,7 @@ def reconcile(
     if bool(module) == everything:
         raise click.UsageError("Name a module, or give --all.")
     container = open_container()
-    service, order = upkeep.reconcile(container), Order(dry_run, actor(), reason=reason)
+    service, order = upkeep.reconcile(container), Order(dry_run, actor(), reason=reason, adopts=True)
     reports: list[Report] = []
     try:
         if module:

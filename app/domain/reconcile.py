@@ -107,7 +107,8 @@ class Observed:
     """One repository. `served` holds the versions of each module that the proxy lists; a module not in it was not asked for.
 
     A commit "" of `source` is not known without a download: a registry's. `listed`: its versions. `subdirs`: where the
-    modules lie; one that is not in it lies at the root.
+    modules lie; one that is not in it lies at the root. `adopts`: the modules of which a tag that only mirror and proxy
+    have is taken for a release whose record was lost.
     """
 
     source: Mapping[str, TagAt]
@@ -116,6 +117,7 @@ class Observed:
     known: Mapping[Release, Known]
     listed: frozenset[Version] = frozenset()
     subdirs: Mapping[ModulePath, str] = field(default_factory=dict)
+    adopts: Set[ModulePath] = frozenset()
 
 
 ModuleOf = Callable[[str, Version], ModulePath | None]
@@ -213,9 +215,13 @@ def _without_source(name: Named, observed: Observed, known: Known | None, makes_
 
 
 def _is_made_here(name: Named, commit: str, observed: Observed, known: Known | None) -> bool:
-    """Whether the mirror's tag is a release that modsync tags itself; without a record the proxy has to list it."""
+    """Whether the mirror's tag is a release that modsync tags itself.
+
+    A proxy that lists from git lists what anybody tagged in the mirror: without a record a person has to vouch for that.
+    """
     if known is None:
-        return name.module is not None and name.version in observed.served.get(name.module, ())
+        served = observed.served.get(name.module, ()) if name.module in observed.adopts and name.module else ()
+        return name.version in served
     # A push whose run ended before its answer came is in the mirror, too.
     return known.commit == commit and (known.is_released or known.status is Status.FAILED)
 

@@ -32,7 +32,8 @@ _FIRST = Version.parse("v1.0.0")
 class Order:
     """What to do. `module`: only this module's versions, all majors; `retry`: also those that a person had to mend.
 
-    `reason`: why, where a person asked.
+    `reason`: why, where a person asked. `adopts`: of modules whose tags modsync makes, so that no source tells of them, what
+    mirror and proxy have is taken for released: for a person to say, who restored a backup.
     """
 
     dry_run: bool = False
@@ -40,6 +41,7 @@ class Order:
     module: ModulePath | None = None
     retry: bool = False
     reason: str = ""
+    adopts: bool = False
 
 
 class Reconcile:
@@ -127,11 +129,12 @@ class Reconcile:
         known, targets = self._store.known(sorted(modules)), dict(self._targets(repository, modules))
         served = self._observer.served((module, target.proxy) for module, target in targets.items())
         listed, subdirs = self._listed(repository, source), _subdirs(places, targets)
-        seen = Observed(source, mirror, served, known, listed, subdirs)
-        items = compare(
-            seen, module_of, prereleases=self._planner.wants_prereleases(repository.source),
-            made={module for module, target in targets.items() if target.tags == "make"},
-        )  # fmt: skip
+        made = {module: target for module, target in targets.items() if target.tags == "make"}
+        # A registry tells itself what it has.
+        adopts = {module for module, target in made.items() if order.adopts and target.content != "goproxy"}
+        seen = Observed(source, mirror, served, known, listed, subdirs, adopts)
+        prereleases = self._planner.wants_prereleases(repository.source)
+        items = compare(seen, module_of, prereleases=prereleases, made=made.keys())
         wanted = [item for item in items if _asked(item, order)]
         return self._without_retracted(wanted, seen, targets), len(source)
 

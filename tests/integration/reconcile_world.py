@@ -76,7 +76,7 @@ class ReconcileWorld(FlowWorld):
     def reconcile(self, *, dry_run: bool = False, module: str = "", retry: bool = False) -> Report:
         """One comparison; its runs, where there are any, are brought to their ends."""
         service = self.service()
-        order = Order(dry_run, "cli:me", ModulePath.parse(module) if module else None, retry)
+        order = Order(dry_run, "cli:me", ModulePath.parse(module) if module else None, retry, adopts=not retry)
         report = service.one(service.repository_of(ModulePath.parse(MODULE)), order)
         self.settle(*report.runs)
         return report

@@ -124,6 +124,13 @@ def test_a_registrys_release_begins_where_the_gap_is(tmp_path: Path, told_again:
     assert world.run(run).status is Status.DONE
 
 
+def test_what_a_registry_does_not_list_is_never_adopted(tmp_path: Path) -> None:
+    world, _ = from_a_registry(tmp_path)
+    world.mirror.refs["refs/tags/v0.9.0"] = world.mirror.refs["refs/tags/v1.0.0"]
+    world.cache("v0.9.0")
+    assert world.found(world.reconcile(dry_run=True))["v0.9.0"] == "extra_in_mirror"
+
+
 def tagging(directory: Path) -> ReconcileWorld:
     """A world whose source has no tag: modsync makes them."""
     made = ReconcileWorld(directory, rules=MAKING)
@@ -194,7 +201,9 @@ def test_made_releases_that_a_restored_database_lacks_are_adopted_where_the_prox
     world.mirror.commits = dict(world.source.commits)
     for version in ("v1.0.0", "v1.1.0"):
         world.mirror.refs[f"refs/tags/{version}"] = world.commit
-    world.cache("v1.0.0")
+    world.cache("v1.0.0")  # or somebody tagged them by hand: who is not there to tell does not adopt
+    scheduled = world.service().one(world.service().repository_of(ModulePath.parse(MODULE)), Order())
+    assert (world.found(scheduled), scheduled.adopted) == (dict.fromkeys(("v1.0.0", "v1.1.0"), "extra_in_mirror"), 0)
     report = world.reconcile()
     assert (world.found(report), report.adopted) == ({"v1.0.0": "adopted", "v1.1.0": "extra_in_mirror"}, 1)
     refused = world.take(commit="f" * 40, tags="make")
