@@ -68,6 +68,10 @@ class Observer:
         may_be = {each for each in versions if any(not listed_fault(each, mod, texts, None) for mod in mods)}
         return {each for each in may_be if self._serves(proxy, module, each)}
 
+    def serves(self, module: ModulePath, name: str, version: Version) -> bool:
+        """Whether the proxy of this name serves it; one that gives no answer does not."""
+        return self._serves(self._proxies[name], module, version)
+
     def _mod(self, proxy: GoProxy, module: ModulePath, version: Version) -> bytes:
         self._ready()
         try:

@@ -135,8 +135,20 @@ class Reconcile:
         seen = Observed(source, mirror, served, known, listed, subdirs, adopts)
         prereleases = self._planner.wants_prereleases(repository.source)
         items = compare(seen, module_of, prereleases=prereleases, made=made.keys())
-        wanted = [item for item in items if _asked(item, order)]
+        wanted = [self._named_for_sure(item, seen, targets) for item in items if _asked(item, order)]
         return self._without_retracted(wanted, seen, targets), len(source)
+
+    def _named_for_sure(self, item: Item, seen: Observed, targets: Mapping[ModulePath, Target]) -> Item:
+        """Of a root tag v2 and above that was never recorded a list alone proves no name: go lists each as /v2's.
+
+        It serves only those whose go.mod says so. Any other is for a run, which has the commit, to name: it is recorded then.
+        """
+        module = item.module
+        if module is None or module not in seen.served or not _may_lack_go_mod(item):
+            return item
+        if self._observer.serves(module, targets[module].proxy, item.version):
+            return item
+        return replace(item, finding=Finding.MISSING_IN_PROXY, detail="listed, not served: perhaps it has no go.mod")
 
     def _without_retracted(self, items: list[Item], seen: Observed, targets: Mapping[ModulePath, Target]) -> list[Item]:
         """Without the releases that the proxy serves and rightly does not list: another run would change nothing."""
@@ -200,6 +212,12 @@ def _subdirs(places: Places, targets: Mapping[ModulePath, Target]) -> dict[Modul
     """Where the modules lie: as their releases say, or else the rules."""
     lie = {prefix: subdir for subdir, prefix in places.prefixes.items()}
     return {module: lie.get(module.prefix, target.subdir) for module, target in targets.items()}
+
+
+def _may_lack_go_mod(item: Item) -> bool:
+    """Whether an adopted tag could be an +incompatible version as well."""
+    rooted = item.finding is Finding.ADOPTED and not item.subdir
+    return rooted and int(item.version.major[1:]) >= 2 and not item.version.is_incompatible
 
 
 def _not_begun(item: Item, why: str) -> Item:

@@ -94,6 +94,19 @@ def test_what_was_guessed_wrongly_before_is_healed(adopting: Adopting) -> None:
     assert adopting.reconcile().items == ()
 
 
+def test_of_lost_records_a_name_that_the_proxy_lists_and_does_not_serve_is_no_release(adopting: Adopting) -> None:
+    adopting.mirror.commits = dict(adopting.source.commits)
+    adopting.mirror.refs |= {f"refs/tags/{tag}": adopting.source.refs[f"refs/tags/{tag}"] for tag in ("v2.0.0", "v2.0.1")}
+    adopting.proxy.hold(V2, ProxyInfo(NEW[1], None, adopting.new), b"", adopting.new.encode())
+    adopting.proxy.hold(V2, ProxyInfo("v2.9.9", None, None), b"", b"", version="v2.0.0")  # as go, which lists all tags there
+    adopting.proxy.unlisted = {OLD[1]}  # as go, beside a v1 with go.mod
+
+    report = adopting.reconcile()
+    assert adopting.found(report) == {"v2.0.0": "missing_in_proxy", NEW[1]: "adopted"}
+    assert adopting.releases(*report.runs) == {OLD: Status.DONE}
+    assert adopting.reconcile().items == ()
+
+
 # --- the comparison alone ---------------------------------------------------------------------------------------------
 
 DONE = Known(A, "r1", Status.DONE, None, pushed=True)
