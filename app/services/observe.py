@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from app.domain.errors import SyncError
@@ -54,10 +54,10 @@ class Observer:
         return found
 
     def left_out(
-        self, module: ModulePath, name: str, versions: Iterable[Version], listed: Iterable[Version],
+        self, module: ModulePath, name: str, versions: Iterable[Version], listed: Collection[Version],
         brought: Iterable[Version],
     ) -> set[Version]:  # fmt: skip
-        """Which of these the proxy serves though it need not list them, as stage verify has it (retracted ones).
+        """Which of these unlisted ones the proxy serves and need not list, as stage verify has it (retracted ones).
 
         `brought`: all that the mirror has. Asked for are the go.mod of the newest that is listed, and of the newest of all,
         then each version that may be left out by them. One that gets no answer counts as not served.
@@ -65,7 +65,9 @@ class Observer:
         proxy, texts = self._proxies[name], [each.text for each in listed]
         lasts = {newest(texts), newest([*texts, *(each.text for each in brought)])}
         mods = [b"", *(self._mod(proxy, module, last) for last in sorted(filter(None, lasts)))]
-        may_be = {each for each in versions if any(not listed_fault(each, mod, texts, None) for mod in mods)}
+        # Of those that are listed only the +incompatible majors have a say in those that are not: one of each, not all.
+        majors = list({each.major: each.text for each in listed if each.is_incompatible}.values())
+        may_be = {each for each in versions if any(not listed_fault(each, mod, majors, None) for mod in mods)}
         return {each for each in may_be if self._serves(proxy, module, each)}
 
     def serves(self, module: ModulePath, name: str, version: Version) -> bool:

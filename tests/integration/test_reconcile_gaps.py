@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,11 +13,13 @@ from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Finding, Known, Observed, compare
 from app.domain.routing import Rule
 from app.domain.run import ACTIVE, Stage, Status
+from app.services.observe import Observer
+from app.services.pace import Pace
 from app.services.planning import Planner, SourceOptions
 from app.services.ports import ProxyInfo
 from app.services.reconcile import Order
 from app.services.retention import RunPruning
-from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, REGISTRY, zip_of
+from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, NO_REGISTRIES, REGISTRY, zip_of
 from tests.integration.reconcile_world import RULES, ReconcileWorld
 
 MAKING = (Rule("go.example/{team}/{repo}", "mirrors/{team}/{repo}", clone=RULES[0].clone, tags="make"),)
@@ -299,3 +302,18 @@ def test_one_of_which_the_proxy_says_nothing_is_missing_and_holds_nothing_up(ret
     retracted.proxy.fail("info", SyncError("proxy_unreachable", "500"))
     found = retracted.found(retracted.reconcile(dry_run=True))
     assert found == {"v1.0.0": "missing_in_proxy", "v1.2.0": "missing_in_mirror"}
+
+
+def test_many_that_are_not_listed_beside_many_that_are_cost_one_reading(
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Mock(side_effect=Version.parse)
+    monkeypatch.setattr("app.domain.served.parsed", reads)
+    listed = [Version.parse(f"v2.0.{number}+incompatible") for number in range(100)]
+    unlisted = [Version.parse(f"v{major}.1.{number}+incompatible") for major in (2, 3) for number in range(100)]
+    observer = Observer(world.git, NO_REGISTRIES, {"default": world.proxy}, Pace(0), str)
+    for version in unlisted:
+        world.proxy.hold(MODULE, ProxyInfo(version.text, None, None), GO_MOD, b"")
+    left_out = observer.left_out(ModulePath.parse(MODULE), "default", unlisted, listed, [*listed, *unlisted])
+    assert left_out == set(unlisted[100:])  # of v2 all have to be listed, of v3 none is
+    assert reads.call_count < 2000

@@ -96,9 +96,13 @@ def test_what_was_guessed_wrongly_before_is_healed(adopting: Adopting) -> None:
 
 def test_of_lost_records_a_name_that_the_proxy_lists_and_does_not_serve_is_no_release(adopting: Adopting) -> None:
     adopting.mirror.commits = dict(adopting.source.commits)
-    adopting.mirror.refs |= {f"refs/tags/{tag}": adopting.source.refs[f"refs/tags/{tag}"] for tag in ("v2.0.0", "v2.0.1")}
+    adopting.mirror.refs |= {
+        f"refs/tags/{tag}": adopting.source.refs[f"refs/tags/{tag}"] for tag in ("v2.0.0", "v2.0.1")
+    }
     adopting.proxy.hold(V2, ProxyInfo(NEW[1], None, adopting.new), b"", adopting.new.encode())
-    adopting.proxy.hold(V2, ProxyInfo("v2.9.9", None, None), b"", b"", version="v2.0.0")  # as go, which lists all tags there
+    adopting.proxy.hold(
+        V2, ProxyInfo("v2.9.9", None, None), b"", b"", version="v2.0.0"
+    )  # as go, which lists all tags there
     adopting.proxy.unlisted = {OLD[1]}  # as go, beside a v1 with go.mod
 
     report = adopting.reconcile()
