@@ -154,9 +154,8 @@ class SyncWorker(Worker):
 
     def _take(self, told: Told) -> None:
         """In the job's process: what RQ's fork would have had in memory."""
-        if (
-            time.monotonic() - self._prepared_at > _FRESH_SECONDS
-        ):  # somebody between may have forgotten it without a word
+        if time.monotonic() - self._prepared_at > _FRESH_SECONDS:
+            # Somebody between may have forgotten it without a word.
             self.connection.connection_pool.disconnect()
         job = self.job_class.fetch(told["job"], connection=self.connection, serializer=self.serializer)
         execution = Execution(told["execution"], job.id, self.connection, self.name)
