@@ -32,7 +32,7 @@ def lines(root: Path) -> Iterator[Line]:
     data = ours.container.settings.data_dir
     started = [_start(server_command(data))]
     try:
-        wait_until(lambda: socket_path(data).exists() and redis.Redis.from_url(socket_url(data)).ping())
+        wait_until(lambda: _answers(data))
         started.append(_start([sys.executable, "-m", "tests.benchmarks.idle_worker", PLAIN, socket_url(data)]))
         config = str(ours.container.settings.path)
         started.append(_start([sys.executable, "-m", "tests.benchmarks.idle_worker", config]))
@@ -42,6 +42,14 @@ def lines(root: Path) -> Iterator[Line]:
             process.terminate()
         for process in started:
             _ended(process)
+
+
+def _answers(data: Path) -> bool:
+    """The socket is there a moment before anybody listens."""
+    try:
+        return socket_path(data).exists() and bool(redis.Redis.from_url(socket_url(data)).ping())
+    except redis.ConnectionError:
+        return False
 
 
 def _ours(world: Ours) -> float:

@@ -140,7 +140,8 @@ def fail_in_every_way(world: SecretWorld, service: Service) -> list[str]:
     ends.append(waits(service, send(world, "bad/login")))  # until GitLab may be asked again
     world.platform.token = "another"
     ends.append(code(service, send(world, "bad/source")))
-    ends.append(waits(service, send(world, "bad/source-again")))  # until the source may be asked with this token again
+    ends.append(code(service, send(world, "bad/source-too")))  # with the second, the whole host is left alone
+    ends.append(waits(service, send(world, "bad/source-again")))  # until it may be asked with this token again
     world.platform.token = world.clone_token
     return ends
 
@@ -174,7 +175,7 @@ def test_no_secret_is_anywhere_after_runs_full_of_failures(world: SecretWorld, s
     assert ends == [
         "lfs_missing", "pipeline_failed", "pipeline_refused", "gitlab_unavailable",
         "done", "proxy_denied", "proxy_unreachable", "proxy_not_goproxy", "proxy_not_goproxy", "proxy_not_goproxy",
-        "zip_not_a_module", "token_expired", "source_denied", "source_unreachable",
+        "zip_not_a_module", "token_expired", "source_denied", "source_denied", "source_unreachable",
     ]  # fmt: skip
     assert arguments.looks > 20
     assert arguments.found == set()

@@ -22,7 +22,7 @@ def test_a_signal_ends_all_that_was_started(tmp_path: Path, name: str, sign: str
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     bench = subprocess.Popen(command, cwd=PROJECT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: any(sign in " ".join(line) for line in _lines(bench.pid)), seconds=120)
+        wait_until(lambda: any(sign in " ".join(line) for line in _lines(bench)), seconds=120)
         started = psutil.Process(bench.pid).children(recursive=True)
         os.kill(bench.pid, number)  # to it alone, as a supervisor does
         assert bench.wait(60) != 0
@@ -33,9 +33,10 @@ def test_a_signal_ends_all_that_was_started(tmp_path: Path, name: str, sign: str
         _clear(bench)
 
 
-def _lines(pid: int) -> list[list[str]]:
+def _lines(bench: subprocess.Popen[bytes]) -> list[list[str]]:
     found = []
-    for process in psutil.Process(pid).children(recursive=True):
+    assert bench.poll() is None, "it ended by itself"
+    for process in psutil.Process(bench.pid).children(recursive=True):
         try:
             found.append(process.cmdline())
         except psutil.Error:
