@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from app.config_models import Web
+from tests.benchmarks.floor import lines
 from tests.benchmarks.harness import end_cleanly
 from tests.benchmarks.load import Load, run
 from tests.benchmarks.rival import rival
@@ -122,10 +123,24 @@ def main() -> None:
     try:
         for database in given.database or ["sqlite", "postgresql"]:
             _bench(database, root / database, size)
+        for text in _floor(root / "floor", size):
+            print(text, flush=True)
         for text in rival(prepared(size.requests), CONNECTIONS, root):
             print(text, flush=True)
     finally:
         shutil.rmtree(root)
+
+
+def _floor(root: Path, size: Size) -> Iterator[str]:
+    """How near to the bare view one can come that does the three things at all."""
+    root.mkdir()
+    requests = (prepared(size.requests) for _ in itertools.count())
+    with ExitStack() as stack:
+        floor = stack.enter_context(serving(root / "ours", {}, "tests.benchmarks.floor:create()"))
+        bare = stack.enter_context(serving(root / "bare", {}, "tests.benchmarks.bare:create()", redis=False))
+        for world in (floor, bare):
+            run(world.port, prepared(size.warm), max(CONNECTIONS))
+        yield from lines(floor, bare, requests, CONNECTIONS)
 
 
 def _bench(database: str, root: Path, size: Size) -> None:
