@@ -28,10 +28,20 @@ def downgrade() -> None:
 
 def _change(before: str, after: str) -> None:
     """Beside each other they would make every webhook dearer; the release before lists more slowly until it is gone."""
-    # These first: where a reader stands against them (pg_dump), the indexes were made in vain, again and again.
+    _meet_readers()
+    _make(after)
+    # Last: from here on nobody reads the table until the end.
     for name in (f"{before}_id", f"pruned_{before}", f"verdict_{before}"):
         op.drop_index(f"ix_deliveries_{name}", "deliveries")
-    _make(after)
+
+
+def _meet_readers() -> None:
+    """Fail here, not after the indexes were made in vain, where a reader (pg_dump) stands against the dropping."""
+    connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        with connection.begin_nested() as point:
+            connection.exec_driver_sql("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+            point.rollback()
 
 
 def _make(time: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, event, inspect
 
 import migrations
 from app.adapters import migrate
@@ -199,6 +200,45 @@ def test_now_and_then_a_try_waits_long_enough_for_an_autovacuum_to_be_sent_away(
         wait_until(lambda: _waited_for(engine, 1.0))
     starting.join(20)
     assert migrate.at_head(url)
+    engine.dispose()
+    postgres.drop(url)
+
+
+def test_the_table_is_read_while_indexes_are_made(postgres: PostgresServer) -> None:
+    url = postgres.fresh()
+    migrate.upgrade(url, "0010")
+    reader, read = connect(url), list[str]()
+
+    def look(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("CREATE INDEX ix_deliveries_"):
+            with reader.begin() as connection:
+                connection.exec_driver_sql("LOCK TABLE deliveries IN ACCESS SHARE MODE NOWAIT")
+            read.append(statement)
+
+    event.listen(Engine, "after_cursor_execute", look)
+    try:
+        migrate.upgrade(url, "0011")
+    finally:
+        event.remove(Engine, "after_cursor_execute", look)
+    assert len(read) == 3
+    reader.dispose()
+    postgres.drop(url)
+
+
+def test_a_try_that_met_a_lock_leaves_no_connection_behind(postgres: PostgresServer) -> None:
+    url = postgres.fresh()
+    migrate.upgrade(url, "0010")
+    engine = connect(url)
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    gc.disable()  # which would find it, sooner or later
+    try:
+        with engine.begin() as dump:
+            dump.exec_driver_sql("LOCK TABLE deliveries IN ACCESS SHARE MODE")
+            with pytest.raises(SyncError, match="lock timeout"):
+                migrate._alembic("upgrade", url, "head", 50)
+            wait_until(lambda: dump.exec_driver_sql(others).scalar_one() == 0)
+    finally:
+        gc.enable()
     engine.dispose()
     postgres.drop(url)
 
