@@ -25,6 +25,7 @@ class SharedHolds:
         self._redis, self._clock = redis, clock
         self._until: dict[str, float] = {}
         self._ask_again: dict[str, float] = {}
+        self._members: dict[str, tuple[float, set[str]]] = {}  # until when they are counted
         self._lock = threading.Lock()
 
     def wait(self, name: str) -> float:
@@ -51,6 +52,30 @@ class SharedHolds:
         except RedisError as error:
             self._away(name, error)
 
+    def count(self, name: str, member: str, seconds: float) -> int:
+        """See Holds. Two processes that come with the same member at once count it once."""
+        ours, key = self._ours(name, member, seconds), _key(name)
+        try:
+            with self._redis.pipeline() as together:
+                together.sadd(key, _hashed(member))
+                together.pexpire(key, ceil(seconds * 1000), nx=True)
+                together.scard(key)
+                return max(ours, int(together.execute()[-1]))
+        except RedisError as error:
+            self._away(name, error)
+            return ours
+
+    def _ours(self, name: str, member: str, seconds: float) -> int:
+        """The same of this process alone."""
+        now = self._clock()
+        with self._lock:
+            until, members = self._members.get(name, (now, set()))
+            if until <= now:
+                until, members = now + seconds, set()
+            members.add(member)
+            self._members[name] = until, members
+            return len(members)
+
     def _shared(self, name: str) -> float:
         try:
             left = self._redis.pttl(_key(name))
@@ -70,4 +95,8 @@ class SharedHolds:
 
 
 def _key(name: str) -> str:
-    return f"modsync:held:{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return f"modsync:held:{_hashed(name)}"
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

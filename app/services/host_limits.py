@@ -10,6 +10,7 @@ from app.domain.errors import SyncError
 
 UNKNOWN_SECONDS = 15.0  # git does not say what Retry-After was
 LONGEST_SECONDS = 600.0  # whatever a host says: one wrong header must not stop all runs for a day
+MANY_PATHS = 5  # a login that so many repositories refused is left alone; GitLab bans an address after 30 in 3 minutes
 
 
 class Holds(Protocol):
@@ -21,6 +22,10 @@ class Holds(Protocol):
 
     def hold(self, name: str, seconds: float) -> None:
         """Leave it alone for so long, or for as long as was said before where that is longer."""
+        ...
+
+    def count(self, name: str, member: str, seconds: float) -> int:
+        """How many different members, this one with them, `name` got since its first one; that ends after `seconds`."""
         ...
 
 
@@ -56,12 +61,12 @@ class HostLimits:
     def refused(self, host: str, path: str, login: str, seconds: float) -> None:
         """The host did not take this login: many more of it, and a GitLab bans this address.
 
-        A token may be good for other repositories: the whole host is left alone when a second one has refused it.
+        A token may be good for other repositories (a GitLab answers 401 for each that a group's token does not reach): the
+        whole host is left alone when MANY_PATHS have refused it within `seconds`.
         """
-        here, somewhere = _login(host, login, path), _login(host, login, "*")
-        elsewhere = self._holds.wait(somewhere) > 0 and self._holds.wait(here) <= 0
-        for name in (here, somewhere, *([_login(host, login)] if elsewhere else [])):
-            self._holds.hold(name, seconds)
+        self._holds.hold(_login(host, login, path), seconds)
+        if self._holds.count(_login(host, login, "*"), path, seconds) >= MANY_PATHS:
+            self._holds.hold(_login(host, login), seconds)
 
 
 def _login(host: str, login: str, path: str = "") -> str:

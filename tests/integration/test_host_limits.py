@@ -21,7 +21,7 @@ from app.adapters.shared_holds import SharedHolds
 from app.adapters.shared_seen import SEEN_SECONDS, SharedSeen
 from app.bootstrap import Container
 from app.domain.errors import SyncError
-from app.services.host_limits import LONGEST_SECONDS, UNKNOWN_SECONDS, HostLimits
+from app.services.host_limits import LONGEST_SECONDS, MANY_PATHS, UNKNOWN_SECONDS, HostLimits
 from tests.integration.embedded import embedded_redis
 from tests.integration.git_world import MIRROR, SOURCE, World, nothing, status
 from tests.integration.gitlab_helpers import PATH, ready_project, refusal
@@ -226,6 +226,46 @@ def test_without_redis_each_process_knows_its_own() -> None:
     assert alone.wait("git:one") == 20
     time.now += 20
     assert alone.wait("git:one") == 0
+
+
+def test_different_members_are_counted_by_all_together_and_each_once(redis: Redis) -> None:
+    ours, theirs = SharedHolds(redis), SharedHolds(redis)
+    assert ours.wait("git:one#login*") == 0
+    counted = [each.count("git:one#login*", path, 30) for each in (ours, theirs, ours) for path in ("/a", "/b")]
+    assert counted == [1, 2, 2, 2, 2, 2]
+    assert theirs.count("git:one#other*", "/c", 30) == 1
+    keys = redis.keys("*")
+    assert all(0 < redis.pttl(key) <= 30_000 for key in keys)
+    assert len(keys) == 2
+    seen = str([(key, redis.smembers(key)) for key in keys])
+    assert not [told for told in ("/a", "login", "one") if told in seen]
+
+
+def test_without_redis_a_process_counts_its_own_for_a_while() -> None:
+    time = Time()
+    alone = SharedHolds(redis_for_enqueue("redis://127.0.0.1:1/0"), time)
+    assert [alone.count("git:one", path, 20) for path in ("/a", "/a", "/b")] == [1, 1, 2]
+    time.now += 20
+    assert alone.count("git:one", "/c", 20) == 1
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_one_repository_that_many_refuse_holds_no_host(redis: Redis, *, away: bool) -> None:
+    """However many processes ask for it before they know of each other; several repositories do."""
+    limits = [HostLimits(SharedHolds(redis_for_enqueue("redis://127.0.0.1:1/0") if away else redis)) for _ in range(3)]
+    for each in limits:
+        each.check_login("host", "/mono", "login", "source_unreachable")
+    for each in limits:
+        for _ in range(3):
+            each.refused("host", "/mono", "login", 300)
+        assert refusal(lambda: each.check_login("host", "/mono", "login", "source_unreachable")).retry_after  # noqa: B023
+        each.check_login("host", "/healthy", "login", "source_unreachable")
+    for number in range(MANY_PATHS - 1):
+        limits[0].check_login("host", f"/{number}", "login", "source_unreachable")
+        limits[0].refused("host", f"/{number}", "login", 300)
+    error = refusal(lambda: limits[0].check_login("host", "/healthy", "login", "source_unreachable"))
+    assert (error.code, 290 < (error.retry_after or 0) <= 300) == ("source_unreachable", True)
+    limits[0].check_login("host", "/healthy", "another login", "source_unreachable")
 
 
 def test_the_service_is_wired_so(tmp_path: Path) -> None:
