@@ -18,18 +18,16 @@ from app.adapters.embedded_redis import socket_url
 from app.adapters.gitlab_login import GitLabLogin
 from app.adapters.static_proxy import StaticProxy
 from app.adapters.system import SystemClock
+from app.bootstrap_refusals import GitRefusals, is_gitlab
 from app.bootstrap_sources import (
     SourceFiles,
     clone_credential,
-    clone_login,
     gigabytes,
-    host_and_path,
     registry_bases,
     registry_options,
     text_of,
 )
 from app.config_models import Proxy, Settings
-from app.domain.errors import SyncError
 from app.domain.run import Lane
 from app.domain.signature import TrustedKeys
 from app.services.checksum import zip_sums
@@ -53,9 +51,6 @@ if TYPE_CHECKING:
 
 # Their libraries (python-gitlab, GitPython, rq, requests) cost most of a second: a command that only reads needs none.
 _HEAVY = ("git", "git_archive", "git_resolve", "gitlab", "go_proxy", "job_queue", "shared_sums")
-
-# What looked like a ban is one of a single path.
-_REFUSED_HERE = {"rate_limited": "forbidden", "source_unreachable": "source_denied"}
 
 
 class Doors:
@@ -138,8 +133,8 @@ class Doors:
             known_hosts_file=outgoing.known_hosts_file,
             min_free_bytes=gigabytes(settings.limits.min_free_gigabytes), tally=self.tally,
             protocols=("https", "ssh", "http", "file") if settings.sandbox.enabled else ("https", "ssh"),
-            resolver=self.resolver, refused=self._refused,
-            limited=self._limited, held=self._held,
+            resolver=self.resolver, refused=self._refusals.refused,
+            limited=self._refusals.limited, held=self._refusals.held,
         )  # fmt: skip
         return GitDoor(options, self.credential)
 
@@ -148,38 +143,14 @@ class Doors:
         from app.adapters.git import Credential
 
         settings = self.settings
-        if self._is_gitlab(url):
+        if is_gitlab(settings, url):
             self.gitlab_login.check()
             return Credential(settings.gitlab.username, settings.gitlab.token)
         return clone_credential(settings, url)
 
-    def _is_gitlab(self, url: str) -> bool:
-        return _host(url) == _host(self.settings.gitlab.url)
-
-    def _refused(self, url: str, error: SyncError) -> SyncError:
-        """The login was not taken: leave GitLab alone, as the mirror's host or as a source's, or it bans this address."""
-        if self._is_gitlab(url):
-            return self.gitlab_login.refused(SyncError("token_expired", error.message))
-        if login := clone_login(self.settings, url):
-            self.limits.refused(*host_and_path(url), login, self.settings.gitlab.breaker_seconds)
-        return error
-
-    def _held(self, url: str, code: str) -> None:
-        """Before git asks this host. For GitLab's login credential() does it."""
-        host, path = host_and_path(url)
-        self.limits.check("git", host, code)
-        if not self._is_gitlab(url) and (login := clone_login(self.settings, url)):
-            self.limits.check_login(host, path, login, code)
-
-    def _limited(self, url: str, error: SyncError) -> SyncError:
-        """The host wants fewer of git's requests, whoever sends them, or seems to have banned this address (with a time)."""
-        if error.retry_after is not None:
-            if not self._is_gitlab(url):
-                return error  # nobody to ask whether it is a ban: this run alone waits, the host is not held
-            if not self.gitlab.is_banned():
-                return SyncError(_REFUSED_HERE[error.code], error.message)
-            self.limits.met("api", urlsplit(self.settings.gitlab.url).netloc, error)
-        return self.limits.met("git", urlsplit(url).netloc, error)
+    @cached_property
+    def _refusals(self) -> GitRefusals:
+        return GitRefusals(self.settings, lambda: self.limits, lambda: self.gitlab_login, lambda: self.gitlab)
 
     @cached_property
     def limits(self) -> HostLimits:
@@ -292,8 +263,3 @@ def owner() -> str:
 def host() -> str:
     """This machine's name."""
     return socket.gethostname()[:80]
-
-
-def _host(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port

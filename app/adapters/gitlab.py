@@ -87,6 +87,10 @@ class GitLabApi:
         """Whether GitLab refuses all that this address asks, or does not answer; asked at once, past the guard."""
         return self._door.is_banned()
 
+    def is_token_known(self) -> bool:
+        """Whether GitLab says that it knows our token, good for this or not; asked at once, past the guard."""
+        return self._door.is_token_known()
+
     def ensure_project(self, path: str) -> MirrorProject:
         """See ports.GitLab. The clone URL is built from our own base URL, for the push carries credentials."""
         return self._mirror(self._projects.ensure(path))

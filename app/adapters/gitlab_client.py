@@ -156,6 +156,13 @@ class Door:
         answer = self._sent(_VERSION, lambda client: client.http_get("/version"))
         return isinstance(answer, Failure) and (answer.is_everybodys() or (answer.status or 500) >= 500)
 
+    def is_token_known(self) -> bool:
+        """Asks whether GitLab knows the token, whatever that may do. No usable answer is no proof that it does."""
+        answer = self._sent(_VERSION, lambda client: client.http_get("/version"))
+        if isinstance(answer, Failure):
+            return answer.status == 403 and not answer.is_everybodys()
+        return isinstance(answer, dict)  # no login page
+
     def _sent(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
         client = self._client()
         client.answer_headers = {}

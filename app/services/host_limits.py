@@ -49,13 +49,11 @@ class HostLimits:
         return SyncError(error.code, error.message, retry_after=error.retry_after or seconds, facts=error.facts)
 
     def check_login(self, host: str, path: str, login: str, code: str) -> None:
-        """Before git asks with a source's login, which `login` stands for without giving it away. Error: as check()."""
+        """Before git asks with a login, which `login` stands for without giving it away. Error: as check()."""
         for place in ("", path):
             left = self._holds.wait(_login(host, login, place))
             if left > 0:
-                said = (
-                    f"{host}{place} refused the source's clone token, with which it is left alone for {left:.0f} s more"
-                )
+                said = f"{host}{place} refused the token for git, with which it is left alone for {left:.0f} s more"
                 raise SyncError(code, said, retry_after=left)
 
     def refused(self, host: str, path: str, login: str, seconds: float) -> None:

@@ -23,6 +23,7 @@ from tests.integration.git_world import nothing
 from tests.integration.gitlab_helpers import PATH, gitlab, refusal
 from tests.integration.test_gitlab_check import Place
 from tests.sandbox.gitlab import GitLab, faults
+from tests.sandbox.gitlab.model import Level
 
 __all__ = ["gitlab"]
 FORBIDDEN = faults.status(403, "Forbidden", Content_Type="text/plain")
@@ -122,7 +123,7 @@ def test_a_refused_clone_token_bans_nobody_and_another_one_is_tried_at_once(
         same = looked(stale, another, GOOD, "source")
         assert same
         assert same.code == "source_unreachable"
-        assert f"/{GOOD} refused the source's clone token" in same.message
+        assert f"/{GOOD} refused the token for git" in same.message
         for number in range(MANY_PATHS - 1):  # a token may be good for some repositories only
             each = looked(stale, another, f"good/another{number}", "source")
             assert each
@@ -132,7 +133,7 @@ def test_a_refused_clone_token_bans_nobody_and_another_one_is_tried_at_once(
             assert again
             assert again.code == "source_unreachable"
             assert 290 < (again.retry_after or 0) <= settings.gitlab.breaker_seconds
-            assert "refused the source's clone token" in again.message
+            assert "refused the token for git" in again.message
         assert 0 < len([each for each in another.requests if each.status == 401]) <= 2 * MANY_PATHS
         assert looked(with_source(settings, another, another.create_token()), another, GOOD, "source") is None
         held = [vars(each)["host"] for each in caplog.records if each.message == "host_held"]
@@ -146,3 +147,76 @@ def test_who_asks_without_a_token_holds_nobody_off(tmp_path: Path, settings: Set
             refused = looked(settings, another, BAD, "source")
             assert refused
             assert refused.code == "source_denied"
+
+
+@pytest.fixture
+def as_bot(settings: Settings, gitlab: GitLab) -> Settings:
+    """With a token as groups and projects have them: GitLab answers it 401 over git where it may not read."""
+    gitlab.add_member(GOOD, "bot", Level.MAINTAINER)
+    token = SecretStr(gitlab.create_token(user="bot", bot=True))
+    return settings.model_copy(update={"gitlab": settings.gitlab.model_copy(update={"token": token})})
+
+
+def is_left_alone(settings: Settings) -> bool:
+    """Whether GitLab's breaker is open."""
+    container = Container(settings)
+    return container.gitlab_login.state(container.clock.now()).refused
+
+
+@SIDES
+def test_one_project_that_a_good_token_may_not_read_holds_off_itself_alone(
+    as_bot: Settings, gitlab: GitLab, side: Side
+) -> None:
+    refused = looked(as_bot, gitlab, BAD, side)
+    assert refused
+    assert (refused.code, refused.retry_after) == ({"source": "source_denied", "mirror": "forbidden"}[side], None)
+    assert "this token may not read; give it access" in refused.message
+    assert as_bot.gitlab.token.get_secret_value() not in refused.message
+    asked = len(gitlab.requests)
+    again = looked(as_bot, gitlab, BAD, side)
+    assert again
+    assert (again.code, 290 < (again.retry_after or 0) <= as_bot.gitlab.breaker_seconds) == (LIMITED[side], True)
+    assert f"/{BAD} refused the token for git" in again.message
+    assert len(gitlab.requests) == asked
+    assert looked(as_bot, gitlab, GOOD, side) is None
+    assert Container(as_bot).gitlab.find_project(GOOD)
+    assert not is_left_alone(as_bot)
+
+
+@pytest.mark.parametrize(
+    ("answer", "opens"),
+    [
+        (faults.unavailable(), True),
+        (faults.reset(), True),
+        (faults.status(401, '{"message":"401 Unauthorized"}', Content_Type="application/json"), True),
+        (faults.status(200, "<html>please log in", Content_Type="text/html"), True),
+        (faults.status(403, '{"error":"insufficient_scope"}', Content_Type="application/json"), False),
+    ],
+    ids=["unavailable", "reset", "unknown", "login page", "scope"],
+)
+def test_without_the_apis_word_for_it_the_token_is_a_bad_one(
+    as_bot: Settings, gitlab: GitLab, answer: faults.Action, *, opens: bool
+) -> None:
+    gitlab.faults.add("GET .*/version", answer)
+    refused = looked(as_bot, gitlab, BAD, "mirror")
+    assert refused
+    assert (refused.code, refused.retry_after) == (("token_expired", 300) if opens else ("forbidden", None))
+    assert is_left_alone(as_bot) == opens
+
+
+def test_nobody_is_banned_by_projects_that_a_good_token_may_not_read(as_bot: Settings, gitlab: GitLab) -> None:
+    """As reconcile asks of many."""
+    for number in range(40):
+        gitlab.create_project(f"bad/repo{number}")
+        assert looked(as_bot, gitlab, f"bad/repo{number}", "source")
+    assert len([each for each in gitlab.requests if each.status == 401]) <= 2 * MANY_PATHS
+    assert not is_left_alone(as_bot)
+
+
+def test_a_probe_that_such_a_project_answers_closes_the_breaker(as_bot: Settings, gitlab: GitLab) -> None:
+    at_once = as_bot.gitlab.model_copy(update={"breaker_seconds": 0})
+    open_until_now = Container(as_bot.model_copy(update={"gitlab": at_once})).gitlab_login
+    open_until_now.refused(SyncError("token_expired", "once"))
+    assert is_left_alone(as_bot)
+    assert looked(as_bot, gitlab, BAD, "source")
+    assert not is_left_alone(as_bot)

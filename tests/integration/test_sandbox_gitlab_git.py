@@ -94,6 +94,17 @@ def test_scopes(server: GitLab, work: Worktree, scopes: tuple[str, ...], fetch: 
     assert work.push(server, PATH, token, TAG).code == push
 
 
+def test_a_bots_token_is_a_bad_one_where_the_bot_may_not_read(server: GitLab, work: Worktree) -> None:
+    token = server.create_token(user="bot", bot=True)
+    place = f"{server.url}/{PATH}.git/info/refs?service=git-upload-pack"
+    assert requests.get(place, auth=("x", token), timeout=9).status_code == 401
+    assert requests.get(place.replace(PATH, "no/such"), auth=("x", token), timeout=9).status_code == 404
+    api = requests.get(f"{server.url}/api/v4/projects/{PATH.replace('/', '%2F')}", {"private_token": token}, timeout=9)
+    assert api.status_code == 404
+    server.add_member(PATH, "bot", Level.REPORTER)
+    assert work.ls_remote(server, PATH, token).code == 0
+
+
 def test_thirty_bad_logins_ban_git_too(server: GitLab, token: str, work: Worktree, clock: Clock) -> None:
     place = f"{server.url}/{PATH}.git/info/refs?service=git-upload-pack"
     for _ in range(30):

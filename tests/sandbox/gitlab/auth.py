@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.sandbox.gitlab.errors import ApiError
-from tests.sandbox.gitlab.model import Token, User
+from tests.sandbox.gitlab.model import Project, Token, User
 from tests.sandbox.gitlab.world import World
 
 READ, WRITE = ("api", "read_api"), ("api",)
@@ -61,8 +61,15 @@ class Doorkeeper:
         self._failures.pop(address, None)
         return Caller(token.user, token)
 
-    def git_caller(self, secret: str | None, address: str) -> Caller | None:
-        """The caller of a git request; None for a bad token, a Caller without user for none at all."""
+    def git_caller(self, secret: str | None, address: str, project: Project | None) -> Caller | None:
+        """The caller of a git request; None for a bad token, a Caller without user for none at all.
+
+        A bot's token is a bad one for a project that the bot may not read, and counts as a failed login.
+        """
+        token = self._world.tokens.get(secret or "")
+        if token and token.bot and project and not self._world.can_see(token.user, project):
+            self._failed(address)
+            return None
         try:
             return self.api_caller(secret, address)
         except ApiError:

@@ -85,7 +85,8 @@ class GitDoor:
         address = str(environ.get("REMOTE_ADDR", ""))
         if self._door.banned(address):
             raise GitError(403, "Forbidden\n")
-        caller = self._door.git_caller(secret_of_git(str(environ.get("HTTP_AUTHORIZATION", ""))), address)
+        secret = secret_of_git(str(environ.get("HTTP_AUTHORIZATION", "")))
+        caller = self._door.git_caller(secret, address, self._world.project(visit.path))
         if caller is None:
             raise GitError(401, _DENIED)
         if caller.user is None and not self._is_open(visit):

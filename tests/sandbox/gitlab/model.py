@@ -39,6 +39,7 @@ class Token:
     expires_at: date | None
     created_at: datetime
     revoked: bool = False
+    bot: bool = False  # a project's or a group's token, or a service account's
 
 
 @dataclass

@@ -92,10 +92,16 @@ class GitLab:
         scopes: Iterable[str] = ("api", "write_repository"),
         expires_at: date | None = None,
         eternal: bool = False,
+        bot: bool = False,
     ) -> str:
-        """A personal access token's secret; it ends in 30 days, on `expires_at` (excluded), or never (`eternal`)."""
+        """A personal access token's secret; it ends in 30 days, on `expires_at` (excluded), or never (`eternal`).
+
+        `bot`: as projects, groups and service accounts have them.
+        """
         end = None if eternal else expires_at or self.world.clock().date() + _MONTH
-        return self.world.add_token(user, tuple(scopes), end).secret
+        token = self.world.add_token(user, tuple(scopes), end)
+        token.bot = bot
+        return token.secret
 
     def create_project(self, path: str, files: Mapping[str, str] | None = None, *, owner: str = "modsync") -> Project:
         """A project at this full path with these files on `main`, or empty; its group is made as needed."""
