@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from app.adapters.git_errors import is_surely_banned
 from app.adapters.gitlab_login import GitLabLogin
 from app.bootstrap_sources import clone_login, host_and_path
 from app.config_models import Settings
@@ -55,7 +56,7 @@ class GitRefusals:
 
     def limited(self, url: str, error: SyncError) -> SyncError:
         """The host wants fewer of git's requests, whoever sends them, or seems to have banned this address (with a time)."""
-        if error.retry_after is not None:
+        if error.retry_after is not None and not is_surely_banned(error):
             if not is_gitlab(self._settings, url):
                 return error  # nobody to ask whether it is a ban: this run alone waits, the host is not held
             if not self._gitlab().is_banned():

@@ -40,6 +40,7 @@ _READ_ONLY_SAID = (
 )
 _LIMIT = r"Too Many Requests|[Rr]ate limit"
 BANNED = "GitLab may have banned this address for an hour after failed logins, or something in front of it refuses this"
+_SURELY_BANNED = "GitLab has banned this address for an hour after failed logins"
 BAN_SECONDS = 600.0  # after so long a banned address tries again, for nobody says how much of the hour is left
 _SHA = r"[0-9a-f]{40}"
 _REDIRECT = (r"returned error: 30[1278]", r"unable to update url base from redirection")
@@ -130,8 +131,11 @@ _LOCAL: tuple[Rule, ...] = (
 
 # Of a host that is left alone for a while.
 LIMITED: dict[Side, str] = {"source": "source_unreachable", "mirror": "rate_limited"}
-# Rack::Attack's whole answer to a banned address, with 403.
-_BANNED: dict[Side, Rule] = {side: _rule(code, r"(?m)^remote: Forbidden *$") for side, code in LIMITED.items()}
+# GitLab's whole answer to a banned address, with 403 (ApplicationController, of Gitlab::Auth::IpBlocked): to git alone.
+_IP_BLOCKED = r"(?m:^remote: Too many failed authentication attempts from this IP *$)"
+# Rack::Attack's, to everything that the address asks.
+_FORBIDDEN = r"(?m:^remote: Forbidden *$)"
+_BANNED: dict[Side, Rule] = {side: _rule(code, _IP_BLOCKED, _FORBIDDEN) for side, code in LIMITED.items()}
 
 _SOURCE: tuple[Rule, ...] = (
     _BANNED["source"],
@@ -215,8 +219,14 @@ def classify(side: Side, code: int, text: str, *, where: str = "", secrets: Coll
     found = _first((_KINDS[side], *_LOCAL), local) or _first(_RULES[side], text) or "git_failed"
     said = redact(": ".join(filter(None, (where, summary(text) or f"git ended with {code}"))), secrets)
     if found == LIMITED[side] and _first((_BANNED[side],), text):
-        return SyncError(found, f"{said} ({BANNED})", retry_after=BAN_SECONDS)
+        hint = _SURELY_BANNED if re.search(_IP_BLOCKED, text) else BANNED
+        return SyncError(found, f"{said} ({hint})", retry_after=BAN_SECONDS)
     return SyncError(found, said)
+
+
+def is_surely_banned(error: SyncError) -> bool:
+    """Whether classify() made this of what only a GitLab says, which bans this address from git."""
+    return error.message.endswith(f"({_SURELY_BANNED})")
 
 
 def is_login_refused(text: str) -> bool:

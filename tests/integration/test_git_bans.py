@@ -1,7 +1,7 @@
 """A clone token that a source's host refuses is not sent until this address is banned there.
 
-Git alone cannot tell whether a bare Forbidden is a ban of this address, or of one path by what stands before GitLab:
-the API is asked.
+Git alone can tell GitLab's own word for a ban, but not whether a bare Forbidden is one, or means one path by what stands
+before GitLab: the API is asked.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def settings(tmp_path: Path, gitlab: GitLab) -> Iterator[Settings]:
         yield found.model_copy(update={"queue": found.queue.model_copy(update={"url": url})})
 
 
-def ban(gitlab: GitLab) -> None:
+def ban(gitlab: GitLab, *, old: bool = False) -> None:
     """Of this address, as somebody else's failed logins bring it."""
-    gitlab.settings.failed_logins = 1
+    gitlab.settings.failed_logins, gitlab.settings.old_ban = 1, old
     stranger = GitLabApi(GitLabOptions(gitlab.url, SecretStr("wrong")))
     assert refusal(lambda: stranger.find_project(PATH)).code == "token_expired"
 
@@ -77,7 +77,7 @@ def test_one_path_that_a_gateway_refuses_holds_nobody_off(settings: Settings, gi
 
 @SIDES
 def test_a_ban_that_git_meets_holds_off_the_api_as_well(settings: Settings, gitlab: GitLab, side: Side) -> None:
-    ban(gitlab)
+    ban(gitlab, old=True)
     first = looked(settings, gitlab, PATH, side)
     assert first
     assert (first.code, first.retry_after) == (LIMITED[side], 600)
@@ -85,6 +85,37 @@ def test_a_ban_that_git_meets_holds_off_the_api_as_well(settings: Settings, gitl
     assert looked(settings, gitlab, GOOD, side)
     assert refusal(lambda: Container(settings).gitlab.find_project(PATH)).code == "rate_limited"
     assert len(gitlab.requests) == asked
+
+
+@SIDES
+def test_a_ban_from_git_alone_holds_off_git_alone_and_nobody_is_asked(
+    settings: Settings, gitlab: GitLab, side: Side
+) -> None:
+    ban(gitlab)
+    first = looked(settings, gitlab, PATH, side)
+    assert first
+    assert (first.code, first.retry_after, "has banned this address" in first.message) == (LIMITED[side], 600, True)
+    again = looked(settings, gitlab, GOOD, side)
+    assert again
+    assert (again.code, 590 < (again.retry_after or 0) <= 600) == (LIMITED[side], True)
+    assert not [each.path for each in gitlab.requests if GOOD in each.path or "version" in each.path]
+    assert Container(settings).gitlab.find_project(PATH)
+
+
+def test_a_ban_by_another_host_is_told_to_all(tmp_path: Path, settings: Settings) -> None:
+    with GitLab(tmp_path / "another") as another:
+        for path in (PATH, GOOD):
+            another.create_project(path)
+        ban(another)
+        settings = with_source(settings, another, another.create_token())
+        first = looked(settings, another, PATH, "source")
+        assert first
+        assert (first.code, first.retry_after) == ("source_unreachable", 600)
+        asked = len(another.requests)
+        again = looked(settings, another, GOOD, "source")
+        assert again
+        assert again.code == "source_unreachable"
+        assert len(another.requests) == asked
 
 
 @pytest.mark.parametrize("answer", [faults.unavailable(), faults.reset()])

@@ -144,7 +144,7 @@ def banned(root: Path, clock: Clock) -> Iterator[GitLab]:
     """A GitLab that has just banned this address."""
     with GitLab(root, clock=clock) as gitlab:
         gitlab.create_project(PATH)
-        gitlab.settings.failed_logins = 1
+        gitlab.settings.failed_logins, gitlab.settings.old_ban = 1, True
         stranger = GitLabApi(GitLabOptions(gitlab.url, SecretStr("wrong")))
         assert refusal(lambda: stranger.find_project(PATH)).code == "token_expired"
         yield gitlab

@@ -262,11 +262,16 @@ def test_thirty_bad_logins_ban_for_an_hour(server: GitLab, token: str, clock: Cl
     def ask(secret: str) -> int:
         return look(secret).status_code
 
+    server.settings.old_ban = True
     assert [ask("wrong") for _ in range(29)] == [401] * 29
     assert ask(token) == 200  # a success starts the count anew
     assert [ask("wrong") for _ in range(30)] == [401] * 30
     assert (ask(token), ask("wrong")) == (403, 403)
     assert (look(token).text, look(token).headers["Content-Type"]) == ("Forbidden\n", "text/plain")
+    server.settings.old_ban = False
+    assert ask(token) == 200  # since 15 the ban is git's alone
+    server.settings.old_ban = True
+    assert ask(token) == 403
     clock.advance(timedelta(hours=1, seconds=1).total_seconds())
     assert ask(token) == 200
 

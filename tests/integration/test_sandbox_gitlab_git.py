@@ -109,7 +109,11 @@ def test_thirty_bad_logins_ban_git_too(server: GitLab, token: str, work: Worktre
     place = f"{server.url}/{PATH}.git/info/refs?service=git-upload-pack"
     for _ in range(30):
         assert requests.get(place, auth=("x", "wrong"), timeout=9).status_code == 401
-    assert "403" in work.ls_remote(server, PATH, token).said
+    said = work.ls_remote(server, PATH, token).said
+    assert "remote: Too many failed authentication attempts from this IP" in said
+    assert "returned error: 403" in said
+    server.settings.old_ban = True
+    assert "remote: Forbidden" in work.ls_remote(server, PATH, token).said
     clock.advance(3601)
     assert work.ls_remote(server, PATH, token).code == 0
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from app.adapters.git_errors import Side, classify, from_os, summary
+from app.adapters.git_errors import Side, classify, from_os, is_surely_banned, summary
 from app.domain.errors import CATALOG
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -231,6 +231,17 @@ def test_a_banned_address_is_no_lack_of_rights_and_comes_back_later(side: Side, 
     ours = classify(side, 128, text.replace("Forbidden", "Forbidden, says Ann"))
     assert (ours.code, ours.retry_after) == ({"mirror": "forbidden", "source": "source_denied"}[side], None)
     assert classify(side, 128, f"{ACCESS}The requested URL returned error: 429").retry_after is None
+
+
+@pytest.mark.parametrize(("side", "code"), [("mirror", "rate_limited"), ("source", "source_unreachable")])
+def test_gitlabs_own_word_for_a_ban_is_told_from_what_may_be_one(side: Side, code: str) -> None:
+    said = "remote: Too many failed authentication attempts from this IP"
+    error = classify(side, 128, f"{said}\n{ACCESS}The requested URL returned error: 403", where="x" * 900)
+    assert (error.code, error.retry_after, is_surely_banned(error)) == (code, 600.0, True)
+    maybe = classify(side, 128, f"remote: Forbidden\n{ACCESS}The requested URL returned error: 403")
+    assert not is_surely_banned(maybe)
+    ours = classify(side, 128, f"{said}, says Ann\n{ACCESS}The requested URL returned error: 403")
+    assert (ours.retry_after, is_surely_banned(ours)) == (None, False)
 
 
 def test_without_words_the_exit_code_is_told() -> None:

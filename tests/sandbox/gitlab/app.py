@@ -52,7 +52,7 @@ def _path_with_encoded_slashes(environ: dict[str, Any]) -> str:
 def _admit() -> None:
     """Ban, token, read-only mode and scope, in this order; the path decides what may go without a token."""
     address = request.remote_addr or ""
-    if doorkeeper().banned(address):
+    if world().settings.old_ban and doorkeeper().banned(address):
         raise BannedError
     headers = {name.lower(): value for name, value in request.headers}
     g.caller = doorkeeper().api_caller(auth.secret_of_api(headers, request.args.to_dict()), address)

@@ -27,6 +27,7 @@ _DENIED = (
     "HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or "
     "you're required to use a token instead of a password."
 )
+_BANNED = "Too many failed authentication attempts from this IP"
 _INVISIBLE = "The project you were looking for could not be found or you don't have permission to view it."
 
 
@@ -84,7 +85,7 @@ class GitDoor:
         """Who comes; 401 for nobody and for a bad token, whether the project exists or not."""
         address = str(environ.get("REMOTE_ADDR", ""))
         if self._door.banned(address):
-            raise GitError(403, "Forbidden\n")
+            raise GitError(403, "Forbidden\n" if self._world.settings.old_ban else _BANNED)
         secret = secret_of_git(str(environ.get("HTTP_AUTHORIZATION", "")))
         caller = self._door.git_caller(secret, address, self._world.project(visit.path))
         if caller is None:

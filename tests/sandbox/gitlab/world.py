@@ -24,7 +24,7 @@ class Settings:
 
     `variables_role` is what a new project gets for `ci_pipeline_variables_minimum_override_role` (strict since 18.0).
     `read_only` is "" or the way in which the instance refuses writes: "instance" or "maintenance".
-    `failed_logins` within `failed_seconds` ban an address for `ban_seconds`.
+    `failed_logins` within `failed_seconds` ban an address for `ban_seconds`: from git, or (`old_ban`) from everything.
     `pipelines_a_minute`: so many of one project, user and commit are made in each minute by the clock; 0: any number.
     `totals_limit`: lists longer than this are answered without totals.
     `ci_file` stands in for a project's missing CI file, where a demo wants no project for it.
@@ -39,6 +39,7 @@ class Settings:
     failed_logins: int = 30
     failed_seconds: int = 180
     ban_seconds: int = 3600
+    old_ban: bool = False
     pipelines_a_minute: int = 0
     totals_limit: int = 10_000
     ci_file: Path | None = None
