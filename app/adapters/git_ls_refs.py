@@ -3,7 +3,8 @@
 `git ls-remote` lists all refs, whatever its patterns say, in two requests and two processes; a mirror has a tag for each
 version that was ever released. One POST of `ls-refs` with the refs' names as prefixes is answered with these alone
 (git's Documentation/gitprotocol-v2.txt and gitprotocol-http.txt: the server keeps no state, so nothing has to come first).
-Whoever asks must be ready for None: then git itself asks, and says what is wrong.
+Whoever asks must be ready for None: then git itself asks, and says what is wrong. But for a login that was refused, for git's
+would be the second one, and of those a GitLab counts thirty.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from app.adapters.http_allowance import Allowance, answers_within
 from app.adapters.http_session import SLOW_LINE
 from app.adapters.reached import reached
 
-_OK = 200
+_OK, _UNAUTHORIZED = 200, 401
 _LARGEST = 64 << 20
 _LENGTH = 4  # hex digits before each line, which count themselves
 _FLUSH, _DELIMITER = b"0000", b"0001"
@@ -33,6 +34,16 @@ _HEADERS = {
 _PEELED = "peeled:"
 
 
+class LoginRefusedError(Exception):
+    """The other side answered 401; `said` is what git would say of it, with its status 128."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        # git has no other login than the one that was sent, and nobody to ask
+        self.said = f"fatal: could not read Username for '{parts.scheme}://{parts.netloc}': terminal prompts disabled"
+        super().__init__(self.said)
+
+
 def ls_refs(
     url: str, prefixes: Sequence[str], credential: Credential | None, *, ca_file: Path | None, seconds: float,
     addresses: Sequence[str] = (),
@@ -41,7 +52,7 @@ def ls_refs(
 
     `addresses`: where the host is, tried in turn; its name is looked up where none are given.
     None for every answer that is not exactly what was asked for, and for none within `seconds` (of each wait, and four
-    times that in all, with more for what comes fast enough).
+    times that in all, with more for what comes fast enough). Raises LoginRefusedError.
     """
     login = {"Authorization": credential.header()} if credential else {}
     try:
@@ -54,10 +65,15 @@ def ls_refs(
 
 
 def _posted(connection: HTTPConnection, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """The answer's body. ValueError for another answer than git's. No redirect is followed, no proxy of the environment asked."""
+    """The answer's body. ValueError for another answer than git's, LoginRefusedError.
+
+    No redirect is followed, no proxy of the environment asked.
+    """
     try:
         connection.request("POST", f"{urlsplit(url).path}/git-upload-pack", body, dict(headers))
         answer = connection.getresponse()
+        if answer.status == _UNAUTHORIZED:
+            raise LoginRefusedError(url)
         if answer.status != _OK or answer.headers.get("Content-Type") != _ANSWER:
             raise ValueError("this is not git's answer")
         content = answer.read(_LARGEST + 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from app.adapters.cache_budget import check_room
 from app.adapters.git_env import Credentials, GitOptions, check_url, environment
 from app.adapters.git_errors import LIMITED, Side, classify, from_os, is_login_refused, is_rate_limited
-from app.adapters.git_ls_refs import ls_refs
+from app.adapters.git_ls_refs import LoginRefusedError, ls_refs
 from app.adapters.git_process import GitProcess, Result, Watch, run
 from app.adapters.git_resolve import Pin
 from app.adapters.redact import redact
@@ -23,6 +23,7 @@ _ILLEGAL_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$
 _NAME_LENGTH = 40  # hex digits of SHA-1
 _GLOB = re.compile(r"[*?\[]")
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_FATAL = 128  # git's status when it gives up
 _ASK_SECONDS = 5.0  # for each wait; then git asks, for as long as its commands may take
 _NO_MORE: Mapping[str, str] = {}
 _REFUSED: dict[Side, str] = {"source": "clone_url_refused", "mirror": "gitlab_refused"}
@@ -110,7 +111,10 @@ class Repository:
         }
 
     def _asked(self, side: Side, url: str, patterns: Sequence[str]) -> dict[str, str] | None:
-        """By one small request, where nothing stands between us and the other side; None: git has to ask."""
+        """By one small request, where nothing stands between us and the other side; None: git has to ask.
+
+        Raises SyncError for a login that was refused.
+        """
         options = self.options
         prefixes = _prefixes(patterns)
         if options.proxy_for(url) or not prefixes or not url.startswith("http"):
@@ -118,12 +122,16 @@ class Repository:
         self._check(side, url)
         pinned = options.pinned(url) if side == "source" else None
         self.watch.checkpoint()
-        began = time.perf_counter()
-        found = ls_refs(
-            url, prefixes, self._credentials(url), ca_file=options.ca_file, seconds=_ASK_SECONDS,
-            addresses=pinned.addresses if pinned else (),
-        )  # fmt: skip
-        options.tally.call(began, "git", side, "ls-refs", "ok" if found is not None else "failed")
+        began, found = time.perf_counter(), None
+        try:
+            found = ls_refs(
+                url, prefixes, self._credentials(url), ca_file=options.ca_file, seconds=_ASK_SECONDS,
+                addresses=pinned.addresses if pinned else (),
+            )  # fmt: skip
+        except LoginRefusedError as refusal:
+            raise self.failure(side, url, Result(_FATAL, b"", refusal.said)) from None
+        finally:
+            options.tally.call(began, "git", side, "ls-refs", "ok" if found is not None else "failed")
         return found
 
     def _listed(self, side: Side, url: str) -> dict[str, str]:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from app.adapters import git_resolve
-from app.adapters.git_ls_refs import _lines, ls_refs
+from app.adapters.git import Credential
+from app.adapters.git_errors import Side
+from app.adapters.git_ls_refs import LoginRefusedError, _lines, ls_refs
 from app.domain.errors import SyncError
 from app.domain.refs import TagAt
 from tests.integration.git_world import MIRROR, SOURCE, TOKEN, World, credential, nothing, status
@@ -56,7 +58,8 @@ def test_the_door_needs_no_process_for_named_refs(world: World) -> None:
 def test_the_credential_is_sent(world: World) -> None:
     world.release("v1.0.0")
     world.front.wants_token = ("/",)
-    assert asked(world, "refs/tags/") is None
+    with pytest.raises(LoginRefusedError, match="could not read Username"):
+        asked(world, "refs/tags/")
     given = ls_refs(world.url(SOURCE), ["refs/tags/"], credential(), ca_file=None, seconds=20)
     assert list(given or {}) == ["refs/tags/v1.0.0"]
     assert TOKEN not in str(given)
@@ -80,6 +83,39 @@ def test_any_other_answer_is_left_to_git(world: World, answer: object) -> None:
     world.release("v1.0.0")
     world.front.answers[f"/{SOURCE}.git/git-upload-pack"] = answer  # type: ignore[assignment]
     assert asked(world, "refs/tags/") is None
+
+
+@pytest.mark.parametrize("side", ["source", "mirror"])
+@pytest.mark.parametrize("login", [None, credential()], ids=["none", "one"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status("401 Unauthorized", ("WWW-Authenticate", 'Basic realm="GitLab"'), body=b"HTTP Basic: Access denied"),
+        status("401 Unauthorized", ("Content-Type", "text/plain"), body=b"Forbidden"),
+    ],
+    ids=["basic", "bare"],
+)
+def test_a_refused_login_is_not_tried_again_by_git_and_is_the_error_that_git_would_be(
+    world: World, side: Side, login: Credential | None, answer: object
+) -> None:
+    """Of failed logins a GitLab counts thirty."""
+    world.front.answers["/"] = answer  # type: ignore[assignment]
+    heard: list[str] = []
+
+    def refused(_url: str, error: SyncError) -> SyncError:
+        heard.append(str(error))
+        return error
+
+    door, url = world.door(lambda _: login, refused=refused), world.url(MIRROR)
+    with pytest.raises(SyncError) as short:
+        door.remote_refs(url, ["refs/tags/v1.0.0"], nothing, side=side)
+    assert [path for path, _ in world.front.seen] == [f"/{MIRROR}.git/git-upload-pack"]
+    with pytest.raises(SyncError) as gits:
+        door.remote_refs(url, [], nothing, side=side)
+    assert len(world.front.seen) > 1
+    assert str(short.value) == str(gits.value)
+    assert heard == [str(short.value)] * 2
+    assert TOKEN not in heard[0]
 
 
 def test_an_answer_that_trickles_is_left_to_git() -> None:
