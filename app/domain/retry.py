@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 
 from app.domain.errors import Retry, SyncError
 
+_SPREAD = 10  # what waits as long as it was told comes within a tenth of that more
+_LONGEST_SPREAD = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -37,7 +40,8 @@ def decide(
     """Decide after the `tries`-th (from 1) failure of a stage that began at `since`.
 
     `chance` in [0, 1) spreads the delays ("equal jitter": half fixed, half random), so that many runs that failed
-    together do not come back together. A Retry-After of the other side is a lower bound, and never jittered below.
+    together do not come back together. A Retry-After of the other side is a lower bound, and never jittered below: who
+    was held off by it comes within a tenth of it more (30 s at most).
     """
     limit = {Retry.NEVER: 0.0, Retry.BACKOFF: policy.give_up_after, Retry.PATIENT: policy.patience}[error.kind.retry]
     waited = (now - since).total_seconds()
@@ -47,5 +51,6 @@ def decide(
     delay = base / 2 + base / 2 * chance
     delay = min(delay, max(limit - waited, policy.first / 2))
     if error.retry_after is not None:
-        delay = max(delay, error.retry_after)
+        spread = min(error.retry_after / _SPREAD, _LONGEST_SPREAD)
+        delay = max(delay, error.retry_after + spread * chance)
     return TryAgain(now + timedelta(seconds=delay))
