@@ -11,7 +11,7 @@ from app.adapters.gitlab_login import GitLabLogin
 from app.bootstrap_sources import clone_login, host_and_path
 from app.config_models import Settings
 from app.domain.errors import SyncError
-from app.services.host_limits import HostLimits
+from app.services.host_limits import MANY_OF_KNOWN, MANY_PATHS, HostLimits
 
 if TYPE_CHECKING:
     from app.adapters.gitlab import GitLabApi
@@ -48,7 +48,8 @@ class GitRefusals:
         if ours and not self._gitlab().is_token_known():
             return self._login().refused(SyncError("token_expired", error.message))
         if login := self._fingerprint(url):
-            self._limits().refused(*host_and_path(url), login, self._settings.gitlab.breaker_seconds)
+            most = MANY_OF_KNOWN if ours else MANY_PATHS
+            self._limits().refused(*host_and_path(url), login, self._settings.gitlab.breaker_seconds, most=most)
         if not ours:
             return error
         self._login().worked()  # this may have been the one probe of a while

@@ -10,7 +10,9 @@ from app.domain.errors import SyncError
 
 UNKNOWN_SECONDS = 15.0  # git does not say what Retry-After was
 LONGEST_SECONDS = 600.0  # whatever a host says: one wrong header must not stop all runs for a day
-MANY_PATHS = 5  # a login that so many repositories refused is left alone; GitLab bans an address after 30 in 3 minutes
+# A login that so many repositories refused is left alone; GitLab bans an address after 30 in 3 minutes.
+MANY_PATHS = 5
+MANY_OF_KNOWN = 20  # where the host itself said that it knows the login: all others would wait for those
 
 
 class Holds(Protocol):
@@ -56,14 +58,14 @@ class HostLimits:
                 said = f"{host}{place} refused the token for git, with which it is left alone for {left:.0f} s more"
                 raise SyncError(code, said, retry_after=left)
 
-    def refused(self, host: str, path: str, login: str, seconds: float) -> None:
+    def refused(self, host: str, path: str, login: str, seconds: float, *, most: int = MANY_PATHS) -> None:
         """The host did not take this login: many more of it, and a GitLab bans this address.
 
         A token may be good for other repositories (a GitLab answers 401 for each that a group's token does not reach): the
-        whole host is left alone when MANY_PATHS have refused it within `seconds`.
+        whole host is left alone when `most` have refused it within `seconds`.
         """
         self._holds.hold(_login(host, login, path), seconds)
-        if self._holds.count(_login(host, login, "*"), path, seconds) >= MANY_PATHS:
+        if self._holds.count(_login(host, login, "*"), path, seconds) >= most:
             self._holds.hold(_login(host, login), seconds)
 
 
