@@ -194,10 +194,9 @@ class SqlRepositoryStore:
         for start in range(0, len(modules), _CHUNK):
             some = modules[start : start + _CHUNK]
             with reading(self._engine) as connection:
-                # A run whose event named no commit holds its release only once a worker knows it.
-                waiting = select(runs).where(runs.c.active, runs.c.version.is_not(None), runs.c.module.in_(some))
-                for run in connection.execute(waiting).mappings():
-                    yield _release(run), Known(run["commit"], run["id"], Status(run["status"]))
+                # A run whose event named no commit holds its release only once a worker knows it; one with a row has that.
+                for run in connection.execute(_ROWLESS.where(runs.c.module.in_(some))).mappings():
+                    yield _release(run), Known(run["commit"], run["id"], Status(run["status"]), run["error"])
                 for row in connection.execute(query.where(releases.c.module.in_(some))).mappings():
                     yield _release(row), _known_of(row)
 
@@ -273,6 +272,11 @@ def _known_of(row: RowMapping) -> Known:
     return Known(row["commit"], row["run"] or "", status, row["error"], pushed=row["pushed_at"] is not None)
 
 
+# Those without a mirror no rule knew when they came: perhaps one does by now.
+_COMMITLESS = (runs.c.commit == "") & (runs.c.mirror != "")  # one run of each version at most
+_ROWLESS = select(*runs.c["id", "module", "version", "commit", "status", "error"]).where(
+    runs.c.version.is_not(None), or_(runs.c.active, _COMMITLESS)
+)
 _LOOKED_AT = 50  # runs; what was rejected is none of them, so that few others come between
 _KNOWN = select(mirrors.c.clone_url, mirrors.c.source_url).where(mirrors.c.path == bindparam("of"))
 _NOTED = select(repositories).where(repositories.c.mirror == bindparam("of"))

@@ -166,7 +166,7 @@ class RepositoryStore(Protocol):
         ...
 
     def known(self, modules: Sequence[ModulePath]) -> Mapping[Release, Known]:
-        """The releases of these modules."""
+        """The releases of these modules, also those whose runs have no commit (yet): in flight, or ended before they had one."""
         ...
 
     def adopt(self, items: Sequence[Item], now: datetime) -> int:

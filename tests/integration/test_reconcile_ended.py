@@ -1,0 +1,97 @@
+"""What reconcile makes of runs that ended before they had anything to show: no commit, no push, no tag anywhere."""
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from sqlalchemy import event
+
+from app.adapters.ops_store import SqlReplayStore
+from app.domain.errors import SyncError
+from app.domain.modules import ModulePath
+from app.domain.run import Status
+from app.services.ports import ProxyInfo
+from tests.integration.flow_world import GO_MOD, MODULE, REGISTRY, zip_of
+from tests.integration.reconcile_world import ReconcileWorld
+from tests.integration.test_reconcile_gaps import from_a_registry
+
+TOLD = {
+    "commit": "",
+    "content": "goproxy",
+    "tags": "make",
+    "clone_url": f"{REGISTRY}/{ModulePath.parse(MODULE).escaped}",
+}
+
+
+@pytest.fixture
+def listing(tmp_path: Path) -> ReconcileWorld:
+    """A registry that lists v1.1.0, too, of which nobody told."""
+    world, _ = from_a_registry(tmp_path)
+    world.reconcile()
+    released = zip_of({"go.mod": GO_MOD}, "v1.1.0")
+    world.registry.hold(MODULE, ProxyInfo("v1.1.0", "2026-11-01T00:00:00Z", None), GO_MOD, released)
+    return world
+
+
+def cancelled(world: ReconcileWorld, version: str, **told: str) -> str:
+    run = world.take(version, **told).run_id
+    SqlReplayStore(world.engine).cancel(run, "cli:me", world.clock.now())
+    assert world.run(run).commit == told.get("commit", "")
+    return run
+
+
+def test_a_registrys_release_that_somebody_cancelled_before_its_commit_stays_so(listing: ReconcileWorld) -> None:
+    run = cancelled(listing, "v1.1.0", **TOLD)
+    assert (listing.found(report := listing.reconcile()), report.runs) == ({"v1.1.0": "failed"}, ())
+    assert report.needs_a_person
+    assert listing.reconcile(module=MODULE, retry=True).runs == (run,)
+    assert listing.run(run).status is Status.DONE
+    assert listing.reconcile().items == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "begun"),
+    [("source_denied", False), ("registry_wrong", False), ("source_unreachable", True), ("not_in_registry", True)],
+)
+def test_a_registrys_release_without_a_commit_is_begun_anew_after_an_outage(
+    listing: ReconcileWorld, monkeypatch: pytest.MonkeyPatch, code: str, begun: bool
+) -> None:
+    run = listing.take("v1.1.0", **TOLD).run_id
+    with monkeypatch.context() as away:
+        away.setattr(listing.registry, "info", Mock(side_effect=SyncError(code, "no")))
+        listing.settle(run, rounds=300)
+    assert (listing.run(run).status, listing.run(run).error, listing.run(run).commit) == (Status.FAILED, code, "")
+    assert listing.reconcile().runs == ((run,) if begun else ())
+
+
+def test_a_git_release_whose_event_named_no_commit_is_as_one_with_a_commit(tmp_path: Path) -> None:
+    world = ReconcileWorld(tmp_path)
+    cancelled(world, "v1.0.0", commit="")
+    assert (world.found(report := world.reconcile()), report.runs) == ({"v1.0.0": "failed"}, ())
+    (run,) = world.reconcile(module=MODULE, retry=True).runs
+    assert (world.run(run).status, world.run(run).commit) == (Status.DONE, world.commit)
+    assert world.reconcile().items == ()
+
+
+def test_one_that_no_rule_knew_is_brought_once_a_rule_does(tmp_path: Path) -> None:
+    world = ReconcileWorld(tmp_path)
+    cancelled(world, "v1.0.0", commit="", mirror="", clone_url="")  # as the planner leaves them
+    (run,) = world.reconcile().runs
+    assert world.run(run).status is Status.DONE
+
+
+def test_what_is_recorded_of_modules_is_asked_for_by_their_names(tmp_path: Path) -> None:
+    """As many statements as ever, none of which reads other modules' runs."""
+    world = ReconcileWorld(tmp_path)
+    cancelled(world, "v1.0.0", commit="")
+    asked: list[tuple[str, Any]] = []
+    event.listen(world.engine, "before_cursor_execute", lambda _c, _k, text, given, *_: asked.append((text, given)))
+    assert len(world.repositories.known([ModulePath.parse(MODULE)])) == 1
+    selects = [each for each in asked if each[0].startswith("SELECT")]
+    assert len(selects) == 2
+    with world.engine.connect() as connection:
+        for text, given in selects:
+            plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given).all())
+            assert "module=?" in plan
+            assert "SCAN" not in plan
