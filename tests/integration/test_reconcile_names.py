@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.intake_store import SqlIntakeStore
+from app.domain.events import ReleaseEvent
 from app.domain.gomod import synthesized_go_mod
 from app.domain.modules import ModulePath, Version, of_major
 from app.domain.reconcile import Finding, Known, Observed, Release, compare
 from app.domain.refs import TagAt
 from app.domain.run import Run, Status
 from app.services.ports import ProxyInfo
-from tests.integration.flow_world import MODULE
+from app.services.stores import NewDelivery
+from tests.integration.flow_world import MIRROR, MODULE, SOURCE
 from tests.integration.reconcile_world import ReconcileWorld
 
 V2 = f"{MODULE}/v2"
@@ -42,6 +45,19 @@ class Adopting(ReconcileWorld):
         run = self.take(version, commit).run_id
         self.settle(run)
         return self.run(run)
+
+    def tagged(self, tag: str, commit: str) -> str:
+        """By a webhook that names the tag alone; brought to its end."""
+        told = ReleaseEvent(
+            module=None, ref=tag, is_tag=True, commit=commit, version=Version.parse(tag), repo_url=SOURCE
+        )
+        delivery = NewDelivery(
+            id=self.new_id("d"), source="platform", dedupe=self.new_id("x"), scheme="article", secret_id="x",
+            received_at=self.clock.now(), headers={}, body=b"{}", verdict="accepted",
+        )  # fmt: skip
+        receipt = SqlIntakeStore(self.engine).record(delivery, [self.planner.plan("platform", told)])[2][0]
+        self.settle(receipt.run_id, rounds=300)
+        return receipt.run_id
 
     def world_goes_on(self) -> None:
         """The proxy has each release under the name that its pipeline was given."""
@@ -111,6 +127,23 @@ def test_of_lost_records_a_name_that_the_proxy_lists_and_does_not_serve_is_no_re
     assert adopting.reconcile().items == ()
 
 
+@pytest.mark.parametrize("retry", [False, True])
+def test_one_that_an_outage_ended_is_brought_though_its_tag_was_told_twice(adopting: Adopting, retry: bool) -> None:
+    adopting.reconcile()
+    commit = adopting.without_go_mod("v2.0.2")
+    url = f"{adopting.gitlab.url}/{MIRROR}.git"
+    mirror = adopting.git.repositories.pop(url)
+    first, second = (adopting.tagged("v2.0.2", commit) for _ in range(2))
+    adopting.settle(first, rounds=300)
+    assert (adopting.run(first).released.text, adopting.run(first).status) == ("v2.0.2+incompatible", Status.FAILED)
+    assert (adopting.run(second).released.text, adopting.run(second).error) == ("v2.0.2", "duplicate_release")
+    adopting.git.repositories[url] = mirror
+
+    report = adopting.reconcile(module=MODULE, retry=retry)
+    assert adopting.releases(*report.runs) == {(MODULE, "v2.0.2+incompatible"): Status.DONE}
+    assert adopting.reconcile().items == ()
+
+
 # --- the comparison alone ---------------------------------------------------------------------------------------------
 
 DONE = Known(A, "r1", Status.DONE, None, pushed=True)
@@ -150,3 +183,10 @@ def test_a_proxy_that_has_it_as_incompatible_is_believed_where_nothing_is_known(
 
 def test_go_lists_every_tag_of_the_major_as_v2s_and_that_is_nothing_extra() -> None:
     assert found(observed({GUESSED: DONE}, {MODULE: [GUESSED[1]], V2: [NEW[1]]})) == []
+
+
+def test_a_name_that_the_worker_gave_up_for_the_other_is_not_meant() -> None:
+    down = Known(A, "r1", Status.FAILED, "gitlab_unreachable")
+    told_again = Known(A, "r2", Status.REJECTED, "duplicate_release")
+    seen = observed({GUESSED: down, NEW: told_again}, {MODULE: [], V2: []})
+    assert found(seen) == [(Finding.MISSING_IN_PROXY, *GUESSED)]
