@@ -32,6 +32,7 @@ class Finding(StrEnum):
 MENDED = frozenset({Finding.MISSING_IN_MIRROR, Finding.MISSING_IN_PROXY})
 REPORTED = frozenset(Finding) - MENDED - {Finding.ADOPTED, Finding.WAITING}
 
+_NOT_AT_SOURCE = frozenset({"commit_missing", "tag_missing", "not_in_registry"})
 _NOWHERE = "neither the source nor the mirror has its tag"
 
 Release = tuple[ModulePath, Version]
@@ -53,10 +54,9 @@ class Known:
         return self.pushed or self.status in ACTIVE
 
     @property
-    def waited_in_vain(self) -> bool:
-        """True when the run ended because something that it was patient with never appeared."""
-        kind = CATALOG.get(self.error or "")
-        return self.status is Status.FAILED and kind is not None and kind.retry is Retry.PATIENT
+    def lacks_its_source(self) -> bool:
+        """True when the run ended because what it was to bring never appeared at the source."""
+        return self.status is Status.FAILED and self.error in _NOT_AT_SOURCE
 
     @property
     def waits_for_a_person(self) -> bool:
@@ -267,14 +267,12 @@ def _vanished(
 ) -> Iterator[Item]:
     """Released versions whose tags are neither at the source nor in the mirror; one that modsync made it makes again.
 
-    So it does where an outage ended the run before its push: nobody else will ever tag that. Not where the source has no
-    such commit: that run would wait in vain at every comparison.
+    So it does where an outage ended the run before its push: nobody else will ever tag that.
     """
     for (module, version), known in sorted(observed.known.items(), key=lambda item: item[0]):
         if (module, version) in names:
             continue
-        failed = known.status is Status.FAILED and not known.waited_in_vain
-        if module in made and (known.pushed or failed):
+        if module in made and (known.pushed or known.status is Status.FAILED):
             yield from _untagged((module, version), observed, known)
         elif known.pushed:
             yield Item(Finding.GONE, "", module, version, commit=known.commit, detail=_NOWHERE, known=known)
@@ -285,7 +283,9 @@ def _untagged(release: Release, observed: Observed, known: Known) -> Iterator[It
     module, version = release
     subdir = observed.subdirs.get(module, "")
     name = Named(tag_name(subdir, version), subdir, module, version)
-    if item := _against_mirror(name, known.commit, observed, known):
+    if known.lacks_its_source:  # it would wait in vain at every comparison: a person knows when it is there
+        yield _item(Finding.FAILED, name, known.commit, f"run {known.run} ended with {known.error}", known)
+    elif item := _against_mirror(name, known.commit, observed, known):
         yield replace(item, detail=_NOWHERE) if item.finding is Finding.MISSING_IN_MIRROR else item
 
 

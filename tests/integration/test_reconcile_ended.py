@@ -9,12 +9,14 @@ from sqlalchemy import event
 
 from app.adapters.ops_store import SqlReplayStore
 from app.domain.errors import SyncError
-from app.domain.modules import ModulePath
+from app.domain.modules import ModulePath, Version
+from app.domain.reconcile import Finding, Known, Observed, compare
 from app.domain.run import Status
 from app.services.ports import ProxyInfo
-from tests.integration.flow_world import GO_MOD, MODULE, REGISTRY, zip_of
+from app.services.reconcile import Order
+from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, REGISTRY, zip_of
 from tests.integration.reconcile_world import ReconcileWorld
-from tests.integration.test_reconcile_gaps import from_a_registry
+from tests.integration.test_reconcile_gaps import from_a_registry, made_here, tagging
 
 TOLD = {
     "commit": "",
@@ -95,3 +97,44 @@ def test_what_is_recorded_of_modules_is_asked_for_by_their_names(tmp_path: Path)
             plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given).all())
             assert "module=?" in plan
             assert "SCAN" not in plan
+
+
+def test_a_made_release_whose_commit_the_source_never_had_is_for_a_person(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    made_here(world)
+    commit = world.source.commit({"go.mod": GO_MOD, "late.go": b""})
+    late = world.source.commits.pop(commit)
+    run = world.take("v1.1.0", commit=commit, tags="make").run_id
+    world.settle(run, rounds=200)
+    assert world.run(run).error == "commit_missing"
+    assert (world.found(report := world.reconcile()), report.runs) == ({"v1.1.0": "failed"}, ())
+    assert report.needs_a_person
+    assert world.run(run).attempt == 1
+
+    world.source.commits[commit] = late
+    assert world.reconcile(module=MODULE, retry=True).runs == (run,)
+    assert world.run(run).status is Status.DONE
+    assert world.reconcile().items == ()
+
+
+def test_a_made_release_that_mirror_and_source_lost_is_begun_once(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    run = made_here(world)
+    world.mirror.refs.clear()
+    world.source.commits.clear()
+    world.git.caches.clear()
+    service = world.service()
+    (begun,) = service.by_mirror(MIRROR, Order()).runs
+    world.settle(begun, rounds=200)
+    assert (begun, world.run(run).error, world.run(run).attempt) == (run, "commit_missing", 2)
+    for _ in range(2):
+        report = service.by_mirror(MIRROR, Order())
+        assert (world.found(report), report.runs, report.needs_a_person) == ({"v1.0.0": "failed"}, (), True)
+
+
+def test_a_made_release_that_the_mirror_lost_after_the_proxys_outage_is_begun_anew() -> None:
+    """It waited in vain for the proxy, not for the source."""
+    pushed = Known("a" * 40, "r1", Status.FAILED, "not_cached_yet", pushed=True)
+    module, version = ModulePath.parse(MODULE), Version.parse("v1.0.0")
+    (item,) = compare(Observed({}, {}, {}, {(module, version): pushed}), lambda *_: None, made={module})
+    assert item.finding is Finding.MISSING_IN_MIRROR

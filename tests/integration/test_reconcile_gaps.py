@@ -174,16 +174,6 @@ def test_a_made_release_that_an_outage_ended_before_its_push_is_begun_anew(tmp_p
     assert done_after(world, retry=retry) == ({"v1.0.0": "missing_in_mirror"}, 1, 1)
 
 
-def test_a_made_release_whose_commit_the_source_lost_is_not_begun_at_each_comparison(tmp_path: Path) -> None:
-    world = tagging(tmp_path)
-    made_here(world)
-    run = world.take("v1.1.0", commit="f" * 40, tags="make").run_id
-    world.settle(run, rounds=200)
-    assert world.run(run).error == "commit_missing"
-    assert world.reconcile().items == ()
-    assert world.run(run).attempt == 1
-
-
 def test_a_made_release_whose_push_had_no_answer_is_begun_anew(tmp_path: Path) -> None:
     world = tagging(tmp_path)
     without_the_mirror(world)
