@@ -125,8 +125,10 @@ class Reconcile:
         def module_of(subdir: str, version: Version) -> ModulePath | None:
             return self._module(repository, places, subdir, version)
 
-        modules = _modules({**source, **mirror}, module_of) | self._tagged_here(repository, places)
-        known, targets = self._store.known(sorted(modules)), dict(self._targets(repository, modules))
+        tagged = _modules({**source, **mirror}, module_of)
+        known = self._store.known(sorted(tagged | self._tagged_here(repository, places, order, module_of)))
+        # Of a module that neither a tag nor a record tells of no proxy is asked: there may be none.
+        targets = dict(self._targets(repository, tagged | {module for module, _ in known}))
         served = self._observer.served((module, target.proxy) for module, target in targets.items())
         listed, subdirs = self._listed(repository, source), _subdirs(places, targets)
         made = {module: target for module, target in targets.items() if target.tags == "make"}
@@ -177,12 +179,17 @@ class Reconcile:
             return frozenset()
         return frozenset(Version.parse(at.object) for at in source.values())
 
-    def _tagged_here(self, repository: Repository, places: Places) -> set[ModulePath]:
-        """The recorded modules whose tags modsync makes: there may be none anywhere that tells of them."""
+    def _tagged_here(
+        self, repository: Repository, places: Places, order: Order, module_of: ModuleOf
+    ) -> set[ModulePath]:  # fmt: skip
+        """The modules whose tags modsync makes, and that may have releases: there may be no tag anywhere that tells of them.
+
+        Those of the runs, and for releases whose runs are not kept the root's and the one that was asked for.
+        """
         if not self._planner.makes_tags:
             return set()
-        recorded = places.modules | self._store.failed(repository.mirror)
-        targets = self._targets(repository, recorded)
+        named = {module for module in (module_of("", _FIRST), order.module) if module}
+        targets = self._targets(repository, named | places.modules | self._store.failed(repository.mirror))
         return {module for module, target in targets if (target.tags, target.mirror) == ("make", repository.mirror)}
 
     def _targets(self, repository: Repository, modules: Iterable[ModulePath]) -> Iterator[tuple[ModulePath, Target]]:

@@ -1,5 +1,6 @@
 """What reconcile makes of runs that ended before they had anything to show: no commit, no push, no tag anywhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -8,16 +9,19 @@ import pytest
 from sqlalchemy import event
 
 from app.adapters.ops_store import SqlReplayStore
+from app.adapters.retention_store import SqlRetentionStore
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
-from app.domain.reconcile import Finding, Known, Observed, compare
+from app.domain.reconcile import Finding, Item, Known, Observed, compare
 from app.domain.run import Status
 from app.services.ports import ProxyInfo
 from app.services.reconcile import Order
+from app.services.retention import RunPruning
 from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, REGISTRY, zip_of
 from tests.integration.reconcile_world import ReconcileWorld
 from tests.integration.test_reconcile_gaps import from_a_registry, made_here, tagging
 
+SDK = f"{MODULE}/sdk"
 TOLD = {
     "commit": "",
     "content": "goproxy",
@@ -138,3 +142,49 @@ def test_a_made_release_that_the_mirror_lost_after_the_proxys_outage_is_begun_an
     module, version = ModulePath.parse(MODULE), Version.parse("v1.0.0")
     (item,) = compare(Observed({}, {}, {}, {(module, version): pushed}), lambda *_: None, made={module})
     assert item.finding is Finding.MISSING_IN_MIRROR
+
+
+def adopted_here(world: ReconcileWorld) -> None:
+    """A made release of which no run tells."""
+    world.mirror.commits = dict(world.source.commits)
+    world.mirror.refs["refs/tags/v1.0.0"] = world.commit
+    world.cache("v1.0.0")
+    assert world.reconcile().adopted == 1
+
+
+def pruned_here(world: ReconcileWorld) -> None:
+    made_here(world)
+    world.clock.advance(31 * 86400)
+    assert RunPruning(SqlRetentionStore(world.engine), world.clock, 30, 100).once() == 1
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("known", [adopted_here, pruned_here])
+def test_made_releases_that_no_run_tells_of_come_back_to_a_mirror_without_tags(
+    tmp_path: Path, known: Callable[[ReconcileWorld], None], named: bool
+) -> None:
+    world = tagging(tmp_path)
+    known(world)
+    world.mirror.refs.clear()
+    assert world.found(report := world.reconcile(module=MODULE if named else "")) == {"v1.0.0": "missing_in_mirror"}
+    assert [world.run(run).status for run in report.runs] == [Status.DONE]
+    at = world.mirror.at("refs/tags/v1.0.0")
+    assert at is not None
+    assert at.commit == world.commit
+    assert world.reconcile().items == ()
+
+
+def test_made_releases_in_a_directory_that_no_run_tells_of_come_back_for_who_names_them(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    commit = world.source.commit({"sdk/go.mod": f"module {SDK}\n".encode()})
+    item = Item(Finding.ADOPTED, "sdk/v1.0.0", ModulePath.parse(SDK), Version.parse("v1.0.0"), "sdk", commit)
+    assert world.repositories.adopt([item], world.clock.now()) == 1
+    assert world.found(world.reconcile(dry_run=True, module=SDK)) == {"v1.0.0": "missing_in_mirror"}
+
+
+def test_no_proxy_is_asked_of_a_module_that_nothing_tells_of(tmp_path: Path) -> None:
+    world = tagging(tmp_path)
+    commit = world.source.commit({"sdk/go.mod": f"module {SDK}\n".encode()})
+    world.source.tag("sdk/v1.0.0", commit)
+    world.reconcile(dry_run=True)
+    assert [str(module) for method, module, _ in world.proxy.calls if method == "list"] == [SDK]
