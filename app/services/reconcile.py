@@ -137,8 +137,23 @@ class Reconcile:
         seen = Observed(source, mirror, served, known, listed, subdirs, adopts)
         prereleases = self._planner.wants_prereleases(repository.source)
         items = compare(seen, module_of, prereleases=prereleases, made=made.keys())
-        wanted = [self._named_for_sure(item, seen, targets) for item in items if _asked(item, order)]
+        items = self._of_this_mirror(repository, [item for item in items if _asked(item, order)], targets, order)
+        wanted = [self._named_for_sure(item, seen, targets) for item in items]
         return self._without_retracted(wanted, seen, targets), len(source)
+
+    def _of_this_mirror(
+        self, repository: Repository, items: list[Item], targets: Mapping[ModulePath, Target], order: Order
+    ) -> list[Item]:
+        """Without what was brought and goes to another mirror by the rules of today: it would be missing here for ever.
+
+        That one's comparison judges it, and is made from now on, though nothing was brought there yet.
+        """
+        others = {item: target for item in items if (target := _elsewhere(item, repository, targets))}
+        if not order.dry_run:
+            for mirror, target in {target.mirror: target for target in others.values()}.items():
+                found = self._store.find(mirror)
+                self._store.note(found or Repository(mirror, repository.source, target.clone_url))
+        return [item for item in items if item not in others]
 
     def _named_for_sure(self, item: Item, seen: Observed, targets: Mapping[ModulePath, Target]) -> Item:
         """Of a root tag v2 and above that was never recorded a list alone proves no name: go lists each as /v2's.
@@ -219,6 +234,12 @@ def _subdirs(places: Places, targets: Mapping[ModulePath, Target]) -> dict[Modul
     """Where the modules lie: as their releases say, or else the rules."""
     lie = {prefix: subdir for subdir, prefix in places.prefixes.items()}
     return {module: lie.get(module.prefix, target.subdir) for module, target in targets.items()}
+
+
+def _elsewhere(item: Item, repository: Repository, targets: Mapping[ModulePath, Target]) -> Target | None:
+    """Where a release that was brought goes by the rules of today, if that is another mirror."""
+    target = targets.get(item.module) if item.module and item.known and item.known.pushed else None
+    return target if target and target.mirror != repository.mirror else None
 
 
 def _may_lack_go_mod(item: Item) -> bool:
