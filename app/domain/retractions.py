@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import accumulate
 
 from app.domain.gomod import string_of
 from app.domain.gomod_syntax import parse_lines
 from app.domain.modules import Version
 from app.domain.rules import RuleBroken
-from app.domain.semver import semver_compare, semver_is_valid
+from app.domain.semver import SortKey, semver_sort_key
 
 
 @lru_cache(4)  # `list` and `@latest` ask about the same
 def retracts(go_mod: bytes, version: Version) -> bool:
     """True when this go.mod retracts `version`; a file that cannot be read retracts nothing."""
-    found = False
+    return bool(retracted(go_mod, (version,)))
+
+
+def retracted(go_mod: bytes, versions: Iterable[Version]) -> set[Version]:
+    """Those of `versions` that this go.mod retracts, by one reading of it: it may name as many as there are."""
+    keyed = {each: key for each in versions if (key := semver_sort_key(each.text))} if b"retract" in go_mod else {}
+    ordered = sorted(keyed, key=keyed.__getitem__)
+    places = [keyed[each] for each in ordered]
+    edges = [0] * (len(places) + 1)  # how many intervals begin at each version, less those that ended before it
     try:
-        for tokens in _lines(go_mod) if b"retract" in go_mod else ():
-            found = found or _within(version.text, tokens)  # to the end of it, where an error may be
-        return found
-    except RuleBroken:
-        return False
+        for first, last in _intervals(go_mod) if places else ():
+            begins, ends = bisect_left(places, first), bisect_right(places, last)
+            edges[begins] += begins < ends
+            edges[ends] -= begins < ends
+    except RuleBroken:  # at the end of the file, too
+        return set()
+    return {version for version, depth in zip(ordered, accumulate(edges), strict=False) if depth}
+
+
+def _intervals(go_mod: bytes) -> Iterator[tuple[SortKey, SortKey]]:
+    """The first and the last of what each `retract` takes back."""
+    for tokens in _lines(go_mod):
+        read = [text for token in tokens if (text := string_of(token)) is not None]
+        ends = [key for text in read if (key := semver_sort_key(text))]
+        if ends and len(ends) <= 2:
+            yield ends[0], ends[-1]
 
 
 def _lines(go_mod: bytes) -> Iterator[list[str]]:
@@ -29,11 +50,3 @@ def _lines(go_mod: bytes) -> Iterator[list[str]]:
     for line in parse_lines(go_mod):
         if line.tokens[0] == "retract":
             yield line.tokens[1:] if line.within is None else line.within
-
-
-def _within(text: str, tokens: list[str]) -> bool:
-    read = [string_of(token) for token in tokens]
-    ends = [token for token in read if token is not None and semver_is_valid(token)]
-    if not ends or len(ends) > 2:
-        return False
-    return semver_compare(ends[0], text) <= 0 <= semver_compare(ends[-1], text)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.refs import TagAt
+from app.domain.retractions import retracted
 from app.domain.served import listed_fault, newest
 from app.services.pace import Paced
 from app.services.ports import Checkpoint, Git, GoProxy
@@ -64,10 +65,14 @@ class Observer:
         """
         proxy, texts = self._proxies[name], [each.text for each in listed]
         lasts = {newest(texts), newest([*texts, *(each.text for each in brought)])}
-        mods = [b"", *(self._mod(proxy, module, last) for last in sorted(filter(None, lasts)))]
+        mods = [self._mod(proxy, module, last) for last in sorted(filter(None, lasts))]
         # Of those that are listed only the +incompatible majors have a say in those that are not: one of each, not all.
         majors = list({each.major: each.text for each in listed if each.is_incompatible}.values())
-        may_be = {each for each in versions if any(not listed_fault(each, mod, majors, None) for mod in mods)}
+        asked = set(versions)
+        may_be = {each for each in asked if not listed_fault(each, b"", majors, None)}
+        for mod in mods:
+            self._checkpoint()
+            may_be |= retracted(mod, asked - may_be)
         return {each for each in may_be if self._serves(proxy, module, each)}
 
     def serves(self, module: ModulePath, name: str, version: Version) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from app.adapters.ops_store import SqlReplayStore
 from app.adapters.retention_store import SqlRetentionStore
 from app.domain.errors import SyncError
+from app.domain.gomod_syntax import parse_lines
 from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Finding, Known, Observed, compare
 from app.domain.routing import Rule
@@ -307,3 +308,30 @@ def test_many_that_are_not_listed_beside_many_that_are_cost_one_reading(
     left_out = observer.left_out(ModulePath.parse(MODULE), "default", unlisted, listed, [*listed, *unlisted])
     assert left_out == set(unlisted[100:])  # of v2 all have to be listed, of v3 none is
     assert reads.call_count < 2000
+
+
+def test_many_that_one_go_mod_retracts_one_by_one_cost_one_reading_of_it(
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Mock(side_effect=parse_lines)
+    monkeypatch.setattr("app.domain.retractions.parse_lines", reads)
+    versions, last = [Version.parse(f"v1.0.{number}") for number in range(200)], Version.parse("v1.1.0")
+    taken_back = "".join(f"retract {version}\n" for version in versions[1:]).encode()
+    for version in (*versions, last):
+        world.proxy.hold(MODULE, ProxyInfo(version.text, None, None), GO_MOD + taken_back, b"")
+    observer = Observer(world.git, NO_REGISTRIES, {"default": world.proxy}, Pace(0), str)
+    left_out = observer.left_out(ModulePath.parse(MODULE), "default", versions, [last], [*versions, last])
+    assert left_out == set(versions[1:])
+    assert reads.call_count == 1
+
+
+def test_a_stop_is_noticed_before_a_go_mod_is_read(retracted: ReconcileWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = SyncError("interrupted", "asked to stop")
+    checkpoint = Mock(side_effect=[None, stopped])  # the go.mod was asked for; now it would be read
+    reads = Mock(side_effect=parse_lines)
+    monkeypatch.setattr("app.domain.retractions.parse_lines", reads)
+    observer = Observer(retracted.git, NO_REGISTRIES, {"default": retracted.proxy}, Pace(0), str, checkpoint)
+    old, new = (Version.parse(text) for text in ("v1.0.0", "v1.1.0"))
+    with pytest.raises(SyncError, match="asked to stop"):
+        observer.left_out(ModulePath.parse(MODULE), "default", [old], [new], [old, new])
+    assert reads.call_count == 0

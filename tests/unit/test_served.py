@@ -1,11 +1,16 @@
 """What differs between a release and what is served, and what that means."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.domain.modules import ModulePath, Version
+from app.domain.gomod import string_of
+from app.domain.gomod_syntax import parse_lines
+from app.domain.modules import ModulePath, RuleBroken, Version
 from app.domain.modzip import FileHash
 from app.domain.purge import purge_steps
-from app.domain.retractions import retracts
+from app.domain.retractions import retracted, retracts
+from app.domain.semver import semver_compare, semver_is_valid
 from app.domain.served import difference, follows_other_rules, latest_fault, latest_note, listed_fault, newest
 
 V = Version.parse("v1.2.0")
@@ -69,6 +74,50 @@ def test_other_rules_are_told_from_other_content(
 )
 def test_retractions(line: str, version: str, expected: bool) -> None:
     assert retracts(MOD + line.encode() + b"\n", Version.parse(version)) is expected
+
+
+def _retracts_as_read_for_each(go_mod: bytes, version: Version) -> bool:
+    """The plain way: the whole file for one version."""
+    found = False
+    try:
+        for line in parse_lines(go_mod):
+            if line.tokens[0] == "retract":
+                read = map(string_of, line.tokens[1:] if line.within is None else line.within)
+                ends = [text for text in read if text is not None and semver_is_valid(text)]
+                low, high = (ends[0], ends[-1]) if 0 < len(ends) <= 2 else ("", "")
+                found |= bool(low) and semver_compare(low, version.text) <= 0 <= semver_compare(high, version.text)
+    except RuleBroken:
+        return False
+    return found
+
+
+_NUMBERS = st.integers(0, 3)
+_TEXTS = st.builds(
+    "v{}.{}.{}{}".format, _NUMBERS, _NUMBERS, _NUMBERS, st.sampled_from(["", "-rc.1", "-rc.2", "+incompatible"])
+)
+_SPOILT = st.sampled_from(
+    ["v1", "v1.2", "x", "", '"v1.0.0"', '"v1.0.0', "`v1.0.0`", "v01.0.0", "[", "]", "v1.0.0, v1.2.0"]
+)
+_ENDS = st.integers(0, 9).flatmap(lambda dice: _TEXTS if dice else _SPOILT)  # most files are no nonsense
+_TAKEN = _ENDS | st.builds("[{}, {}]".format, _ENDS, _ENDS) | st.builds("[{}, {}, {}]".format, _ENDS, _ENDS, _ENDS)
+_LINES = (
+    st.builds("retract {}".format, _TAKEN)
+    | st.lists(_TAKEN, max_size=4).map(lambda taken: "\n\t".join(["retract (", *taken]) + "\n)")
+    | st.sampled_from(["// v1.0.0", "require a.b/c v1.0.0", "exclude (\n\ta.b/c v1.0.0\n)", "retract"])
+)
+
+
+_LAST = st.sampled_from(["", "", "", "retract (", "/* */"])
+
+
+@given(st.lists(_LINES, max_size=6), _LAST, st.lists(_TEXTS.map(Version), max_size=12))
+def test_one_reading_says_of_many_versions_what_one_of_each_would(
+    lines: list[str], last: str, versions: list[Version]
+) -> None:
+    go_mod = MOD + "\n".join([*lines, last]).encode() + b"\n"
+    expected = {version for version in versions if _retracts_as_read_for_each(go_mod, version)}
+    assert retracted(go_mod, versions) == expected
+    assert {version for version in versions if retracts(go_mod, version)} == expected
 
 
 @pytest.mark.parametrize(
