@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from app.adapters.ops_store import SqlReplayStore
+from app.adapters.repository_store import SqlRepositoryStore
 from app.adapters.retention_store import SqlRetentionStore
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
@@ -22,6 +23,7 @@ from app.services.reconcile import Order
 from app.services.retention import RunPruning
 from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, REGISTRY, zip_of
 from tests.integration.reconcile_world import RULES, ReconcileWorld
+from tests.integration.stored import A, Stored
 from tests.integration.test_reconcile_gaps import from_a_registry, made_here, tagging
 
 SDK = f"{MODULE}/sdk"
@@ -104,6 +106,22 @@ def test_what_is_recorded_of_modules_is_asked_for_by_their_names(tmp_path: Path)
             plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given).all())
             assert "module=?" in plan
             assert "SCAN" not in plan
+
+
+def test_a_release_is_known_by_its_row_and_without_one_by_the_run_that_has_no_commit(stored: Stored) -> None:
+    ended, waiting, held = (
+        stored.release(commit, version).run_id for commit, version in (("", "v1.0.0"), ("", "v1.1.0"), (A, "v1.2.0"))
+    )
+    stored.fail(ended, error="source_denied")
+    stored.fail(held, error="gitlab_unreachable")
+    told_again = stored.release("", "v1.2.0").run_id
+    stored.record(stored.claim(told_again), Status.REJECTED, error="duplicate_release")
+    known = SqlRepositoryStore(stored.engine).known([ModulePath.parse(stored.run(held).module)])
+    assert {version.text: (each.run, each.status, each.error) for (_, version), each in known.items()} == {
+        "v1.0.0": (ended, Status.FAILED, "source_denied"),
+        "v1.1.0": (waiting, Status.QUEUED, None),
+        "v1.2.0": (held, Status.FAILED, "gitlab_unreachable"),
+    }
 
 
 def test_a_made_release_whose_commit_the_source_never_had_is_for_a_person(tmp_path: Path) -> None:
