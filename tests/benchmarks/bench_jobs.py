@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,13 +13,11 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import func, select
 
 from app.adapters.database import reading
-from app.adapters.embedded_redis import server_command, socket_path, socket_url
 from app.adapters.tables import runs
 from tests.benchmarks.harness import Line, compared, wait_until
 from tests.benchmarks.idle_worker import PLAIN
-from tests.benchmarks.mirror_stage import SECRETS, Ours
-from tests.integration.web_world import ROOT
-from tests.sandbox.processes import end_group
+from tests.benchmarks.mirror_stage import Ours
+from tests.benchmarks.own_redis import running, serving_redis
 
 JOBS, ROUNDS = 60, 7
 
@@ -29,27 +25,11 @@ JOBS, ROUNDS = 60, 7
 def lines(root: Path) -> Iterator[Line]:
     """One line: milliseconds for each job."""
     ours = Ours(root / "jobs", "http://127.0.0.1:1", "http://127.0.0.1:1")
-    data = ours.container.settings.data_dir
-    started = [_start(server_command(data))]
-    try:
-        wait_until(lambda: _answers(data))
-        started.append(_start([sys.executable, "-m", "tests.benchmarks.idle_worker", PLAIN, socket_url(data)]))
-        config = str(ours.container.settings.path)
-        started.append(_start([sys.executable, "-m", "tests.benchmarks.idle_worker", config]))
-        yield compared("job-overhead", lambda: _ours(ours), lambda: _bare(socket_url(data)), 1.5, rounds=ROUNDS)
-    finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in started:
-            _ended(process)
-
-
-def _answers(data: Path) -> bool:
-    """The socket is there a moment before anybody listens."""
-    try:
-        return socket_path(data).exists() and bool(redis.Redis.from_url(socket_url(data)).ping())
-    except redis.ConnectionError:
-        return False
+    config = str(ours.container.settings.path)
+    with serving_redis(ours.container.settings.data_dir) as url:
+        worker = [sys.executable, "-m", "tests.benchmarks.idle_worker"]
+        with running([[*worker, PLAIN, url], [*worker, config]]):
+            yield compared("job-overhead", lambda: _ours(ours), lambda: _bare(url), 1.5, rounds=ROUNDS)
 
 
 def _ours(world: Ours) -> float:
@@ -74,17 +54,3 @@ def _bare(url: str) -> float:
     queue.enqueue_many([Queue.prepare_data("tests.benchmarks.idle_worker.nothing", args=("x",)) for _ in range(JOBS)])
     wait_until(lambda: registry.get_job_count(cleanup=False) == before + JOBS)
     return (time.perf_counter() - begun) / JOBS
-
-
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, **SECRETS}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-def _ended(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        end_group(process)

@@ -14,6 +14,7 @@ from tests.benchmarks.git_server import serving
 from tests.benchmarks.harness import Line, compared, timed
 from tests.benchmarks.histories import make_history
 from tests.benchmarks.mirror_stage import Bare, Ours, bare_environment
+from tests.benchmarks.own_redis import serving_redis
 from tests.sandbox.platform import basic
 from tests.sandbox.repositories import Repositories
 
@@ -73,9 +74,9 @@ def _incremental(root: Path, size: Size) -> Line:
             tag, _ = next(releases)
             return timed(lambda: bare.sync(tag))
 
-        return compared(
-            f"sync-incremental-{size.name}", mine, least, size.target, rounds=ROUNDS.get(size.name, 5), warm=2
-        )
+        rounds = ROUNDS.get(size.name, 5)
+        with serving_redis(ours.container.settings.data_dir):
+            return compared(f"sync-incremental-{size.name}", mine, least, size.target, rounds=rounds, warm=2)
 
 
 def _release(sources: Repositories, name: str, number: int) -> tuple[str, str]:
@@ -132,7 +133,8 @@ def _first(root: Path) -> Line:
                 f"{source}/{name}.git", root / bare, f"{gitlab}/{bare}", tag, _login(gitlab, token)
             )
 
-        return compared("sync-first", mine, least, 1.10, rounds=ROUNDS["first"])
+        with serving_redis(ours.container.settings.data_dir):
+            return compared("sync-first", mine, least, 1.10, rounds=ROUNDS["first"])
 
 
 def _login(gitlab: str, token: str) -> dict[str, str]:
