@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from app.adapters.git_errors import is_surely_banned
+from app.adapters.git_errors import LIMITED, is_surely_banned
 from app.adapters.gitlab_login import GitLabLogin
 from app.bootstrap_sources import clone_login, host_and_path
 from app.config_models import Settings
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _REFUSED_HERE = {"rate_limited": "forbidden", "source_unreachable": "source_denied"}
 # What looked like a bad token is no right to read one project (GitLab's lib/gitlab/auth.rb, can_read_project?).
 _NO_ACCESS_HERE = {"token_expired": "forbidden"}
+# Whether it is the token, GitLab did not say now.
+_LATER = {"token_expired": LIMITED["mirror"], "source_denied": LIMITED["source"]}
 _NO_ACCESS = (
     "GitLab knows the token: it answers 401 over git for a project that this token may not read; give it access"
 )
@@ -45,8 +47,11 @@ class GitRefusals:
     def refused(self, url: str, error: SyncError) -> SyncError:
         """The login was not taken: leave what refused it alone, or a GitLab bans this address."""
         ours = is_gitlab(self._settings, url)
-        if ours and not self._gitlab().is_token_known():
-            return self._login().refused(SyncError("token_expired", error.message))
+        try:
+            if ours and not self._gitlab().is_token_known():
+                return self._login().refused(SyncError("token_expired", error.message))
+        except SyncError as later:
+            return SyncError(_LATER.get(error.code, error.code), later.message, retry_after=later.retry_after)
         if login := self._fingerprint(url):
             most = MANY_OF_KNOWN if ours else MANY_PATHS
             self._limits().refused(*host_and_path(url), login, self._settings.gitlab.breaker_seconds, most=most)

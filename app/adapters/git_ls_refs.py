@@ -72,7 +72,7 @@ def _posted(connection: HTTPConnection, url: str, body: bytes, headers: Mapping[
     try:
         connection.request("POST", f"{urlsplit(url).path}/git-upload-pack", body, dict(headers))
         answer = connection.getresponse()
-        if answer.status == _UNAUTHORIZED:
+        if answer.status == _UNAUTHORIZED and "Authorization" in headers:  # without, git may read it in another way
             raise LoginRefusedError(url)
         if answer.status != _OK or answer.headers.get("Content-Type") != _ANSWER:
             raise ValueError("this is not git's answer")

@@ -88,7 +88,7 @@ class GitLabApi:
         return self._door.is_banned()
 
     def is_token_known(self) -> bool:
-        """Whether GitLab says that it knows our token, good for this or not; asked at once, past the guard."""
+        """Whether GitLab says that it knows our token, good for this or not; asked past the guard. Error: rate_limited."""
         return self._door.is_token_known()
 
     def ensure_project(self, path: str) -> MirrorProject:

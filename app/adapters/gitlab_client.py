@@ -102,6 +102,7 @@ class Failure:
 
 
 _VERSION = Call("get version", "of this GitLab")
+_LESS = "insufficient_scope"  # OAuth's word (RFC 6750) for a good token that may do less
 
 
 class Door:
@@ -157,11 +158,17 @@ class Door:
         return isinstance(answer, Failure) and (answer.is_everybodys() or (answer.status or 500) >= 500)
 
     def is_token_known(self) -> bool:
-        """Asks whether GitLab knows the token, whatever that may do. No usable answer is no proof that it does."""
+        """Asks whether GitLab knows the token, whatever that may do. No usable answer is no proof that it does.
+
+        Error: rate_limited, where it does not say so now.
+        """
         answer = self._sent(_VERSION, lambda client: client.http_get("/version"))
-        if isinstance(answer, Failure):
-            return answer.status == 403 and not answer.is_everybodys()
-        return isinstance(answer, dict)  # no login page
+        if not isinstance(answer, Failure):
+            return isinstance(answer, dict)  # no login page
+        if answer.status == 429:
+            raise self._guard.refused(answer.error)
+        # Any other 403 may be of a blocked user, or of what stands in front of GitLab.
+        return answer.status == 403 and _LESS in answer.error.message
 
     def _sent(self, call: Call, act: Callable[[Client], T]) -> T | Failure:
         client = self._client()

@@ -10,9 +10,11 @@ from app.domain.errors import SyncError
 
 UNKNOWN_SECONDS = 15.0  # git does not say what Retry-After was
 LONGEST_SECONDS = 600.0  # whatever a host says: one wrong header must not stop all runs for a day
-# A login that so many repositories refused is left alone; GitLab bans an address after 30 in 3 minutes.
+# A login that so many repositories refused is left alone. GitLab bans an address after 30 in 3 minutes, one that was
+# set up by hand after 10 in one (git_basic_auth of its config/initializers/1_settings.rb).
 MANY_PATHS = 5
-MANY_OF_KNOWN = 20  # where the host itself said that it knows the login: all others would wait for those
+MANY_OF_KNOWN = 8  # where the host itself said that it knows the login: all others would wait for those
+_BAN_WINDOW = 180.0  # seconds in which it counts them
 
 
 class Holds(Protocol):
@@ -64,6 +66,7 @@ class HostLimits:
         A token may be good for other repositories (a GitLab answers 401 for each that a group's token does not reach): the
         whole host is left alone when `most` have refused it within `seconds`.
         """
+        seconds = max(seconds, _BAN_WINDOW)
         self._holds.hold(_login(host, login, path), seconds)
         if self._holds.count(_login(host, login, "*"), path, seconds) >= most:
             self._holds.hold(_login(host, login), seconds)

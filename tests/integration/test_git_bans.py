@@ -221,9 +221,16 @@ def test_one_project_that_a_good_token_may_not_read_holds_off_itself_alone(
         (faults.reset(), True),
         (faults.status(401, '{"message":"401 Unauthorized"}', Content_Type="application/json"), True),
         (faults.status(200, "<html>please log in", Content_Type="text/html"), True),
+        (faults.status(403, "<html>no", Content_Type="text/html"), True),
+        (
+            faults.status(
+                403, '{"message":"403 Forbidden - Your account has been blocked"}', Content_Type="application/json"
+            ),
+            True,
+        ),
         (faults.status(403, '{"error":"insufficient_scope"}', Content_Type="application/json"), False),
     ],
-    ids=["unavailable", "reset", "unknown", "login page", "scope"],
+    ids=["unavailable", "reset", "unknown", "login page", "front", "blocked", "scope"],
 )
 def test_without_the_apis_word_for_it_the_token_is_a_bad_one(
     as_bot: Settings, gitlab: GitLab, answer: faults.Action, *, opens: bool
@@ -235,14 +242,30 @@ def test_without_the_apis_word_for_it_the_token_is_a_bad_one(
     assert is_left_alone(as_bot) == opens
 
 
-def test_nobody_is_banned_by_projects_that_a_good_token_may_not_read(as_bot: Settings, gitlab: GitLab) -> None:
+@pytest.mark.parametrize("logins", [(30, 180), (10, 60)], ids=["as documented", "by GitLab's own code"])
+def test_nobody_is_banned_by_projects_that_a_good_token_may_not_read(
+    as_bot: Settings, gitlab: GitLab, logins: tuple[int, int]
+) -> None:
     """As reconcile asks of many."""
+    gitlab.world.settings.failed_logins, gitlab.world.settings.failed_seconds = logins
     for number in range(40):
         gitlab.create_project(f"bad/repo{number}")
         assert looked(as_bot, gitlab, f"bad/repo{number}", "source")
-        assert (looked(as_bot, gitlab, GOOD, "source") is None) == (number < MANY_OF_KNOWN - 1)
-    assert len([each for each in gitlab.requests if each.status == 401]) < 30  # what GitLab bans an address for
+    assert len([each for each in gitlab.requests if each.status == 401]) == MANY_OF_KNOWN < logins[0]
+    held = looked(as_bot, gitlab, GOOD, "source")
+    assert held
+    assert (held.code, "refused the token for git" in held.message) == ("source_unreachable", True)
     assert not is_left_alone(as_bot)
+
+
+@SIDES
+def test_where_the_api_will_not_say_now_that_run_alone_waits(as_bot: Settings, gitlab: GitLab, side: Side) -> None:
+    gitlab.faults.add("GET .*/version", faults.status(429, "later", Retry_After="7"))
+    refused = looked(as_bot, gitlab, BAD, side)
+    assert refused
+    assert (refused.code, refused.retry_after) == (LIMITED[side], 7)
+    assert not is_left_alone(as_bot)
+    assert looked(as_bot, gitlab, GOOD, side) is None
 
 
 def test_a_probe_that_such_a_project_answers_closes_the_breaker(as_bot: Settings, gitlab: GitLab) -> None:

@@ -6,11 +6,13 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
+from pydantic import SecretStr
 
 from app.adapters import git_resolve
 from app.adapters.git import Credential
@@ -58,8 +60,9 @@ def test_the_door_needs_no_process_for_named_refs(world: World) -> None:
 def test_the_credential_is_sent(world: World) -> None:
     world.release("v1.0.0")
     world.front.wants_token = ("/",)
+    assert asked(world, "refs/tags/") is None  # git reads some hosts in another way, without POST
     with pytest.raises(LoginRefusedError, match="could not read Username"):
-        asked(world, "refs/tags/")
+        ls_refs(world.url(SOURCE), ["refs/tags/"], Credential("x", SecretStr("no")), ca_file=None, seconds=20)
     given = ls_refs(world.url(SOURCE), ["refs/tags/"], credential(), ca_file=None, seconds=20)
     assert list(given or {}) == ["refs/tags/v1.0.0"]
     assert TOKEN not in str(given)
@@ -86,7 +89,6 @@ def test_any_other_answer_is_left_to_git(world: World, answer: object) -> None:
 
 
 @pytest.mark.parametrize("side", ["source", "mirror"])
-@pytest.mark.parametrize("login", [None, credential()], ids=["none", "one"])
 @pytest.mark.parametrize(
     "answer",
     [
@@ -96,7 +98,7 @@ def test_any_other_answer_is_left_to_git(world: World, answer: object) -> None:
     ids=["basic", "bare"],
 )
 def test_a_refused_login_is_not_tried_again_by_git_and_is_the_error_that_git_would_be(
-    world: World, side: Side, login: Credential | None, answer: object
+    world: World, side: Side, answer: object
 ) -> None:
     """Of failed logins a GitLab counts thirty."""
     world.front.answers["/"] = answer  # type: ignore[assignment]
@@ -106,7 +108,7 @@ def test_a_refused_login_is_not_tried_again_by_git_and_is_the_error_that_git_wou
         heard.append(str(error))
         return error
 
-    door, url = world.door(lambda _: login, refused=refused), world.url(MIRROR)
+    door, url = world.door(lambda _: credential(), refused=refused), world.url(MIRROR)
     with pytest.raises(SyncError) as short:
         door.remote_refs(url, ["refs/tags/v1.0.0"], nothing, side=side)
     assert [path for path, _ in world.front.seen] == [f"/{MIRROR}.git/git-upload-pack"]
@@ -116,6 +118,27 @@ def test_a_refused_login_is_not_tried_again_by_git_and_is_the_error_that_git_wou
     assert str(short.value) == str(gits.value)
     assert heard == [str(short.value)] * 2
     assert TOKEN not in heard[0]
+
+
+def _files(root: Path) -> WSGIApplication:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = root / str(environ["PATH_INFO"]).lstrip("/")
+        one = status("200 OK", body=path.read_bytes()) if path.is_file() else status("404 Not Found")
+        return one(environ, start_response)
+
+    return answer
+
+
+def test_a_host_that_wants_a_login_for_post_alone_is_read_by_git(world: World) -> None:
+    """A public repository as plain files: nobody sent a login, so none was refused."""
+    world.release("v1.0.0")
+    world.git(SOURCE, "update-server-info")
+    world.front.answers[f"/{SOURCE}.git/git-upload-pack"] = status("401 Unauthorized")
+    world.front.answers["/"] = _files(world.repositories.directory)
+    door = world.door(lambda _: None)
+    assert list(door.remote_refs(world.url(SOURCE), ["refs/tags/v1.0.0"], nothing, side="source")) == [
+        "refs/tags/v1.0.0"
+    ]
 
 
 def test_an_answer_that_trickles_is_left_to_git() -> None:

@@ -58,7 +58,8 @@ class Doorkeeper:
         if token is None or reason:
             self._failed(address)
             raise ApiError(401, reason or {"message": "401 Unauthorized"})
-        self._failures.pop(address, None)
+        if self._world.settings.old_ban:
+            self._failures.pop(address, None)
         return Caller(token.user, token)
 
     def git_caller(self, secret: str | None, address: str, project: Project | None) -> Caller | None:
@@ -71,9 +72,12 @@ class Doorkeeper:
             self._failed(address)
             return None
         try:
-            return self.api_caller(secret, address)
+            caller = self.api_caller(secret, address)
         except ApiError:
             return None
+        if caller.user:
+            self._failures.pop(address, None)
+        return caller
 
     def _reason(self, token: Token | None) -> dict[str, str] | None:
         """Why a known token does not count any more."""
