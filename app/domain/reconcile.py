@@ -153,8 +153,8 @@ def _standing(name: Named, observed: Observed) -> int:
         return int(name.version.is_incompatible and name.version in listed)
     if known.is_released:
         return 2
-    if known.error == "duplicate_release":
-        return 0  # the worker found that the other name's run brings it
+    if known.error == "duplicate_release" or not known.commit:
+        return 0  # the worker found that the other name's run brings it; or never had the commit, which alone tells the name
     return 0 if name.version.is_incompatible and known.error == "module_mismatch" else 1
 
 

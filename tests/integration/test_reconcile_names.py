@@ -46,8 +46,8 @@ class Adopting(ReconcileWorld):
         self.settle(run)
         return self.run(run)
 
-    def tagged(self, tag: str, commit: str) -> str:
-        """By a webhook that names the tag alone; brought to its end."""
+    def tagged(self, tag: str, commit: str | None) -> str:
+        """By a webhook that names the tag alone, or also its commit; brought to its end."""
         told = ReleaseEvent(
             module=None, ref=tag, is_tag=True, commit=commit, version=Version.parse(tag), repo_url=SOURCE
         )
@@ -144,6 +144,24 @@ def test_one_that_an_outage_ended_is_brought_though_its_tag_was_told_twice(adopt
     assert adopting.reconcile().items == ()
 
 
+def test_one_that_an_outage_ended_is_brought_though_a_run_without_a_commit_ended_before(adopting: Adopting) -> None:
+    adopting.reconcile()
+    commit = adopting.without_go_mod("v2.0.2")
+    source = adopting.git.repositories.pop(SOURCE)
+    ended = adopting.run(adopting.tagged("v2.0.2", None))
+    assert (ended.released.text, ended.commit, ended.status) == ("v2.0.2", "", Status.FAILED)
+    adopting.git.repositories[SOURCE] = source
+    url = f"{adopting.gitlab.url}/{MIRROR}.git"
+    mirror = adopting.git.repositories.pop(url)
+    again = adopting.run(adopting.tagged("v2.0.2", commit))
+    assert (again.released.text, again.status) == ("v2.0.2+incompatible", Status.FAILED)
+    adopting.git.repositories[url] = mirror
+
+    report = adopting.reconcile()
+    assert adopting.releases(*report.runs) == {(MODULE, "v2.0.2+incompatible"): Status.DONE}
+    assert adopting.reconcile().items == ()
+
+
 # --- the comparison alone ---------------------------------------------------------------------------------------------
 
 DONE = Known(A, "r1", Status.DONE, None, pushed=True)
@@ -190,3 +208,14 @@ def test_a_name_that_the_worker_gave_up_for_the_other_is_not_meant() -> None:
     told_again = Known(A, "r2", Status.REJECTED, "duplicate_release")
     seen = observed({GUESSED: down, NEW: told_again}, {MODULE: [], V2: []})
     assert found(seen) == [(Finding.MISSING_IN_PROXY, *GUESSED)]
+
+
+def test_a_name_whose_run_ended_without_a_commit_is_meant_only_where_the_other_says_nothing() -> None:
+    ended = Known("", "r1", Status.FAILED, "source_missing")
+    down = Known(A, "r2", Status.FAILED, "gitlab_unreachable")
+    lists: dict[str, list[str]] = {MODULE: [], V2: []}
+    assert found(observed({NEW: ended, GUESSED: down}, lists)) == [(Finding.MISSING_IN_PROXY, *GUESSED)]
+    assert found(observed({NEW: ended}, lists)) == [(Finding.FAILED, *NEW)]
+    assert found(observed({NEW: replace(ended, status=Status.QUEUED, error=None), GUESSED: down}, lists)) == [
+        (Finding.WAITING, *NEW)
+    ]
