@@ -137,23 +137,34 @@ class Reconcile:
         seen = Observed(source, mirror, served, known, listed, subdirs, adopts)
         prereleases = self._planner.wants_prereleases(repository.source)
         items = compare(seen, module_of, prereleases=prereleases, made=made.keys())
-        items = self._of_this_mirror(repository, [item for item in items if _asked(item, order)], targets, order)
+        items = [item for item in items if _asked(item, order)]
+        items = self._of_this_mirror(repository, items, seen, targets, notes=not order.dry_run)
         wanted = [self._named_for_sure(item, seen, targets) for item in items]
         return self._without_retracted(wanted, seen, targets), len(source)
 
     def _of_this_mirror(
-        self, repository: Repository, items: list[Item], targets: Mapping[ModulePath, Target], order: Order
-    ) -> list[Item]:
+        self, repository: Repository, items: list[Item], seen: Observed, targets: Mapping[ModulePath, Target],
+        *, notes: bool,
+    ) -> list[Item]:  # fmt: skip
         """Without what was brought and goes to another mirror by the rules of today: it would be missing here for ever.
 
         That one's comparison judges it, and is made from now on, though nothing was brought there yet.
         """
-        others = {item: target for item in items if (target := _elsewhere(item, repository, targets))}
-        if not order.dry_run:
-            for mirror, target in {target.mirror: target for target in others.values()}.items():
-                found = self._store.find(mirror)
-                self._store.note(found or Repository(mirror, repository.source, target.clone_url))
-        return [item for item in items if item not in others]
+        brought = {module for (module, _), known in seen.known.items() if known.pushed}
+        rules = {
+            module: Repository(target.mirror, repository.source, target.clone_url)
+            for module, target in targets.items() if module in brought
+        }  # fmt: skip
+        runs = self._maker.places(repository, items)
+        places = {item: place for item in items if (place := runs.get(item) or _by_rules(item, rules))}
+        if notes:
+            self._note_others(repository, [*rules.values(), *places.values()])
+        return [item for item in items if places.get(item, repository).mirror == repository.mirror]
+
+    def _note_others(self, repository: Repository, places: Iterable[Repository]) -> None:
+        for mirror, place in {place.mirror: place for place in places}.items():
+            if mirror != repository.mirror and self._store.find(mirror) is None:
+                self._store.note(place)
 
     def _named_for_sure(self, item: Item, seen: Observed, targets: Mapping[ModulePath, Target]) -> Item:
         """Of a root tag v2 and above that was never recorded a list alone proves no name: go lists each as /v2's.
@@ -236,10 +247,9 @@ def _subdirs(places: Places, targets: Mapping[ModulePath, Target]) -> dict[Modul
     return {module: lie.get(module.prefix, target.subdir) for module, target in targets.items()}
 
 
-def _elsewhere(item: Item, repository: Repository, targets: Mapping[ModulePath, Target]) -> Target | None:
-    """Where a release that was brought goes by the rules of today, if that is another mirror."""
-    target = targets.get(item.module) if item.module and item.known and item.known.pushed else None
-    return target if target and target.mirror != repository.mirror else None
+def _by_rules(item: Item, rules: Mapping[ModulePath, Repository]) -> Repository | None:
+    """Where a release that was brought goes, if no run tells."""
+    return rules.get(item.module) if item.module and item.known and item.known.pushed else None
 
 
 def _may_lack_go_mod(item: Item) -> bool:

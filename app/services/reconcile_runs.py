@@ -48,6 +48,19 @@ class RunMaker:
             brought += self._record(repository, batch, actor, why)
         return brought
 
+    def places(self, repository: Repository, items: Sequence[Item]) -> dict[Item, Repository]:
+        """Where the rules of today send the runs that brought these; without what has no run, or that none would take.
+
+        That is by the run's own source, which need not be the repository's. Error: store_unavailable.
+        """
+        placed: dict[Item, Repository] = {}
+        for batch in _batches([item for item in items if _brought_by(item)]):
+            found = self._replay.places({_brought_by(item) for item in batch}, repository.clone_url)
+            for item in batch:
+                if place := found.get(_brought_by(item)):
+                    placed[item] = Repository(place[1].mirror, place[0], place[1].clone_url)
+        return placed
+
     def _again(self, repository: Repository, item: Item, actor: str, why: str) -> Brought:
         reason = _because(f"reconcile: {item.finding}", why)
         run = item.known.run if item.known else ""
@@ -109,6 +122,10 @@ def _brought(item: Item, receipt: Receipt) -> Brought:
         return Brought(item, receipt.run_id)
     ended = receipt.status in (Status.FAILED, Status.REJECTED)
     return Brought(item, refused=f"run {receipt.run_id} ended with {receipt.error}" if ended else "")
+
+
+def _brought_by(item: Item) -> str:
+    return item.known.run if item.known and item.known.pushed else ""
 
 
 def _begins_anew(item: Item) -> bool:

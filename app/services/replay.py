@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 
 from app.domain.errors import SyncError
 from app.domain.ids import run_of
 from app.domain.mirror_source import source_url
-from app.domain.run import Run, Stage
+from app.domain.run import Run, Stage, Target
 from app.services import log_ids
 from app.services.planning import Placed
 from app.services.ports import Clock, JobQueue
@@ -54,6 +55,15 @@ class Replay:
             except SyncError as error:
                 refused[run_id] = error
         return refused
+
+    def places(self, run_ids: Collection[str], repo_url: str) -> dict[str, tuple[str, Target]]:
+        """(source, target) of each of these runs, replayed with this `repo_url`; without those that would be refused."""
+        placed = {}
+        for run_id, run in self._store.many(run_ids).items():
+            with suppress(SyncError):
+                moved = "" if _is_there_already(run, repo_url) else repo_url
+                placed[run_id] = run.source, self._place(_where_it_is(run, moved)).target
+        return placed
 
     def find(self, identifier: str) -> Run:
         """The run of a run's or a job's id; it need not be in Redis any more. Error: not_found."""

@@ -1,7 +1,6 @@
 """What reconcile makes of runs that ended before they had anything to show: no commit, no push, no tag anywhere."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,14 +14,12 @@ from app.adapters.retention_store import SqlRetentionStore
 from app.domain.errors import SyncError
 from app.domain.modules import ModulePath, Version
 from app.domain.reconcile import Finding, Item, Known, Observed, compare
-from app.domain.routing import Rule
 from app.domain.run import Status
-from app.services.planning import Planner, SourceOptions
 from app.services.ports import ProxyInfo
 from app.services.reconcile import Order
 from app.services.retention import RunPruning
 from tests.integration.flow_world import GO_MOD, MIRROR, MODULE, REGISTRY, zip_of
-from tests.integration.reconcile_world import RULES, ReconcileWorld
+from tests.integration.reconcile_world import ReconcileWorld
 from tests.integration.stored import A, Stored
 from tests.integration.test_reconcile_gaps import from_a_registry, made_here, tagging
 
@@ -209,41 +206,3 @@ def test_no_proxy_is_asked_of_a_module_that_nothing_tells_of(tmp_path: Path) -> 
     world.source.tag("sdk/v1.0.0", commit)
     world.reconcile(dry_run=True)
     assert [str(module) for method, module, _ in world.proxy.calls if method == "list"] == [SDK]
-
-
-NEW_PLACE = "mirrors/renamed/thing"
-
-
-@pytest.fixture
-def renamed(tmp_path: Path) -> ReconcileWorld:
-    """The rules name another mirror than the one that two releases are in; a third went there, by a webhook."""
-    world = ReconcileWorld(tmp_path)
-    world.settle(world.take().run_id)
-    for version in ("v1.1.0", "v1.2.0"):
-        world.release(version)
-    del world.mirror.refs["refs/tags/v1.2.0"]
-    rules = (Rule(RULES[0].modules, "mirrors/renamed/{repo}", clone=RULES[0].clone),)
-    options = SourceOptions("platform", "article", (), allow=("https://git.example/**",))
-    world.planner = Planner({"platform": options}, rules, world.new_id)
-    return world
-
-
-def test_what_went_to_another_mirror_since_is_missing_there_alone(renamed: ReconcileWorld) -> None:
-    for _ in range(2):
-        report = renamed.service().by_mirror(MIRROR, Order())
-        assert (report.items, report.runs) == ((), ())
-    assert set(renamed.repositories.mirrors(renamed.clock.now() + timedelta(days=1))) == {MIRROR, NEW_PLACE}
-    there = renamed.service().by_mirror(NEW_PLACE, Order(dry_run=True))
-    assert renamed.found(there) == dict.fromkeys(("v1.0.0", "v1.1.0", "v1.2.0"), "missing_in_mirror")
-
-
-def test_a_release_that_nobody_told_of_goes_to_the_mirror_that_the_rules_name_today(renamed: ReconcileWorld) -> None:
-    renamed.tag("v1.3.0")
-    report = renamed.service().by_mirror(MIRROR, Order())
-    assert renamed.found(report) == {"v1.3.0": "missing_in_mirror"}
-    assert [renamed.run(run).target.mirror for run in report.runs] == [NEW_PLACE]
-
-
-def test_a_dry_run_notes_no_other_mirror(renamed: ReconcileWorld) -> None:
-    assert renamed.service().by_mirror(MIRROR, Order(dry_run=True)).items == ()
-    assert NEW_PLACE not in renamed.repositories.mirrors(renamed.clock.now() + timedelta(days=1))
