@@ -149,6 +149,16 @@ class SqlRepositoryStore:
         with reading(self._engine) as connection:
             return frozenset(map(ModulePath.parse, set(connection.execute(query).scalars())))
 
+    def majors(self, module: ModulePath) -> frozenset[ModulePath]:
+        """See RepositoryStore."""
+        name, prefix = releases.c.module, module.prefix
+        begins = f"{prefix}.v" if prefix.startswith("gopkg.in/") else f"{prefix}/v"
+        # "a" is what comes after the last digit in every collation; a range can use the index, a LIKE cannot.
+        query = select(name).where(name > begins, name < f"{begins}a").distinct()
+        with reading(self._engine) as connection:
+            found = frozenset(map(ModulePath.parse, connection.execute(query).scalars()))
+        return frozenset(each for each in found if each.prefix == prefix)
+
     def known(self, modules: Sequence[ModulePath]) -> Mapping[Release, Known]:
         """See RepositoryStore."""
         return dict(self._known([module.text for module in modules]))

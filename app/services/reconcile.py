@@ -210,11 +210,12 @@ class Reconcile:
     ) -> set[ModulePath]:  # fmt: skip
         """The modules whose tags modsync makes, and that may have releases: there may be no tag anywhere that tells of them.
 
-        Those of the runs, and for releases whose runs are not kept the root's and the one that was asked for.
+        Those of the runs, and for releases whose runs are not kept the root's and the one that was asked for, all majors.
         """
         if not self._planner.makes_tags:
             return set()
         named = {module for module in (module_of("", _FIRST), order.module) if module}
+        named = named.union(*map(self._store.majors, named))
         targets = self._targets(repository, named | places.modules | self._store.failed(repository.mirror))
         return {module for module, target in targets if (target.tags, target.mirror) == ("make", repository.mirror)}
 

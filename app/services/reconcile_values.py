@@ -165,6 +165,10 @@ class RepositoryStore(Protocol):
         """The modules of runs to this mirror that failed before their push."""
         ...
 
+    def majors(self, module: ModulePath) -> frozenset[ModulePath]:
+        """This module's paths with a major suffix that have releases on record, whether or not their runs are kept."""
+        ...
+
     def known(self, modules: Sequence[ModulePath]) -> Mapping[Release, Known]:
         """The releases of these modules, also those whose runs have no commit (yet): in flight, or ended before they had one."""
         ...

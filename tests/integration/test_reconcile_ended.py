@@ -206,3 +206,34 @@ def test_no_proxy_is_asked_of_a_module_that_nothing_tells_of(tmp_path: Path) -> 
     world.source.tag("sdk/v1.0.0", commit)
     world.reconcile(dry_run=True)
     assert [str(module) for method, module, _ in world.proxy.calls if method == "list"] == [SDK]
+
+
+@pytest.mark.parametrize("named", ["", MODULE, f"{MODULE}/v2"])
+def test_made_releases_of_a_later_major_at_the_root_come_back_without_their_runs(tmp_path: Path, named: str) -> None:
+    world = tagging(tmp_path)
+    of = ModulePath.parse(f"{MODULE}/v2")
+    commit = world.source.commit({"go.mod": f"module {of}\n".encode()})
+    assert world.repositories.adopt(
+        [Item(Finding.ADOPTED, "v2.0.0", of, Version.parse("v2.0.0"), "", commit)], world.clock.now()
+    )
+    assert world.found(world.reconcile(dry_run=True, module=named)) == {"v2.0.0": "missing_in_mirror"}
+
+
+@pytest.mark.parametrize(("of", "to"), [(MODULE, "/"), ("gopkg.in/thing.v1", ".")])
+def test_the_majors_of_a_module_are_those_that_have_releases(stored: Stored, of: str, to: str) -> None:
+    store, root = SqlRepositoryStore(stored.engine), ModulePath.parse(of).prefix
+    majors = {f"{root}{to}v2", f"{root}{to}v10"}
+    for name in {f"{MODULE}/v2/sdk", f"{MODULE}/vendor", f"{MODULE}w/v2", *majors}:
+        store.adopt([Item(Finding.ADOPTED, "", ModulePath.parse(name), Version.parse("v1.0.0"), "", A)], stored.now)
+    for name in (of, f"{root}{to}v2"):
+        assert {str(each) for each in store.majors(ModulePath.parse(name))} == majors
+
+
+def test_majors_are_looked_for_by_the_primary_key(tmp_path: Path) -> None:
+    world = ReconcileWorld(tmp_path)
+    asked: list[tuple[str, Any]] = []
+    event.listen(world.engine, "before_cursor_execute", lambda _c, _k, text, given, *_: asked.append((text, given)))
+    world.repositories.majors(ModulePath.parse(MODULE))
+    text, given = next(each for each in asked if each[0].startswith("SELECT"))
+    with world.engine.connect() as connection:
+        assert "module>? AND module<?" in str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given).all())
