@@ -13,6 +13,8 @@ from app.domain.modules import Version
 from app.domain.rules import RuleBroken
 from app.domain.semver import SortKey, semver_sort_key
 
+_BELOW_ALL: SortKey = (), False, ()  # as semver.Compare has what is no version
+
 
 @lru_cache(4)  # `list` and `@latest` ask about the same
 def retracts(go_mod: bytes, version: Version) -> bool:
@@ -37,16 +39,32 @@ def retracted(go_mod: bytes, versions: Iterable[Version]) -> set[Version]:
 
 
 def _intervals(go_mod: bytes) -> Iterator[tuple[SortKey, SortKey]]:
-    """The first and the last of what each `retract` takes back."""
+    """The first and the last of what each `retract` takes back, as go reads other modules' files (parseVersionInterval).
+
+    What is none takes back nothing; what follows one on its line counts for nothing. Files that go refuses as a whole for
+    another directive's sake are read all the same.
+    """
     for tokens in _lines(go_mod):
-        read = [text for token in tokens if (text := string_of(token)) is not None]
-        ends = [key for text in read if (key := semver_sort_key(text))]
-        if ends and len(ends) <= 2:
-            yield ends[0], ends[-1]
+        low, high = map(string_of, _ends(tokens))
+        if low is not None and high is not None and (last := semver_sort_key(high)):
+            yield semver_sort_key(low) or _BELOW_ALL, last
+
+
+def _ends(tokens: list[str]) -> tuple[str, str]:
+    """The tokens of the first and the last version; empty where there are none."""
+    match tokens:
+        case ["[", low, ",", high, "]", *_]:
+            return low, high
+        case ["[", *_] | []:
+            return "", ""
+        case _:
+            return tokens[0], tokens[0]
 
 
 def _lines(go_mod: bytes) -> Iterator[list[str]]:
     """What stands behind each `retract`: `v1.0.0`, or the tokens of `[v1.0.0, v1.1.0]`."""
     for line in parse_lines(go_mod):
-        if line.tokens[0] == "retract":
-            yield line.tokens[1:] if line.within is None else line.within
+        if line.within is None and line.tokens[0] == "retract":
+            yield line.tokens[1:]
+        elif line.within is not None and line.tokens == ["retract"]:
+            yield line.within

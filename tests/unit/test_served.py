@@ -76,16 +76,49 @@ def test_retractions(line: str, version: str, expected: bool) -> None:
     assert retracts(MOD + line.encode() + b"\n", Version.parse(version)) is expected
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [  # what golang.org/x/mod says, read by ParseLax as go reads other modules' files
+        ("retract v1.0.0 v1.1.0", {"v1.0.0"}),
+        ("retract v1.0.0 v1.1.0 v1.2.0", {"v1.0.0"}),
+        ("retract v1.0.0, v1.1.0", {"v1.0.0"}),
+        ("retract v1.0.0 junk", {"v1.0.0"}),
+        ("retract junk v1.0.0", set()),
+        ("retract [v1.0.0, v1.1.0] v1.2.0", {"v1.0.0", "v1.0.1", "v1.1.0"}),
+        ("retract [v1.0.0, v1.1.0", set()),
+        ("retract [v1.0.0 v1.1.0]", set()),
+        ("retract [v1.0.0, v1.0.1, v1.1.0]", set()),
+        ("retract [v1.0.0]", set()),
+        ("retract [v1.0.0,]", set()),
+        ("retract [,v1.0.0]", set()),
+        ("retract [v1.1.0, v1.0.0]", set()),
+        ("retract [v1.0.1, junk]", set()),
+        ("retract [junk, v1.0.0]", {"v0.9.0", "v1.0.0"}),
+        ("retract (v1.0.0)", set()),
+        ("retract (\n\tv1.0.0 v1.1.0\n\t[v1.1.0, v1.2.0] junk\n)", {"v1.0.0", "v1.1.0", "v1.2.0"}),
+        ("retract x (\n\tv1.0.0\n)", set()),
+        ("x retract (\n\tv1.0.0\n)", set()),
+    ],
+)
+def test_odd_retractions_are_read_as_go_reads_them(line: str, expected: set[str]) -> None:
+    versions = map(Version.parse, ("v0.9.0", "v1.0.0", "v1.0.1", "v1.1.0", "v1.2.0"))
+    assert {version.text for version in retracted(MOD + line.encode() + b"\n", versions)} == expected
+
+
 def _retracts_as_read_for_each(go_mod: bytes, version: Version) -> bool:
     """The plain way: the whole file for one version."""
     found = False
     try:
         for line in parse_lines(go_mod):
-            if line.tokens[0] == "retract":
-                read = map(string_of, line.tokens[1:] if line.within is None else line.within)
-                ends = [text for text in read if text is not None and semver_is_valid(text)]
-                low, high = (ends[0], ends[-1]) if 0 < len(ends) <= 2 else ("", "")
-                found |= bool(low) and semver_compare(low, version.text) <= 0 <= semver_compare(high, version.text)
+            if line.tokens[0] == "retract" and (line.within is None or len(line.tokens) == 1):
+                tokens = line.tokens[1:] if line.within is None else line.within
+                marks = tokens[0:1], tokens[2:3], tokens[4:5]
+                ends = [tokens[1], tokens[3]] if marks == (["["], [","], ["]"]) else [*tokens[:1], *tokens[:1]]
+                low, high = (string_of(ends[0]), string_of(ends[1])) if ends and ends[0] != "[" else (None, None)
+                known = low is not None and high is not None and semver_is_valid(high)
+                found |= known and semver_compare(low or "", version.text) <= 0 <= semver_compare(
+                    high or "", version.text
+                )
     except RuleBroken:
         return False
     return found
