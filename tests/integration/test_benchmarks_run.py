@@ -27,7 +27,7 @@ NAMES = {
     bench_checksum: ["checksum"],
     bench_jobs: ["job-overhead"],
     bench_burst: ["monorepo", "burst", "memory-worker", "memory-web"],
-    bench_released: ["released-to-downloadable"],
+    bench_released: ["released-to-downloadable", "released-to-proven"],
 }
 
 
