@@ -64,7 +64,7 @@ class HostLimits:
         """The host did not take this login: many more of it, and a GitLab bans this address.
 
         A token may be good for other repositories (a GitLab answers 401 for each that a group's token does not reach): the
-        whole host is left alone when `most` have refused it within `seconds`.
+        whole host is left alone when `most` have refused it within `seconds`, three minutes at least.
         """
         seconds = max(seconds, _BAN_WINDOW)
         self._holds.hold(_login(host, login, path), seconds)
